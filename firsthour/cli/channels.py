@@ -13,7 +13,11 @@ def channels_of(settings: Settings, clock: Clock, inbox: Channel) -> dict[str, C
     """Return the channels that the settings hold an account for, and the inbox. Raises `MailSettingsError`."""
     channels: dict[str, Channel] = {}
     if settings.slack_bot_token is not None:
-        channels["slack"] = SlackChannel(settings.slack_bot_token.get_secret_value(), settings.slack_api_url)
+        channels["slack"] = SlackChannel(
+            settings.slack_bot_token.get_secret_value(),
+            settings.slack_api_url,
+            clickable=settings.slack_obstacle() is None,
+        )
     if settings.smtp_url is not None:
         mail = server(settings.smtp_url.get_secret_value())
         channels["email"] = EmailChannel(mail, settings.mail_from or "", clock.real)

@@ -6,12 +6,14 @@ Only this module reads `os.environ`. All other configuration is in the three fil
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from firsthour.runtime import addresses
 from firsthour.runtime.setting_types import (
     AdminKey,
     ApiAddress,
@@ -63,10 +65,12 @@ class Settings(BaseSettings):
         None, description="An admin API key; without it, create keys with `firsthour keys create`."
     )
     slack_bot_token: HeaderSecret = Field(
-        None, description="Bot token (`xoxb-...`) for paging reps in Slack; without it, Slack is not used."
+        None,
+        description="Bot token (`xoxb-...`) of the Slack app, for the gateway and the notifier; without it, Slack is not used.",
     )
     slack_signing_secret: HeaderSecret = Field(
-        None, description="Signing secret of the Slack app, which verifies requests from Slack."
+        None,
+        description="Signing secret of the Slack app, which verifies clicks and commands; without it, messages have no buttons.",
     )
     slack_api_url: ApiAddress = Field(
         "https://slack.com/api/", description="Base URL of Slack's Web API; plain http is allowed only to this machine."
@@ -232,13 +236,19 @@ class Settings(BaseSettings):
         """Whether the installation runs over Kafka and PostgreSQL; otherwise embedded in one process."""
         return self.database_url is not None and self.kafka_bootstrap is not None
 
+    def slack_obstacle(self) -> str | None:
+        """Return why clicks in Slack cannot reach this installation, with the remedy; None: they can."""
+        if not self.slack_signing_secret:
+            return f"{PREFIX}SLACK_SIGNING_SECRET is not set; set it to the signing secret of the Slack app"
+        if addresses.is_loopback(urlsplit(self.public_url).hostname or ""):
+            return f"{PREFIX}PUBLIC_URL is an address of this machine; set it to one that Slack can reach"
+        return None
+
     def warnings(self) -> tuple[str, ...]:
         """Return a line for each valid but unwise setting."""
         lines = []
-        if self.slack_bot_token and not self.slack_signing_secret:
-            lines.append(
-                f"{PREFIX}SLACK_SIGNING_SECRET is not set, so buttons in Slack are refused; set it to the signing secret of the Slack app"
-            )
+        if self.slack_bot_token and (obstacle := self.slack_obstacle()):
+            lines.append(f"messages in Slack have no buttons: {obstacle}")
         if self.kafka_security_protocol == "SASL_PLAINTEXT":
             lines.append(f"{PREFIX}KAFKA_SECURITY_PROTOCOL=SASL_PLAINTEXT sends events unencrypted; use SASL_SSL")
         return tuple(lines)

@@ -14,8 +14,8 @@ class ActionRequested(Event, frozen=True, kw_only=True, gc=False):
     TOPIC: ClassVar[str] = topics.ACTIONS
 
     action_id: str
-    action: Literal["accept", "reject", "touch", "snooze", "reassign", "hand_over", "away"]
-    lead_id: str
+    action: Literal["accept", "reject", "touch", "snooze", "reassign", "hand_over", "away", "back"]
+    lead_id: str  # empty: the action (away, back) concerns a rep
     epoch: int
     at: datetime
     by: str

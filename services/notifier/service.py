@@ -15,6 +15,7 @@ from services.notifier.delivery import Delivery
 from services.notifier.handlers import count_anew, fire_due, hear_routes
 from services.notifier.lead_api import lead_router
 from services.notifier.lead_views import History
+from services.notifier.slack_api import slack_router
 from services.notifier.store.clicks import forget_clicks
 from services.notifier.ways import Ways
 
@@ -36,6 +37,7 @@ def service(
         routes = router(resources)
         routes.include_router(lead_router(resources, context, history))
         routes.include_router(trial_router(resources, Ways(channels, resources.settings), context))
+        routes.include_router(slack_router(resources, context))
         return routes
 
     def runners(resources: Resources) -> Sequence[Runner]:

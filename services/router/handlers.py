@@ -166,11 +166,13 @@ def hear_actions(batch: Sequence[Record], unit: Unit, skew_us: int = SKEW_US) ->
             outcome="refused" if refused else "applied",
             why=f"{refused.why}; {refused.remedy}" if refused else None,
         )
-        unit.emit(result, key=event.lead_id)
+        unit.emit(result, key=event.lead_id or event.by.removeprefix("rep:"))
     session.save()
 
 
 def _act(session: RoutingSession, event: ActionRequested) -> Refused | None:
+    if event.action in AVAILABILITY_ACTIONS:
+        return _set_availability(session, event)
     lead = session.leads.get(event.lead_id)
     if lead is None:
         return Refused("unknown lead", "nothing to do")
@@ -229,11 +231,16 @@ def _report_touch(session: RoutingSession, lead: Lead, actor: Actor, event: Acti
     return activity.touch(lead, touch, session.rules, session.at, session.skew_us)
 
 
-def _go_away(session: RoutingSession, lead: Lead, actor: Actor, event: ActionRequested) -> Outcome | Refused:
-    if actor.rep is None:
-        return Refused(f"{event.by} is not a rep", "only a rep can be away")
-    session.team.state_availability(actor.rep, "away", micros(event.until) if event.until else None)
-    return Outcome(lead)
+def _set_availability(session: RoutingSession, event: ActionRequested) -> Refused | None:
+    """Set a rep away or available. The request names no lead."""
+    rep = session.rules.rep(event.by.removeprefix("rep:")) if event.by.startswith("rep:") else None
+    if rep is None or not rep.active:
+        return Refused(f"{event.by} is not an active rep", "only a rep can be away")
+    if event.action == "back":
+        session.team.state_availability(rep.id, "available", None)
+    else:
+        session.team.state_availability(rep.id, "away", micros(event.until) if event.until else None)
+    return None
 
 
 def _snooze(session: RoutingSession, lead: Lead, actor: Actor, event: ActionRequested) -> Outcome | Refused:
@@ -247,7 +254,8 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "hand_over": _pass_on,
     "snooze": _snooze,
     "touch": _report_touch,  # of any epoch
-    "away": _go_away,  # of any epoch
 }
+AVAILABILITY_ACTIONS: Final = frozenset({"away", "back"})
+"""The actions that concern a rep and no lead."""
 ROUTING_ACTIONS: Final = frozenset({"reject", "reassign"})
 """The actions that may route the lead again: they need the queue in memory."""

@@ -1,4 +1,4 @@
-"""Slack's `chat.postMessage` over a real socket: it stores the accepted messages, and fails on request.
+"""Slack's Web API over a real socket, within Slack's documented limits: it stores what it accepts, and fails on request.
 
 In a test: `async with FakeSlack() as slack: ...`. As a process of its own, `python -m tests.fakes.slack --port 9001 --record
 FILE` appends one JSON line per accepted message before it answers; `POST /fault` adds a fault and `POST /recover` removes all.
@@ -12,10 +12,13 @@ import socket
 import struct
 import time
 from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
+
+from tests.fakes.slack_limits import message_error, view_error
 
 FaultKind = Literal["answer", "hang", "drop", "accept_then_drop"]
 
@@ -34,7 +37,23 @@ class SlackFault:
 class FakeSlack:
     """Accepts messages unless a fault is set. Faults are used in the order in which they were added."""
 
-    def __init__(self, record: Path | None = None, calls_record: Path | None = None) -> None:
+    def __init__(
+        self,
+        record: Path | None = None,
+        calls_record: Path | None = None,
+        seconds: Callable[[], float] | None = None,
+    ) -> None:
+        """Take the clock of the rate limit, one message a second per channel. `seconds` None: there is no such limit."""
+        self.posted: dict[tuple[str, str], dict[str, Any]] = {}  # by channel and ts: as the newest update shows it
+        self.updates: list[dict[str, Any]] = []  # the arguments of each accepted `chat.update`, in order
+        self.views: list[dict[str, Any]] = []  # the dialogs that were opened
+        self.replies: list[dict[str, Any]] = []  # what was told over a `response_url`
+        self.unknown: set[str] = set()  # channels that do not exist
+        self.closed: set[str] = set()  # channels that the app is not in
+        self.rate_limited = 0
+        self._seconds = seconds
+        self._last: dict[str, float] = {}
+        self._count = 0
         self.messages: list[dict[str, Any]] = []  # the arguments of each accepted call, in order
         self.tokens: list[str] = []  # the Authorization header of every call
         self.calls = 0
@@ -49,6 +68,11 @@ class FakeSlack:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/api/"
+
+    @property
+    def response_url(self) -> str:
+        """Return an address for answers that only the person who clicked sees."""
+        return f"http://127.0.0.1:{self.port}/response/1"
 
     @property
     def open_connections(self) -> int:
@@ -127,29 +151,101 @@ class FakeSlack:
         if path == "/recover":
             self.recover()
             return await _answer(writer, SlackFault("answer", 1, body="{}"))
-        if path != "/api/chat.postMessage":
-            return await _answer(writer, SlackFault("answer", 1, body='{"ok": false, "error": "unknown_method"}'))
+        method = path.removeprefix("/api/")
+        if path.startswith("/response/"):
+            return await _answer(writer, self._tell(json.loads(body)))
+        if method not in ("chat.postMessage", *self._others):
+            return await _answer(writer, _refused("unknown_method"))
         self.calls += 1
         self.tokens.append(headers.get("authorization", ""))
-        return await self._post_message(json.loads(body), reader, writer)
+        if method == "chat.postMessage":
+            return await self._post_message(json.loads(body), reader, writer)
+        return await self._other(method, json.loads(body), reader, writer)
+
+    async def _other(
+        self, method: str, arguments: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bool:
+        """Serve a call that posts no message."""
+        fault = self._fault()
+        if fault is None or fault.kind == "accept_then_drop":
+            answer = self._others[method](self, arguments)
+            if fault is None:
+                return await _answer(writer, answer)
+        return await self._fail(fault, reader, writer)
 
     async def _post_message(
         self, message: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
         fault = self._fault()
-        self._note(message, fault)
+        refusal = self._refusal(message) if fault is None else None
+        self._note(message, fault or refusal)
+        if refusal is not None:
+            return await _answer(writer, refusal)
         if fault is None or fault.kind == "accept_then_drop":
             stamp = self._accept(message, answered=fault is None)
             if fault is None:
-                reply = {"ok": True, "channel": f"D{message['channel']}", "ts": stamp, "message": {}}
+                reply = {"ok": True, "channel": conversation(message["channel"]), "ts": stamp, "message": {}}
                 return await _answer(writer, SlackFault("answer", 1, body=json.dumps(reply)))
-        elif fault.kind == "answer":
+        return await self._fail(fault, reader, writer)
+
+    async def _fail(self, fault: SlackFault, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        if fault.kind == "answer":
             return await _answer(writer, fault)
-        elif fault.kind == "hang":
+        if fault.kind == "hang":
             await reader.read()  # until the client closes the connection
             return False
         _reset(writer)
         return False
+
+    def _refusal(self, message: dict[str, Any]) -> SlackFault | None:
+        """Return the answer to a message that Slack does not accept."""
+        channel = message["channel"]
+        if channel in self.unknown or channel in self.closed:
+            return _refused("channel_not_found" if channel in self.unknown else "not_in_channel")
+        error = message_error(message)
+        if error is not None:
+            return _refused(error)
+        thread = message.get("thread_ts")
+        if thread is not None and (conversation(channel), thread) not in self.posted:
+            return _refused("invalid_thread_ts")
+        if self._seconds is not None:
+            now = self._seconds()
+            if now - self._last.get(conversation(channel), -1.0) < 1.0:
+                self.rate_limited += 1
+                return SlackFault(
+                    "answer", 1, 429, {"Retry-After": "1"}, json.dumps({"ok": False, "error": "ratelimited"})
+                )
+            self._last[conversation(channel)] = now
+        return None
+
+    def _update(self, message: dict[str, Any]) -> SlackFault:
+        place = message["channel"], message["ts"]
+        error = message_error(message) or (None if place in self.posted else "message_not_found")
+        if error is not None:
+            return _refused(error)
+        self.posted[place] = message
+        self.updates.append(message)
+        return SlackFault("answer", 1, body=json.dumps({"ok": True, "channel": place[0], "ts": place[1]}))
+
+    def _open_view(self, arguments: dict[str, Any]) -> SlackFault:
+        error = view_error(arguments["view"]) if arguments.get("trigger_id") else "invalid_trigger_id"
+        if error is not None:
+            return _refused(error)
+        self.views.append(arguments["view"])
+        return SlackFault("answer", 1, body=json.dumps({"ok": True, "view": {"id": f"V{len(self.views)}"}}))
+
+    def _test(self, arguments: dict[str, Any]) -> SlackFault:
+        return SlackFault("answer", 1, body=json.dumps({"ok": True, "user_id": "UBOT", "team_id": "T1"}))
+
+    def _tell(self, reply: dict[str, Any]) -> SlackFault:
+        self.replies.append(reply)
+        return SlackFault("answer", 1, body="ok")
+
+    _others: ClassVar[Mapping[str, Callable[["FakeSlack", dict[str, Any]], SlackFault]]] = {
+        "chat.update": _update,
+        "views.open": _open_view,
+        "auth.test": _test,
+    }
 
     def _fault(self) -> SlackFault | None:
         if not self._faults:
@@ -165,11 +261,23 @@ class FakeSlack:
         now = time.time()
         _append(self._record, message, at=now, client_msg_id=message.get("client_msg_id"), answered=answered)
         self.messages.append(message)
-        return f"{now:.6f}"
+        self._count += 1
+        stamp = f"{int(now)}.{self._count:06d}"
+        self.posted[conversation(message["channel"]), stamp] = message
+        return stamp
 
     def _note(self, message: dict[str, Any], fault: SlackFault | None) -> None:
         answer = "ok" if fault is None else str(fault.status) if fault.kind == "answer" else fault.kind
         _append(self._calls_record, message, at=time.time(), answer=answer)
+
+
+def conversation(channel: str) -> str:
+    """Return the id of the conversation: that of the direct messages for a member id."""
+    return f"D{channel}" if channel.startswith("U") else channel
+
+
+def _refused(error: str) -> SlackFault:
+    return SlackFault("answer", 1, body=json.dumps({"ok": False, "error": error}))
 
 
 def _append(record: Path | None, message: dict[str, Any], **more: object) -> None:

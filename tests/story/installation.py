@@ -32,12 +32,14 @@ from tests.backends import Backends, Installation, execute
 from tests.data_directory import open_directory
 from tests.distributed_harness import DistributedHarness, open_harness
 from tests.fakes.slack import FakeSlack
+from tests.fakes.slack_clicks import SIGNING_SECRET
 from tests.fakes.smtp import FakeSmtp
 from tests.hand_clock import HandClock
 from tests.story import sample_config
 from tests.story.sample_config import Changes
 
 ADMIN = "story-" + "k" * 40
+SLACK_TOKEN = "xoxb-story-token"
 STEPS_MAX = 10_000
 _NEXT_TIMES = (  # (query, whether its time is business time)
     ("SELECT min(due_at) FROM notifier_clocks WHERE due_at > :now", True),
@@ -104,7 +106,7 @@ class StoryInstallation:
         if self._installation is None:
             self.system = await self._embedded()
         else:
-            process_settings = self._installation.settings(config_dir=self.config, data_dir=self.data, admin_key=ADMIN)
+            process_settings = self._installation.settings(**self._settings)
             self._process = await open_harness(process_settings, self.clock, self._channels, files=self.config)
             self.system = self._process.system
         self.http = AsyncClient(transport=ASGITransport(app=self.system.app), base_url="http://firsthour.test")
@@ -112,7 +114,7 @@ class StoryInstallation:
 
     async def _embedded(self) -> System:
         lock = open_directory(self.data)
-        process_settings = settings.load(config_dir=self.config, data_dir=self.data, admin_key=ADMIN)
+        process_settings = settings.load(**self._settings)
         files = ConfigFiles(self.config)
         return await embedded.open_system(
             process_settings, self.clock, files, self._channels, lock=lock, pages_max=self.pages_max
@@ -126,11 +128,22 @@ class StoryInstallation:
 
     def _open_channels(self) -> dict[str, Channel]:
         factories: dict[str, Callable[[], Channel]] = {
-            "slack": lambda: SlackChannel("xoxb-story-token", self.slack.url),
+            "slack": lambda: SlackChannel(SLACK_TOKEN, self.slack.url, clickable=True),
             "email": lambda: EmailChannel(server(self.smtp.url), "FirstHour <pages@acme.example>", self.clock.real),
             "inbox": lambda: InboxChannel(self.shown.append),
         }
         return {name: factories[name]() for name in self.channel_names}
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "config_dir": self.config,
+            "data_dir": self.data,
+            "admin_key": ADMIN,
+            "slack_bot_token": SLACK_TOKEN,
+            "slack_signing_secret": SIGNING_SECRET,
+            "slack_api_url": self.slack.url,
+        }
 
     @property
     def config(self) -> Path:

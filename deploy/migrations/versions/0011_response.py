@@ -57,9 +57,11 @@ def _add_clicks() -> None:
         sa.Column("day", INTEGER, nullable=False),
     )
     op.create_index("notifier_clicks_by_day", "notifier_clicks", ["day"])
+    op.create_index("notifier_clocks_by_rep", "notifier_clocks", ["rep", "state"])
 
 
 def _drop_clicks() -> None:
+    op.drop_index("notifier_clocks_by_rep", "notifier_clocks")
     op.drop_table("notifier_clicks")
     op.drop_column("notifier_clocks", "snoozed_until")
 

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
+from slack_sdk.models.blocks import Block, SectionBlock
 
 from firsthour.runtime.http.client import Endpoint, HttpAnswer, NoAnswerError
 from services.notifier.channels.base import (
@@ -22,10 +23,12 @@ from services.notifier.channels.base import (
     TryAgain,
     Unusable,
 )
-from services.notifier.channels.slack_page import page_blocks
+from services.notifier.channels.slack_blocks import buttons
+from services.notifier.channels.slack_page import SECTION_CHARS_MAX, page_blocks, plain
 from services.notifier.domain import outside_text
 from services.notifier.domain.message import Message
 from services.notifier.domain.message_text import words
+from services.notifier.domain.page_words import Words
 
 API_URL = "https://slack.com/api/"
 TEXT_CHARS_MAX = 300
@@ -83,7 +86,15 @@ class SlackChannel:
 
     name = "slack"
 
-    def __init__(self, token: str, base_url: str = API_URL, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self,
+        token: str,
+        base_url: str = API_URL,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        *,
+        clickable: bool = False,  # clicks reach this installation, so messages have buttons
+    ) -> None:
+        self._clickable = clickable
         self._endpoint = Endpoint(
             base_url.rstrip("/") + "/", timeout_seconds, headers={"authorization": f"Bearer {token.strip()}"}
         )
@@ -92,7 +103,9 @@ class SlackChannel:
         if not message.person_slack:
             return GiveUp("no Slack user id for this person; add `slack` to the rep in team.yaml")
         try:
-            answer = await self._endpoint.post_json("chat.postMessage", msgspec.json.encode(body(message)))
+            answer = await self._endpoint.post_json(
+                "chat.postMessage", msgspec.json.encode(body(message, self._clickable))
+            )
         except NoAnswerError as error:
             return TryAgain(None, f"Slack: {error}")
         return outcome(answer)
@@ -101,13 +114,13 @@ class SlackChannel:
         await self._endpoint.close()
 
 
-def body(message: Message) -> dict[str, Any]:
+def body(message: Message, clickable: bool = False) -> dict[str, Any]:
     """Return the arguments of `chat.postMessage`. Text from outside is escaped and stands in plain text objects."""
     page = words(message)
     return {
         "channel": message.person_slack,
         "text": outside_text.slack(page.subject, TEXT_CHARS_MAX),
-        "blocks": [block.to_dict() for block in page_blocks(page)],
+        "blocks": [block.to_dict() for block in _blocks(message, page, clickable)],
         "mrkdwn": False,
         "parse": "none",
         "link_names": False,
@@ -119,6 +132,16 @@ def body(message: Message) -> dict[str, Any]:
             "event_payload": {"page_id": message.page_id, "lead_id": message.lead_id, "epoch": message.epoch},
         },
     }
+
+
+def _blocks(message: Message, page: Words, clickable: bool) -> list[Block]:
+    """Return the page with what became of its assignment at the top, and the buttons that are left above the footer."""
+    blocks = page_blocks(page)
+    if clickable and message.standing.actions:
+        blocks.insert(-1, buttons(message.page_id, message.standing.actions))
+    if message.standing.text:
+        blocks.insert(1, SectionBlock(text=plain(message.standing.text, SECTION_CHARS_MAX)))
+    return blocks
 
 
 def outcome(answer: HttpAnswer) -> Outcome:

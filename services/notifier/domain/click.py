@@ -142,8 +142,9 @@ def reject_reasons(lifecycle: Lifecycle) -> tuple[str, ...]:
 
 
 def next_owners(team: Team, clock: ResponseClock) -> tuple[Rep, ...]:
-    """Return the reps to whom the lead can be handed over: the active members of the pools of its owner."""
-    pools = [pool for pool in team.pools if any(member.rep == clock.rep for member in pool.members)]
+    """Return the reps to whom the lead can be handed over: the active members of its pool, else of its owner's pools."""
+    pool = team.pool_by_id.get(clock.pool or "")
+    pools = [pool] if pool else [p for p in team.pools if any(member.rep == clock.rep for member in p.members)]
     ids = dict.fromkeys(member.rep for pool in pools for member in pool.members if member.rep != clock.rep)
     return tuple(rep for id in ids if (rep := team.rep_by_id.get(id)) is not None and rep.active)
 

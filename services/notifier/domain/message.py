@@ -9,6 +9,7 @@ from schemas.agreement.response import Rung
 from schemas.events.routes import LeadCard
 from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.page import TO_OWNER, Kind, Page, page_id, slack_channel
+from services.notifier.domain.standing import OPEN, PageStanding, standing
 from services.notifier.domain.terms import Terms
 
 
@@ -40,6 +41,7 @@ class Message:
     epoch: int
     zone: str | None = None  # the time zone of the recipient's calendar; None: unknown, times are in UTC
     thread_id: str | None = None  # the first page of the same assignment; None: this one is the first
+    standing: PageStanding = OPEN  # what became of the assignment, and the actions that are left
     public_url: str | None = None  # the base of links; None: no links
     links: tuple[ActionLink, ...] = ()  # signed when the page is sent
     mail_thread: str | None = None  # the Message-ID of the first mail about the lead to this person; None: this one
@@ -72,6 +74,7 @@ def message_of(page: Page, clock: ResponseClock, terms: Terms, written_at: datet
         epoch=page.epoch,
         zone=terms.zone(page.person) or terms.zone(owner),
         thread_id=_thread(page, terms.ladder if clock.ladder is None else clock.ladder),
+        standing=standing(page, clock, terms.team),
     )
 
 

@@ -1,8 +1,10 @@
 """The statements about clicks of people on pages."""
 
 from collections.abc import Collection, Mapping
+from typing import NamedTuple
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from firsthour.kernel.time_units import micros, moment
 from firsthour.runtime.storage import statements
@@ -22,6 +24,7 @@ _PAGED_AS = statements.Sql(
         .distinct()
     )
 )
+_CLICKED = statements.Sql(lambda _: sa.select(pages.c.lead_id, pages.c.epoch).where(pages.c.id == sa.bindparam("id")))
 _SOME_CLICKS = statements.Sql(lambda f: sa.select(clicks).where(f.is_any_of(clicks.c.id, "ids")))
 _ADD_CLICK = statements.Sql(
     lambda f: f.insert(clicks).values({c.name: sa.bindparam(c.name) for c in clicks.columns}).on_conflict_do_nothing()
@@ -40,6 +43,19 @@ _FORGET_CLICKS = statements.Sql(
         )
     )
 )
+
+
+class ClickedPage(NamedTuple):
+    """The page under a click: its lead and its assignment."""
+
+    lead_id: str
+    epoch: int
+
+
+def clicked_page(connection: Connection, id: str) -> ClickedPage | None:
+    """Return the page of this id, without locks; None: there is none."""
+    row = _CLICKED.first(connection, id=id) if id else None
+    return None if row is None else ClickedPage(row[0], row[1])
 
 
 def paged_as(unit: Unit, lead: str, person: str) -> frozenset[PagedAs]:

@@ -46,6 +46,21 @@ _NEXT_CLOCK = statements.Sql(
 )
 _SAVE_CLOCKS = statements.Sql(lambda f: f.upsert(clocks, ["lead_id"]))
 _SOME_CLOCKS = statements.Sql(lambda f: sa.select(clocks).where(f.is_any_of(clocks.c.lead_id, "leads")))
+_WAITING_OF_REP = statements.Sql(
+    lambda _: (
+        sa.select(clocks)
+        .where(clocks.c.rep == sa.bindparam("rep"), sa.or_(clocks.c.state == "live", clocks.c.state == "missed"))
+        .order_by(clocks.c.promise_at, clocks.c.lead_id)
+        .limit(sa.bindparam("limit", type_=sa.Integer))
+    )
+)
+_MET_OF_REP = statements.Sql(
+    lambda _: (
+        sa.select(sa.func.count())
+        .select_from(clocks)
+        .where(clocks.c.rep == sa.bindparam("rep"), clocks.c.state == "met")
+    )
+)
 _BUSINESS = (
     "submit_at",
     "promise_at",
@@ -101,6 +116,12 @@ def save_clocks(unit: Unit, changed: Iterable[ResponseClock]) -> None:
 def find_clocks(connection: Connection, leads: Collection[str]) -> dict[str, ResponseClock]:
     """Return the clocks of these leads, without locks."""
     return {row.lead_id: _clock(row) for row in _SOME_CLOCKS.all(connection, leads=list(leads))}
+
+
+def clocks_of_rep(connection: Connection, rep: str, limit: int) -> tuple[list[ResponseClock], int]:
+    """Return the running clocks of a rep, the soonest promise first, and the number of leads of the rep that were touched."""
+    waiting = [_clock(row) for row in _WAITING_OF_REP.all(connection, rep=rep, limit=limit)]
+    return waiting, int(_MET_OF_REP.first(connection, rep=rep)[0])
 
 
 def _clock_row(clock: ResponseClock) -> dict[str, Any]:

@@ -56,6 +56,7 @@ clocks = sa.Table(
         sqlite_where=sa.text(IN_HOURS),
         postgresql_where=sa.text(IN_HOURS),
     ),
+    sa.Index("notifier_clocks_by_rep", "rep", "state"),
 )
 pages = sa.Table(
     "notifier_pages",

@@ -25,9 +25,9 @@ from schemas.events.routes import (
 
 
 def lead_of(event: Event) -> str | None:
-    """Return the lead of a record. None: the record names no lead, as outside events."""
+    """Return the lead of a record. None: the record names no lead, as outside events and absences."""
     lead = getattr(event, "lead_id", None)
-    return lead if isinstance(lead, str) else None
+    return lead if isinstance(lead, str) and lead else None
 
 
 def cause_of(event: Event) -> str | None:

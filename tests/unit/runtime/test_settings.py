@@ -259,7 +259,16 @@ def test_repr_of_settings_has_no_secrets(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_slack_token_without_signing_secret_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FIRSTHOUR_SLACK_BOT_TOKEN", "xoxb-1234567890")
     [unsigned] = load().warnings()
-    assert "SLACK_SIGNING_SECRET" in unsigned
+    assert "have no buttons: FIRSTHOUR_SLACK_SIGNING_SECRET is not set" in unsigned
+
+
+def test_slack_without_a_public_url_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIRSTHOUR_SLACK_BOT_TOKEN", "xoxb-1234567890")
+    monkeypatch.setenv("FIRSTHOUR_SLACK_SIGNING_SECRET", "8f742231b10e8888abcd99yyyzzz85a5")
+    [unreachable] = load().warnings()
+    assert "have no buttons: FIRSTHOUR_PUBLIC_URL is an address of this machine" in unreachable
+    monkeypatch.setenv("FIRSTHOUR_PUBLIC_URL", "https://firsthour.example")
+    assert load().warnings() == ()
 
 
 def test_environ_is_a_copy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

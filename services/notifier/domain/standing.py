@@ -1,0 +1,60 @@
+"""The standing of a page that was sent: what became of its assignment, and the buttons that still have an effect."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from schemas.team import Team
+from services.notifier.domain.click import Action
+from services.notifier.domain.clock import ResponseClock
+from services.notifier.domain.outside_text import NAME_CHARS_MAX, unlinked
+from services.notifier.domain.page import Page
+
+_ALL: Final[tuple[Action, ...]] = ("accept", "reached", "no_answer", "reject", "snooze", "hand_over")
+_BY_KIND: Final[Mapping[str, tuple[Action, ...]]] = {
+    "owner": _ALL,
+    "reassigned": _ALL,
+    "reminder": _ALL,
+    "again": _ALL,
+    "manager": ("reached", "no_answer", "hand_over"),
+    "missed": ("reached", "no_answer", "hand_over"),
+    "cover": ("accept", "reached", "no_answer"),
+    "channel": ("accept", "reached", "no_answer"),
+    "lost": ("reached", "no_answer"),
+}
+"""The buttons of a page by its kind. Another kind has none."""
+
+
+@dataclass(frozen=True)
+class PageStanding:
+    """What became of the assignment of a page. `text` None: nothing has happened yet."""
+
+    text: str | None
+    actions: tuple[Action, ...]
+
+
+OPEN: Final = PageStanding(None, ())
+
+
+def standing(page: Page, clock: ResponseClock, team: Team) -> PageStanding:
+    """Return the standing of this page."""
+    kind: str = page.kind
+    offered = _BY_KIND.get(kind, ())
+    if kind == "lost":
+        return PageStanding(None, offered if clock.touched_at is None else ())
+    if clock.touched_at is not None and page.epoch == clock.epoch:
+        return PageStanding("Contacted: the clock has stopped.", ())
+    if clock.opted_out:
+        return PageStanding("Closed: the person opted out.", ())
+    if clock.rep is None and not clock.running:
+        return PageStanding("Closed.", ())
+    if clock.rep is None or page.epoch != clock.epoch:
+        return PageStanding(f"Reassigned to {_name(team, clock.rep)}." if clock.rep else "Waits for another owner.", ())
+    if clock.accepted:
+        return PageStanding(f"Accepted by {_name(team, clock.rep)}.", tuple(a for a in offered if a != "accept"))
+    return PageStanding(None, offered)
+
+
+def _name(team: Team, id: str) -> str:
+    rep = team.rep_by_id.get(id)
+    return unlinked(rep.name if rep else id, NAME_CHARS_MAX)

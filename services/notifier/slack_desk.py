@@ -1,0 +1,209 @@
+"""The requests of people in Slack: clicks on a page, dialogs and commands, each answered within Slack's three seconds."""
+
+import asyncio
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import msgspec
+import structlog
+
+from firsthour.runtime.processing.service import Resources
+from schemas.events.actions import ActionRequested
+from schemas.team import Rep
+from services.notifier.channels.slack_blocks import dialog, notice
+from services.notifier.channels.slack_web import TEXT_CHARS_MAX, SlackAnswers
+from services.notifier.clicks import apply_click
+from services.notifier.context import NotifierContext
+from services.notifier.domain.click import NOTHING, Click, ClickAnswer, next_owners, reject_reasons
+from services.notifier.domain.outside_text import slack
+from services.notifier.domain.slack_commands import (
+    LEADS_MAX,
+    UnknownTimeError,
+    availability,
+    end_of_absence,
+    leads_text,
+)
+from services.notifier.domain.slack_request import (
+    ASKING,
+    Interaction,
+    Pressed,
+    SlashCommand,
+    Submitted,
+    click_of,
+    read_command,
+    read_interaction,
+    rep_of,
+)
+from services.notifier.store.clicks import ClickedPage, clicked_page
+from services.notifier.store.clocks import clocks_of_rep, find_clocks
+
+ANSWER_SECONDS: Final = 2.5
+"""Slack shows an error after 3 s. Work that takes longer goes on, and its result is told afterwards."""
+COMMANDS: Final = ("away", "back", "leads")
+TASKS_MAX: Final = 200
+EMPTY: Final = b""
+_LATE: Final = "FirstHour is busy: please look at the message in a minute, and click again if nothing has changed."
+_UNKNOWN: Final = f"Your Slack account belongs to no rep: its member id is not in team.yaml. {NOTHING}"
+_GONE: Final = f"This message is too old: its lead is no longer here. {NOTHING}"
+
+_log = structlog.get_logger(__name__)
+
+
+class SlackDesk:
+    """Applies the requests of people in Slack."""
+
+    def __init__(self, resources: Resources, context: NotifierContext, slack: SlackAnswers) -> None:
+        self._resources = resources
+        self._context = context
+        self._slack = slack
+        self._tasks: set[asyncio.Task[bytes]] = set()
+
+    async def interaction(self, body: bytes) -> bytes:
+        """Return the body of the answer to an interaction. Raises `UnreadableRequestError`."""
+        request = read_interaction(body)
+        return EMPTY if request is None else await self._in_time(self._answer(request), request)
+
+    async def command(self, body: bytes) -> bytes:
+        """Return the body of the answer to a slash command, which only the person sees. Raises `UnreadableRequestError`."""
+        command = read_command(body)
+        task = asyncio.create_task(self._run(command))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        done, _ = await asyncio.wait({task}, timeout=ANSWER_SECONDS)
+        if done:
+            return task.result()
+        task.add_done_callback(_log_failure)
+        return _only_for_them(_LATE)
+
+    async def _run(self, command: SlashCommand) -> bytes:
+        config, now = self._resources.config.current, self._resources.clock.business()
+        rep = rep_of(config.team, command.user)
+        if rep is None:
+            return _only_for_them(slack(_UNKNOWN, TEXT_CHARS_MAX))
+        match command.name:
+            case "away":
+                return await self._away(command, rep, now)
+            case "back":
+                return await self._set(availability(command, rep, "back", None, now), "You get leads again.")
+            case "leads":
+                get = partial(clocks_of_rep, rep=rep.id, limit=LEADS_MAX + 1)
+                waiting, working = await self._resources.reads(get)
+                return _only_for_them(leads_text(waiting, working, now))
+            case _:
+                return _only_for_them("This command is not known here: use /away, /back or /leads.")
+
+    async def _away(self, command: SlashCommand, rep: Rep, now: datetime) -> bytes:
+        calendars = self._resources.config.current.agreement.calendars
+        calendar = calendars.get(rep.calendar or "")
+        zone = ZoneInfo(calendar.timezone) if calendar else None
+        try:
+            until = end_of_absence(command.text, now, zone)
+        except UnknownTimeError as error:
+            return _only_for_them(slack(f"Not understood: {error}. {NOTHING}", TEXT_CHARS_MAX))
+        end = f" until {until.astimezone(zone or UTC):%Y-%m-%d %H:%M %Z}" if until else " until you write /back"
+        text = f"You get no new leads{end}. Your open leads stay with you."
+        return await self._set(availability(command, rep, "away", until, now), text)
+
+    async def _set(self, request: ActionRequested, text: str) -> bytes:
+        """Request a change of availability from the router. A replayed command has the same id, and counts once."""
+        await self._resources.units.run(
+            lambda unit: unit.emit(request, key=request.by.removeprefix("rep:"), id=request.action_id)
+        )
+        return _only_for_them(text)
+
+    async def _in_time(self, work: Coroutine[Any, Any, bytes], request: Interaction) -> bytes:
+        """Return the result of the work, or an empty answer if it takes too long. The work goes on."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        done, _ = await asyncio.wait({task}, timeout=ANSWER_SECONDS)
+        if done:
+            return task.result()
+        task.add_done_callback(_log_failure)
+        if isinstance(request, Pressed):
+            return EMPTY
+        return _shown(notice(_LATE))
+
+    async def _answer(self, request: Interaction) -> bytes:
+        config, resources = self._resources.config.current, self._resources
+        rep = rep_of(config.team, request.user)
+        if rep is None:
+            return await self._refuse(request, _UNKNOWN)
+        page = await resources.reads(lambda connection: clicked_page(connection, request.page))
+        if page is None:
+            return await self._refuse(request, _GONE)
+        if isinstance(request, Pressed) and request.action in ASKING:
+            return await self._ask(request, page)
+        click = click_of(request, rep, page.lead_id, page.epoch, resources.clock.business())
+        return await self._apply(request, click, rep)
+
+    async def _apply(self, request: Interaction, click: Click, rep: Rep) -> bytes:
+        answer = await self._resources.units.run(lambda unit: apply_click(unit, self._context, click))
+        _log.info("slack click", action=click.action, applied=answer.applied, rep=rep.id)
+        if answer.applied:
+            return await self._confirm(request, answer)
+        return await self._refuse(request, answer.text)
+
+    async def _confirm(self, request: Interaction, answer: ClickAnswer) -> bytes:
+        if isinstance(request, Submitted):
+            return EMPTY  # closes the dialog
+        self._later(self._slack.tell(request.response_url, answer.text))
+        return EMPTY
+
+    async def _refuse(self, request: Interaction, why: str) -> bytes:
+        """Tell the person why nothing was changed."""
+        if isinstance(request, Submitted):
+            return _shown(notice(why))
+        self._later(self._slack.tell(request.response_url, why))
+        return EMPTY
+
+    async def _ask(self, request: Pressed, page: ClickedPage) -> bytes:
+        choices = await self._choices(request, page)
+        if not choices:
+            return await self._refuse(request, f"There is nothing to choose from: nobody else can take it. {NOTHING}")
+        if not await self._slack.open_dialog(request.trigger_id, dialog(request.action, request.page, choices)):
+            return await self._refuse(request, f"The dialog could not be opened; please click again. {NOTHING}")
+        return EMPTY
+
+    async def _choices(self, request: Pressed, page: ClickedPage) -> list[tuple[str, str]]:
+        config = self._resources.config.current
+        if request.action == "reject":
+            return [(reason, reason) for reason in reject_reasons(config.agreement.lifecycle)]
+        clocks = await self._resources.reads(lambda connection: find_clocks(connection, [page.lead_id]))
+        clock = clocks.get(page.lead_id)
+        return [(rep.id, rep.name) for rep in next_owners(config.team, clock)] if clock else []
+
+    def _later(self, telling: Coroutine[Any, Any, bool]) -> None:
+        """Tell a person something after the answer."""
+        if len(self._tasks) >= TASKS_MAX:
+            telling.close()
+            _log.warning("slack answer dropped", waiting=len(self._tasks))
+            return
+        task = asyncio.create_task(_told(telling))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def _told(telling: Coroutine[Any, Any, bool]) -> bytes:
+    if not await telling:
+        _log.warning("slack answer not accepted")
+    return EMPTY
+
+
+def _shown(view: dict[str, Any]) -> bytes:
+    """Return the answer that replaces a dialog."""
+    return msgspec.json.encode({"response_action": "update", "view": view})
+
+
+def _only_for_them(text: str) -> bytes:
+    """Return the answer to a command. `text` is escaped."""
+    return msgspec.json.encode({"response_type": "ephemeral", "text": text})
+
+
+def _log_failure(task: asyncio.Task[bytes]) -> None:
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        _log.error("slack click failed", error_type=type(error).__name__)
