@@ -19,7 +19,7 @@ from schemas.events.base import Event
 from schemas.events.leads import LeadsMerged
 from schemas.events.routes import LeadEvent
 from services.reporting import rebuilding, responses
-from services.reporting.domain.response import FIGURES, Hours, LeadRequest, apply, united
+from services.reporting.domain.response import FIGURES, Hours, ProspectRequest, apply, united
 
 MODEL: Final = "responses"
 MODEL_VERSION: Final = 1
@@ -77,7 +77,7 @@ def follow(unit: Unit, events: Iterable[Event]) -> None:
     responses.save_requests(unit, _changed(loaded, requests, gone))
 
 
-def _merge(requests: dict[str, list[LeadRequest]], lead: str, merged: str, hours: Hours) -> bool:
+def _merge(requests: dict[str, list[ProspectRequest]], lead: str, merged: str, hours: Hours) -> bool:
     """Give the requests of a merged lead to the lead that remains. Return whether the two are different leads."""
     if lead == merged:
         return False  # the record of a merge that is already applied
@@ -86,8 +86,8 @@ def _merge(requests: dict[str, list[LeadRequest]], lead: str, merged: str, hours
 
 
 def _changed(
-    before: dict[str, list[LeadRequest]], after: dict[str, list[LeadRequest]], all_of: set[str]
-) -> list[LeadRequest]:
+    before: dict[str, list[ProspectRequest]], after: dict[str, list[ProspectRequest]], all_of: set[str]
+) -> list[ProspectRequest]:
     """Return the requests that differ from the stored ones, and all requests of the leads `all_of`."""
     return [
         request
@@ -112,7 +112,7 @@ def rebuild(unit: Unit) -> datetime | None:
     hours = hours_by(unit.config)
     for lead in whole:
         events = _history(unit, [lead, *merged.get(lead, ())])
-        by_lead: dict[str, list[LeadRequest]] = {}
+        by_lead: dict[str, list[ProspectRequest]] = {}
         for event in events:
             by_lead[event.lead_id] = apply(by_lead.get(event.lead_id, ()), event, hours, event.lead_id)
         rows = [request for requests in by_lead.values() for request in requests]

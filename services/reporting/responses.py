@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.unit import Unit
-from services.reporting.domain.response import LeadRequest
+from services.reporting.domain.response import ProspectRequest
 from services.reporting.store import statuses
 
 responses = sa.Table(
@@ -96,17 +96,17 @@ def save_alias(unit: Unit, merged: str, remaining: str) -> None:
     _SAVE_ALIASES.many(unit.connection, [{"merged_id": merged, "lead_id": remaining}])
 
 
-def lock_requests(unit: Unit, leads: Collection[str]) -> dict[str, list[LeadRequest]]:
+def lock_requests(unit: Unit, leads: Collection[str]) -> dict[str, list[ProspectRequest]]:
     """Lock these leads, and return their requests, the oldest first."""
     _LOCK.all(unit.connection, leads=sorted(leads))
-    requests: dict[str, list[LeadRequest]] = defaultdict(list)
+    requests: dict[str, list[ProspectRequest]] = defaultdict(list)
     for row in _LOAD.all(unit.connection, leads=sorted(leads)):
-        values = {name: row._mapping[name] for name in LeadRequest.__struct_fields__}
-        requests[row.lead_id].append(LeadRequest(**values))
+        values = {name: row._mapping[name] for name in ProspectRequest.__struct_fields__}
+        requests[row.lead_id].append(ProspectRequest(**values))
     return requests
 
 
-def save_requests(unit: Unit, changed: Iterable[LeadRequest]) -> None:
+def save_requests(unit: Unit, changed: Iterable[ProspectRequest]) -> None:
     """Store these requests at the end of the unit."""
     rows = [msgspec.structs.asdict(request) for request in sorted(changed, key=attrgetter("lead_id", "submit_at"))]
     unit.store(_SAVE.work(unit.connection, rows))

@@ -39,7 +39,7 @@ Hours = Callable[[str | None, str], WorkingHours | None]
 """Returns the working hours for an owner (None: no owner) and an urgency. None: every minute counts."""
 
 
-class LeadRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class ProspectRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One request of a lead, and the response to it. The fields are the columns of `reporting_responses`."""
 
     lead_id: str
@@ -60,11 +60,11 @@ class LeadRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return self.touched_at is None and self.left_at is None
 
 
-Requests = Sequence[LeadRequest]
+Requests = Sequence[ProspectRequest]
 """The requests of one lead, the oldest first. At most the last one awaits a touch."""
 
 
-def apply(requests: Requests, event: LeadEvent, hours: Hours, lead_id: str) -> list[LeadRequest]:
+def apply(requests: Requests, event: LeadEvent, hours: Hours, lead_id: str) -> list[ProspectRequest]:
     """Return the requests of a lead after a record of the router.
 
     Args:
@@ -85,7 +85,7 @@ def apply(requests: Requests, event: LeadEvent, hours: Hours, lead_id: str) -> l
 
 def _with_submit(
     requests: Requests, event: LeadQualified | LeadQueued | LeadAssigned, lead_id: str, hours: Hours
-) -> list[LeadRequest]:
+) -> list[ProspectRequest]:
     """Return the requests with the one of this submit. A lead with a request that awaits a touch has asked again."""
     submit_at = micros(event.submit_at)
     last = requests[-1] if requests else None
@@ -96,18 +96,18 @@ def _with_submit(
     source = event.trigger.source if isinstance(event, LeadQualified) else None
     if isinstance(event, LeadAssigned):
         source = event.card.source or None
-    request = LeadRequest(lead_id=lead_id, submit_at=submit_at, urgency=event.urgency, source=source)
+    request = ProspectRequest(lead_id=lead_id, submit_at=submit_at, urgency=event.urgency, source=source)
     return [*requests, _with_hour(request, hours)]
 
 
-def _assign(requests: Requests, rep: str, hours: Hours) -> list[LeadRequest]:
+def _assign(requests: Requests, rep: str, hours: Hours) -> list[ProspectRequest]:
     """Let the request that awaits a touch count for its new owner."""
     if not requests or not requests[-1].awaits_touch or requests[-1].rep == rep:
         return [*requests]
     return [*requests[:-1], _with_hour(replace(requests[-1], rep=rep), hours)]
 
 
-def _touch(requests: Requests, event: TouchApplied, hours: Hours) -> list[LeadRequest]:
+def _touch(requests: Requests, event: TouchApplied, hours: Hours) -> list[ProspectRequest]:
     """Count a touch for the last request before it. The request counts for the rep who made its first touch, if known."""
     at = micros(event.touched_at)
     index = next((n for n in reversed(range(len(requests))) if requests[n].submit_at <= at), None)
@@ -125,14 +125,14 @@ def _touch(requests: Requests, event: TouchApplied, hours: Hours) -> list[LeadRe
     return [*requests[:index], request, *requests[index + 1 :]]
 
 
-def _leave(requests: Requests, at: int) -> list[LeadRequest]:
+def _leave(requests: Requests, at: int) -> list[ProspectRequest]:
     """Note that the lead left Sales."""
     if not requests or requests[-1].left_at is not None or requests[-1].submit_at > at:
         return [*requests]
     return [*requests[:-1], replace(requests[-1], left_at=at)]
 
 
-def _with_hour(request: LeadRequest, hours: Hours) -> LeadRequest:
+def _with_hour(request: ProspectRequest, hours: Hours) -> ProspectRequest:
     """Return the request with its working times, counted in the hours of its rep."""
     open_hours, submit_at = hours(request.rep, request.urgency), moment(request.submit_at)
     touched_at = None if request.touched_at is None else moment(request.touched_at)
@@ -146,12 +146,12 @@ def _with_hour(request: LeadRequest, hours: Hours) -> LeadRequest:
     return replace(request, hour_at=hour_at, working_us=working_us)
 
 
-def united(requests: Iterable[LeadRequest], lead_id: str, hours: Hours) -> list[LeadRequest]:
+def united(requests: Iterable[ProspectRequest], lead_id: str, hours: Hours) -> list[ProspectRequest]:
     """Return the requests of two leads that are one person, under one id.
 
     A request after one that awaits a touch, or of the same moment, becomes part of the earlier one.
     """
-    result: list[LeadRequest] = []
+    result: list[ProspectRequest] = []
     for request in sorted(requests, key=attrgetter("submit_at", "lead_id")):
         last = result[-1] if result else None
         if last is not None and (last.awaits_touch or last.submit_at == request.submit_at):
@@ -161,7 +161,7 @@ def united(requests: Iterable[LeadRequest], lead_id: str, hours: Hours) -> list[
     return result
 
 
-def _joined(earlier: LeadRequest, later: LeadRequest, hours: Hours) -> LeadRequest:
+def _joined(earlier: ProspectRequest, later: ProspectRequest, hours: Hours) -> ProspectRequest:
     """Return two requests of one person as one: with the first touch of both, and with Sales as long as one of them is."""
     touched = [request for request in (earlier, later) if request.touched_at is not None]
     first = min(touched, key=attrgetter("touched_at"), default=earlier)

@@ -15,7 +15,7 @@ from msgspec.structs import asdict
 from firsthour.kernel.time_units import micros, moment
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.sqlite_engines import writer_engine
-from services.reporting.domain.response import LeadRequest
+from services.reporting.domain.response import ProspectRequest
 from services.reporting.figures import KEYS, figures
 from services.reporting.responses import responses
 
@@ -24,7 +24,7 @@ HOUR = timedelta(hours=1)
 MINUTE_US = 60_000_000
 
 
-def requests(count: int) -> list[LeadRequest]:
+def requests(count: int) -> list[ProspectRequest]:
     """Return requests of the last 300 days with every kind of response."""
     chance = random.Random(7)
     rows = []
@@ -34,7 +34,7 @@ def requests(count: int) -> list[LeadRequest]:
         touched = None if minutes is None else micros(submit) + minutes * MINUTE_US
         left = micros(submit) + MINUTE_US if chance.random() < 0.2 else None
         rows.append(
-            LeadRequest(
+            ProspectRequest(
                 lead_id=f"l{n}",
                 submit_at=micros(submit) + n,
                 urgency=chance.choice(("hot", "warm")),
@@ -51,14 +51,14 @@ def requests(count: int) -> list[LeadRequest]:
     return rows
 
 
-def key_of(row: LeadRequest, by: str, zone: ZoneInfo) -> Any:
+def key_of(row: ProspectRequest, by: str, zone: ZoneInfo) -> Any:
     local = moment(row.submit_at).astimezone(zone)
     if by == "day":
         return (local.date() - datetime(1970, 1, 1).date()).days
     return {"weekday": local.weekday(), "hour": local.hour, "all": ""}.get(by, getattr(row, by, None))
 
 
-def by_hand(rows: Iterable[LeadRequest]) -> dict[str, Any]:
+def by_hand(rows: Iterable[ProspectRequest]) -> dict[str, Any]:
     """Count the figures of one group."""
     rows = list(rows)
     raw = sorted(r.touched_at - r.submit_at for r in rows if r.touched_at is not None)

@@ -22,7 +22,7 @@ from schemas.events.routes import (
     LeadStatusChanged,
     TouchApplied,
 )
-from services.reporting.domain.response import LeadRequest, apply, united
+from services.reporting.domain.response import ProspectRequest, apply, united
 
 NINE = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)  # a Tuesday
 OFFICE = CalendarHours(ZoneInfo("UTC"), [[(9 * 60, 17 * 60)]] * 5 + [[], []])
@@ -87,14 +87,14 @@ def recycled(minutes: float) -> LeadRecycled:
     return LeadRecycled(**_record(minutes, "nurturing", "assigned"), kind="recycle", reason="stalled")
 
 
-def requests_of(*events: LeadEvent, hours: Any = always) -> list[LeadRequest]:
-    requests: list[LeadRequest] = []
+def requests_of(*events: LeadEvent, hours: Any = always) -> list[ProspectRequest]:
+    requests: list[ProspectRequest] = []
     for event in events:
         requests = apply(requests, event, hours, "l1")
     return requests
 
 
-def summary(requests: Sequence[LeadRequest]) -> list[tuple[Any, ...]]:
+def summary(requests: Sequence[ProspectRequest]) -> list[tuple[Any, ...]]:
     """Return of each request: submit, first touch, attempts, conversations and rep; times in minutes since nine."""
 
     def minutes(us: int | None) -> float | None:
