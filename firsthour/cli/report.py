@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 import typer
 
 from firsthour.cli.installation import connect
-from firsthour.runtime.terminal import AsJson, ConfigDir, DataDir, print_json, print_table, run, say
+from firsthour.runtime.terminal import AsJson, ConfigDir, DataDir, cell, print_json, print_table, run, say
 
 
 class ReportKey(StrEnum):
@@ -70,7 +70,8 @@ def response(
     if as_json:
         print_json(report)
         return
-    say(f"Requests from {report['since']} to {report['until']}; days, weekdays and hours in {report['timezone']}.")
+    since_text, until_text = cell(report["since"]), cell(report["until"])
+    say(f"Requests from {since_text} to {until_text} UTC; days, weekdays and hours in {report['timezone']}.")
     rows = [("all", report["total"]), *((item["key"], item) for item in report["items"])]
     print_table([report["by"] or "", *_COLUMNS], [_row(key, figures) for key, figures in rows])
     if not report["complete"]:
