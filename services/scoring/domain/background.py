@@ -32,6 +32,7 @@ _SUBJECTS: Final[Mapping[str, tuple[str, ...]]] = {
     "chat.started": (),
 }
 """The types of events that a page shows as activity, and the fields that name their subject, the first one first."""
+_ADDRESSES: Final = frozenset({"path", "url"})
 _WITH_WORDS: Final = frozenset({"form.submitted", "chat.started", "meeting.booked"})
 """The types of events whose `message` is a request of the person."""
 
@@ -48,16 +49,19 @@ def remember(profile: Profile, type: str, fields: Facts, when: int) -> None:
         del acts[:-ACTS_MAX]
     words = fields.get("message")
     if isinstance(words, str) and type in _WITH_WORDS and (words := words.strip()):
-        form = fields.get("form")
-        request = (when, shorten(words, REQUEST_BYTES_MAX), act[2] if isinstance(form, str) else "")
+        request = (when, shorten(words, REQUEST_BYTES_MAX), act[2] if type == "form.submitted" else "")
         profile.request = request if profile.request is None else max(profile.request, request)
 
 
 def _subject(fields: Facts, names: tuple[str, ...]) -> str:
-    value: Value = next((fields[name] for name in names if name in fields), "")
-    text = value if isinstance(value, str) else str(value)
-    if "?" in text or "#" in text:  # what follows can hold personal data, and says little
-        text = text.partition("?")[0].partition("#")[0] or text
+    name = next((name for name in names if name in fields), None)
+    if name is None:
+        return ""
+    text = str(fields[name])
+    if name in _ADDRESSES:  # what follows can hold personal data, and says little
+        text = text.partition("?")[0].partition("#")[0]
+        _, absolute, rest = text.partition("://")
+        text = f"/{rest.partition('/')[2]}" if absolute else text
     return shorten(text, SUBJECT_BYTES_MAX)
 
 
