@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
+from pydantic_settings import NoDecode
 
 from firsthour.runtime import addresses
 
@@ -84,6 +85,10 @@ def _brokers(value: str | None) -> str | None:
     return ",".join(broker.strip() for broker in value.split(","))
 
 
+def _hosts(value: object) -> object:
+    return tuple(filter(None, (host.strip().lower() for host in value.split(",")))) if isinstance(value, str) else value
+
+
 def _authorities(value: Path | None) -> Path | None:
     if value is not None:
         addresses.authorities(value)
@@ -103,4 +108,6 @@ MailServer = Annotated[SecretStr | None, AfterValidator(_mail_server)]
 MailSender = Annotated[str | None, AfterValidator(_sender)]
 Database = Annotated[SecretStr | None, AfterValidator(_database)]
 Brokers = Annotated[str | None, AfterValidator(_brokers)]
+Hosts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_hosts)]
+"""Names or addresses of hosts, separated by commas."""
 AuthoritiesFile = Annotated[Path | None, AfterValidator(_authorities)]

@@ -21,6 +21,7 @@ from firsthour.runtime.setting_types import (
     Brokers,
     Database,
     HeaderSecret,
+    Hosts,
     KafkaPrefix,
     LowerCase,
     MailSender,
@@ -82,6 +83,11 @@ class Settings(BaseSettings):
     )
     mail_from: MailSender = Field(
         None, description="Sender of mails, `FirstHour <leads@example.com>`; needed with `FIRSTHOUR_SMTP_URL`."
+    )
+    webhook_private_hosts: Hosts = Field(
+        (),
+        description="Hosts on your own network that webhooks of the agreement may reach, `crm.internal,10.0.0.5`; all other "
+        "private addresses are refused.",
     )
     connections_max: int = Field(
         1_000,

@@ -6,12 +6,15 @@ Addresses that hold a secret are never written into the file: `{env: NAME}` name
 import re
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
 from schemas.agreement.response import CHANNELS
 from schemas.sources import Secret
 from schemas.values import Shape, shown, wrong
 
+_ADDRESS: Final = re.compile(
+    r"(https://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])|http://(localhost|127\.0\.0\.1|\[::1\]))(:[0-9]{1,5})?([/?][!-\[\]-~]*)?"
+)  # https, or http to this machine
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 WAYS_MAX: Final = 20
 
@@ -26,6 +29,30 @@ Reference = Annotated[Secret, BeforeValidator(_reference, json_schema_input_type
 """The place of a secret."""
 
 
+def _web_address(value: str) -> str:
+    if _ADDRESS.fullmatch(value):
+        return value
+    raise wrong(f"{shown(value)} is not a safe web address", "write a full https:// address without user and password")
+
+
+def _listed(value: object) -> object:
+    return value if isinstance(value, (list, tuple)) else (value,)
+
+
+WebhookType = Literal["lead.assigned", "lead.released", "lead.moved", "touch.applied"]
+Address = Annotated[
+    Annotated[str, AfterValidator(_web_address), Tag("<text>")] | Annotated[Secret, Tag("<reference>")],
+    Discriminator(lambda value: "<text>" if isinstance(value, str) else "<reference>"),
+]
+"""A web address, or the place of one that is a secret."""
+SigningSecrets = Annotated[
+    tuple[Reference, ...],
+    BeforeValidator(_listed, json_schema_input_type=Secret | tuple[Secret, ...]),
+    Field(min_length=1, max_length=3),
+]
+"""One secret, or several: each signs, so that a receiver can change over to a new one."""
+
+
 class TeamsWay(Shape):
     """Microsoft Teams: a card in the channel of a workflow ("When a Teams webhook request is received")."""
 
@@ -38,6 +65,23 @@ class TeamsWay(Shape):
         return (self.url,)
 
 
+class WebhookWay(Shape):
+    """A web address of yours that gets the changes of leads, signed as defined at standardwebhooks.com.
+
+    `events` absent: it gets only the pages of the rungs that name it.
+    """
+
+    kind: Literal["webhook"]
+    url: Address
+    secret: SigningSecrets
+    events: tuple[WebhookType, ...] = ()
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """The places of its secrets."""
+        return (*self.secret, self.url) if isinstance(self.url, Secret) else self.secret
+
+
 def _name(name: str) -> str:
     if name in CHANNELS:
         raise wrong(f"{shown(name)} is a channel of every installation", "choose another name")
@@ -47,5 +91,5 @@ def _name(name: str) -> str:
     return name
 
 
-WayOut = Annotated[TeamsWay, Field(discriminator="kind")]
+WayOut = Annotated[TeamsWay | WebhookWay, Field(discriminator="kind")]
 WaysOut = Annotated[dict[Annotated[str, AfterValidator(_name)], WayOut], Field(max_length=WAYS_MAX)]

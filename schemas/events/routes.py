@@ -22,6 +22,7 @@ class LeadEvent(Event, frozen=True, kw_only=True, gc=False):
     was: str  # before
     epoch: int  # of the latest assignment; 0 before the first
     by: str  # `system`, `rep:<id>`, `key:<name>`
+    owner: str | None = None  # rep id, after; None: no owner, or a record of an older release
 
 
 class LeadStatusChanged(LeadEvent, frozen=True, kw_only=True, gc=False):

@@ -1,6 +1,6 @@
 """The parts of the process that units of the notifier use, and the claim that a unit hands to the delivery."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from firsthour.kernel.config import Config
@@ -12,10 +12,13 @@ from services.notifier.domain.pace import Pace
 from services.notifier.domain.page import Page
 from services.notifier.domain.terms import Terms
 from services.notifier.domain.working_hours import NO_LEAVE, Leave
+from services.notifier.store.dispatches import DisabledEndpoint
 from services.notifier.store.people import StoredLeave
 
 DELIVERY = "notifier.delivery"
 """The name of the runner. A unit that adds a page wakes it."""
+DISPATCHER = "notifier.dispatcher"
+"""The name of the runner. A unit that adds a dispatch wakes it."""
 CLOCKS = "notifier.clocks"
 """The name of the tick. A unit that records the outcome of a page wakes it."""
 
@@ -33,6 +36,10 @@ class Claim:
 
 def _drop_claims(claims: Sequence[Claim]) -> None:
     """Do nothing: without a delivery, the leases end and the pages are claimed again."""
+
+
+def _nothing() -> None:
+    """Do nothing: there is no delivery."""
 
 
 def _ignore_clock(outcome: str) -> None:
@@ -53,7 +60,9 @@ class NotifierContext:
     pace: Pace = field(default_factory=Pace)
     ways_out: bool = True  # the channels of the agreement are used; False: in a demo
     bulkhead: Bulkhead = field(default_factory=Bulkhead)
+    disabled: Mapping[str, DisabledEndpoint] = field(default_factory=dict)  # webhooks that are switched off
     hand: Callable[[Sequence[Claim]], None] = _drop_claims  # called on the loop, after the commit
+    recovered: Callable[[], None] = _nothing  # called when a channel accepts again
     count_clock: Callable[[str], None] = _ignore_clock  # called when a clock ends: met, missed, cancelled
     count_delay: Callable[[str, str], None] = _ignore_delay  # called when a page begins to wait: channel, reason
 

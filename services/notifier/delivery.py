@@ -63,12 +63,18 @@ class Delivery:
         self._last_real: datetime | None = None  # the last reading of the host's clock
         self._storage_down = False  # the database was unavailable in the last turn
         context.bulkhead.closed, context.hand = False, self.hand
+        context.recovered = self.recovered
         context.count_clock, context.count_delay = resources.telemetry.promise, resources.telemetry.page_delayed
 
     def wake(self) -> None:
         """Claim soon: a page was added."""
         self._wanted = True
         self._wakeup.set()
+
+    def recovered(self) -> None:
+        """Make waiting pages due: a channel accepts again."""
+        self._recovered = True
+        self.wake()
 
     def hand(self, claims: Sequence[Claim]) -> None:
         """Send claimed pages. Called on the event loop, after the commit of the claims."""
@@ -216,6 +222,10 @@ class Delivery:
         config = self._resources.config.current
         lines = channel_warnings.warnings(config, self._context.channels)
         lines += problems(config, environ()) if self._context.ways_out else ()
+        for name, off in self._context.disabled.items():
+            lines.append(
+                f"{name} is switched off since {off.disabled_at:%Y-%m-%d %H:%M} UTC: {off.why}; `firsthour webhooks enable {name}`"
+            )
         for name, outage in self._context.health.outages():
             lines.append(f"{name} accepts no pages since {outage.since:%Y-%m-%d %H:%M} UTC: {outage.why}")
         return lines

@@ -9,6 +9,7 @@ from firsthour.runtime.storage.unit import Unit
 from schemas.events.actions import ActionRequested
 from schemas.events.pages import PromiseKept, PromiseMissed
 from schemas.events.routes import ActionResolved, LeadEvent, RepAvailabilityChanged
+from services.notifier.announcing import announce
 from services.notifier.claiming import claim_new
 from services.notifier.context import CLOCKS, DELIVERY, HOURS, NotifierContext
 from services.notifier.domain.click import undone
@@ -47,6 +48,7 @@ def hear_routes(batch: Sequence[Record], unit: Unit, context: NotifierContext) -
         _undo_clicks(unit, refusals, changes, before, terms)
     _fire(unit, [c for c in changes.clocks.values() if c.due_at is not None and c.due_at <= now], terms, changes)
     store_changes(unit, changes, before, terms, context)
+    announce(unit, batch, {**before, **changes.clocks}, context)
 
 
 def _refused(event: ActionResolved) -> bool:

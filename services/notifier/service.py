@@ -12,11 +12,13 @@ from services.notifier.channel_trial import trial_router
 from services.notifier.channels.base import Channel
 from services.notifier.context import CLOCKS, HOURS, NotifierContext
 from services.notifier.delivery import Delivery
+from services.notifier.dispatcher import Dispatcher
 from services.notifier.handlers import count_anew, fire_due, hear_routes
 from services.notifier.lead_api import lead_router
 from services.notifier.lead_views import History
 from services.notifier.slack_api import slack_router
 from services.notifier.store.clicks import forget_clicks
+from services.notifier.store.dispatches import forget_dispatches
 from services.notifier.ways import Ways
 
 
@@ -41,7 +43,8 @@ def service(
         return routes
 
     def runners(resources: Resources) -> Sequence[Runner]:
-        return [Delivery(resources, Ways(channels, resources.settings), context)]
+        ways = Ways(channels, resources.settings, resources.clock.real)
+        return [Delivery(resources, ways, context), Dispatcher(resources, ways, context)]
 
     return Service(
         name="notifier",
@@ -50,7 +53,7 @@ def service(
             Tick(CLOCKS, partial(fire_due, context=context)),
             Tick(HOURS, partial(count_anew, context=context)),
         ),
-        sweeps=(forget_clicks,),
+        sweeps=(forget_clicks, forget_dispatches),
         api=api,
         runners=runners,
     )

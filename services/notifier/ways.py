@@ -4,26 +4,34 @@ Secrets are read from the environment of this process and never stored. A channe
 name: each page over it fails with the reason, and goes over the next channel of its rung.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from typing import Final
 
 from firsthour.kernel.config import Config
+from firsthour.kernel.time_units import EPOCH
 from firsthour.runtime import addresses
 from firsthour.runtime.config import source_secrets
 from firsthour.runtime.config.documents import ConfigProblem
 from firsthour.runtime.config.source_secrets import SecretError, UnusableSecretError
 from firsthour.runtime.settings import Settings, environ
-from schemas.agreement.ways_out import WayOut
+from schemas.agreement.ways_out import WayOut, WebhookWay
 from schemas.sources import Secret
 from services.notifier.channels.base import Channel, Outcome, Unusable
 from services.notifier.channels.teams import TeamsChannel
+from services.notifier.channels.webhook import WebhookChannel
 from services.notifier.domain.message import Message
 
 Read = Callable[[Secret], str]
 """Returns the value of a secret, or raises `SecretError`."""
 _NOWHERE: Final = ("agreement.yaml", 1, 1)
+
+
+def _never() -> datetime:
+    """Return the beginning of time: for a channel that is only checked."""
+    return EPOCH
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,7 @@ class Ways:
 
     built_in: Mapping[str, Channel]
     settings: Settings
+    now: Callable[[], datetime]  # real time
     _named: dict[str, Channel] = field(default_factory=dict)
     _config: Config | None = None
     _stamps: tuple[object, ...] = ()
@@ -71,13 +80,18 @@ class Ways:
 
     def _opened(self, name: str, way: WayOut, read: Read) -> Channel:
         try:
-            return open_channel(name, way, read)
+            return open_channel(name, way, read, self.now, self.settings.webhook_private_hosts)
         except SecretError as error:
             return BrokenChannel(name, f"{name}: {error}")
 
 
-def open_channel(name: str, way: WayOut, read: Read) -> Channel:
+def open_channel(
+    name: str, way: WayOut, read: Read, now: Callable[[], datetime] = _never, private_hosts: Collection[str] = ()
+) -> Channel:
     """Return the channel. Raises `SecretError` if a secret is missing or has the wrong form."""
+    if isinstance(way, WebhookWay):
+        url = way.url if isinstance(way.url, str) else _url(way.url, read)
+        return WebhookChannel(name, url, [_signing(secret, read) for secret in way.secret], now, private_hosts)
     return TeamsChannel(name, _url(way.url, read), f"make a new one and set {_named(way.url)} to its URL")
 
 
@@ -109,6 +123,16 @@ def _url(secret: Secret, read: Read) -> str:
         ) from None
     if parts.scheme == "http" and not addresses.is_loopback(parts.hostname or ""):
         raise UnusableSecretError(f"the URL in {_named(secret)} is plain http", "give one that begins with https://")
+    return value
+
+
+def _signing(secret: Secret, read: Read) -> str:
+    value = read(secret)
+    try:
+        source_secrets.check(value, standard=True)
+    except UnusableSecretError as error:
+        remedy = f"set {_named(secret)} to `whsec_` and the output of `openssl rand -base64 32`"
+        raise UnusableSecretError(f"the secret {_named(secret)} cannot sign: {error.mistake}", remedy) from None
     return value
 
 

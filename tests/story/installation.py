@@ -45,6 +45,7 @@ _NEXT_TIMES = (  # (query, whether its time is business time)
     ("SELECT min(due_at) FROM notifier_clocks WHERE due_at > :now", True),
     ("SELECT min(until) FROM router_reps WHERE until > :now", True),
     ("SELECT min(next_at) FROM notifier_pages WHERE next_at > :now", False),
+    ("SELECT min(next_at) FROM notifier_dispatches WHERE next_at > :now", False),
 )
 
 
@@ -202,6 +203,11 @@ class StoryInstallation:
             if self.clock.now == end:
                 return
         raise AssertionError(f"something is still due after {STEPS_MAX} steps: {await self._due()}")
+
+    async def wait_until_next(self) -> None:
+        """Move time forward to the next time at which something is due."""
+        self.clock.now = min(await self._due())
+        await self.settle()
 
     async def _due(self) -> list[datetime]:
         """Return the next times of clocks, absences and deliveries, in time of `clock.now`."""

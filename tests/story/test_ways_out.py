@@ -1,14 +1,19 @@
 """Pages and changes of leads over the channels of the agreement."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any
 
 import pytest
 import pytest_asyncio
+from standardwebhooks import Webhook
 
-from tests.fakes.services import FakeService
+from tests.fakes.services import FakeService, ServiceCall
 from tests.story.conftest import OpenWorld
 
 CTO = "cto@prospect.example"
+SECRET = "whsec_" + "c2VjcmV0IG9mIHRoZSBDUk0gYW5kIHVz"
 
 
 @pytest_asyncio.fixture
@@ -34,3 +39,176 @@ async def test_page_leaves_over_a_channel_of_the_agreement(
     assert len(service.calls) == 1
     [page] = await world.pages(CTO)
     assert (page["channel"], page["state"]) == ("teams", "sent")
+
+
+def crm(service: FakeService, *events: str) -> dict[str, Any]:
+    return {
+        "crm": {
+            "kind": "webhook",
+            "url": f"{service.url}/hooks",
+            "secret": {"env": "CRM_SECRET"},
+            "events": events or ["lead.assigned", "lead.released", "lead.moved", "touch.applied"],
+        }
+    }
+
+
+@pytest.fixture
+def secret(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Set the secret of the CRM, and allow its address, which is on this machine."""
+    monkeypatch.setenv("CRM_SECRET", SECRET)
+    monkeypatch.setenv("FIRSTHOUR_WEBHOOK_PRIVATE_HOSTS", "127.0.0.1")
+    return SECRET
+
+
+@pytest.mark.same_on_both_profiles
+async def test_crm_is_told_every_change_of_owner_status_and_touch(
+    open_world: OpenWorld, service: FakeService, secret: str
+) -> None:
+    world = await open_world(agreement={"channels": crm(service)})
+    await world.submit_form(email=CTO, name="Ann Lee", company="Prospect Inc")
+    await world.wait(minutes=31)
+    await world.touch(CTO, by="bo", note="left a message", answered=False)
+
+    changes = [verified(call, secret) for call in service.calls]
+    lead = (await world.lead(CTO))["id"]
+    assert {change["data"]["lead"] for change in changes} == {lead}
+    told = sorted(changes, key=lambda change: (change["data"]["version"], change["type"]))
+    assert [(change["type"], change["data"]["status"], owner(change)) for change in told] == [
+        ("lead.moved", "qualified", None),
+        ("lead.assigned", "assigned", "ana"),
+        ("lead.moved", "assigned", "ana"),
+        ("lead.moved", "qualified", None),
+        ("lead.released", "qualified", None),
+        ("lead.assigned", "assigned", "bo"),
+        ("lead.moved", "assigned", "bo"),
+        ("lead.moved", "working", "bo"),
+        ("touch.applied", "working", "bo"),
+    ]
+    assert told[1]["data"]["person"]["email"] == CTO
+    assert told[1]["data"]["owner"] == {"id": "ana", "name": "Ana Gomez", "email": "ana@acme.example"}
+    assert told[4]["data"]["previous_owner"]["id"] == "ana"
+    touch = told[-1]["data"]["touch"]
+    assert (touch["channel"], touch["answered"], touch["by"]["id"], touch["note"]) == (
+        "phone",
+        False,
+        "bo",
+        "left a message",
+    )
+
+
+async def test_webhook_is_retried_by_the_published_schedule_until_it_fails(
+    open_world: OpenWorld, service: FakeService, secret: str
+) -> None:
+    service.status = 500
+    world = await open_world(agreement={"channels": crm(service, "lead.assigned")})
+    await world.submit_form(email=CTO)
+    times = [world.clock.real()]
+    await world.touch(CTO, by="ana")
+    for _ in range(9):
+        calls = len(service.calls)
+        while len(service.calls) == calls:
+            await world.wait_until_next()
+        times.append(world.clock.real())
+    waits = [(later - earlier).total_seconds() for earlier, later in pairwise(times)]
+    published = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400]
+    assert all(wait <= actual <= wait * 1.1 + 15 for wait, actual in zip(published, waits, strict=True)), waits
+    assert len({call.headers["webhook-id"] for call in service.calls}) == 1
+    assert len({call.headers["webhook-timestamp"] for call in service.calls}) == 10
+
+    [failed] = (await world.get("/v1/webhooks/crm/deliveries?state=failed"))["items"]
+    assert (failed["state"], failed["tries"], failed["error"]) == ("failed", 10, "crm answered 500")
+    service.status = 200
+    answer = await world.ask("POST", f"/v1/webhooks/crm/deliveries/{failed['id']}/resend")
+    assert answer.status_code == 202, answer.text
+    await world.wait(seconds=15)  # the longest time between two probes of a destination that is down
+    shown = await world.get(f"/v1/webhooks/crm/deliveries/{failed['id']}")
+    assert (shown["state"], shown["tries"], shown["error"]) == ("sent", 11, None)
+    assert [attempt["outcome"] for attempt in shown["attempts"]] == ["try_again"] * 10 + ["sent"]
+
+
+async def test_answer_410_switches_the_webhook_off_until_it_is_enabled(
+    open_world: OpenWorld, service: FakeService, secret: str
+) -> None:
+    service.respond(410)
+    world = await open_world(agreement={"channels": crm(service, "lead.assigned")})
+    await world.submit_form(email=CTO)
+    await world.submit_form(email="second@prospect.example")
+    await world.wait(minutes=29)
+    assert len(service.calls) == 1
+    [endpoint] = (await world.get("/v1/webhooks"))["items"]
+    assert (endpoint["name"], endpoint["waiting"]) == ("crm", 2)
+    assert "410" in endpoint["disabled"]["why"]
+    assert any("crm is switched off" in line for line in (await world.get("/readyz"))["warnings"])
+
+    assert (await world.ask("POST", "/v1/webhooks/crm/enable")).status_code == 200
+    await world.wait(seconds=30)
+    assert len({call.headers["webhook-id"] for call in service.calls}) == 2
+    assert [endpoint["waiting"] for endpoint in (await world.get("/v1/webhooks"))["items"]] == [0]
+
+
+async def test_private_address_is_refused(
+    open_world: OpenWorld, service: FakeService, secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FIRSTHOUR_WEBHOOK_PRIVATE_HOSTS", "")
+    world = await open_world(agreement={"channels": crm(service, "lead.assigned")})
+    await world.submit_form(email=CTO)
+    [delivery] = (await world.get("/v1/webhooks/crm/deliveries"))["items"]
+    assert delivery["error"].startswith(
+        "crm: the host has a private address; name it in FIRSTHOUR_WEBHOOK_PRIVATE_HOSTS"
+    )
+    assert service.calls == []
+
+
+async def test_hanging_webhook_delays_neither_pages_nor_another_webhook(
+    open_world: OpenWorld, service: FakeService, secret: str
+) -> None:
+    async with FakeService() as slow:
+        slow.respond(503, times=100)
+        channels = {**crm(service, "lead.assigned"), "slow": {**crm(slow, "lead.assigned")["crm"]}}
+        world = await open_world(agreement={"channels": channels})
+        await world.submit_form(email=CTO)
+        assert (len(slow.calls), len(service.calls), world.slack_recipients) == (1, 1, ["ana"])
+
+
+async def test_rung_may_page_over_a_webhook(open_world: OpenWorld, service: FakeService, secret: str) -> None:
+    ladder = [{"at": "0m", "page": "owner", "by": ["crm"]}]
+    channels = {"crm": {**crm(service)["crm"], "events": []}}
+    world = await open_world(agreement={"channels": channels, "response": {"ladder": ladder}})
+    await world.submit_form(email=CTO)
+    [page] = [verified(call, secret) for call in service.calls]
+    assert (page["type"], page["data"]["recipient"]["name"], page["data"]["kind"]) == ("page", "Ana Gomez", "owner")
+
+
+async def test_only_admins_resend_and_only_managers_read(
+    open_world: OpenWorld, service: FakeService, secret: str
+) -> None:
+    world = await open_world(agreement={"channels": crm(service, "lead.assigned")})
+    await world.submit_form(email=CTO)
+    [delivery] = (await world.get("/v1/webhooks/crm/deliveries"))["items"]
+    path = f"/v1/webhooks/crm/deliveries/{delivery['id']}"
+    for role, readable, writable in (
+        (None, 401, 401),
+        ("ingest", 403, 403),
+        ("sales", 403, 403),
+        ("manager", 200, 403),
+    ):
+        for read in ("/v1/webhooks", "/v1/webhooks/crm/deliveries", path):
+            assert (await world.ask("GET", read, role)).status_code == readable, (role, read)
+        for write in (f"{path}/resend", "/v1/webhooks/crm/resend", "/v1/webhooks/crm/enable"):
+            assert (await world.ask("POST", write, role)).status_code == writable, (role, write)
+    for unknown in ("/v1/webhooks/nothing/deliveries", "/v1/webhooks/crm/deliveries/nothing"):
+        assert (await world.ask("GET", unknown)).status_code == 404
+    assert secret not in str(await world.get("/v1/webhooks"))
+
+
+def owner(change: dict[str, Any]) -> str | None:
+    return None if change["data"]["owner"] is None else change["data"]["owner"]["id"]
+
+
+def verified(call: ServiceCall, secret: str) -> dict[str, Any]:
+    """Return the body, after its signature was verified by the published library."""
+    # The library compares with the host's clock, and the clock of a story stands elsewhere.
+    stamp = datetime.fromtimestamp(int(call.headers["webhook-timestamp"]), UTC)
+    expected = Webhook(secret).sign(call.headers["webhook-id"], stamp, call.body.decode())
+    assert expected in call.headers["webhook-signature"].split(" ")
+    return dict(call.json)

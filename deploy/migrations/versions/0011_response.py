@@ -28,10 +28,13 @@ def upgrade() -> None:
     _add_requests()
     _add_rungs()
     _add_link_keys()
+    _add_dispatches()
 
 
 def downgrade() -> None:
     """Undo the changes, in the opposite order."""
+    for name in ("notifier_endpoints", "notifier_dispatch_attempts", "notifier_dispatches"):
+        op.drop_table(name)
     _drop_rungs()
     _drop_requests()
     _count_every_minute()
@@ -181,4 +184,53 @@ def _add_link_keys() -> None:
         sa.Column("id", INTEGER, primary_key=True, autoincrement=False),
         sa.Column("secret", sa.LargeBinary(), nullable=False),
         sa.Column("created_at", INTEGER, nullable=False),
+    )
+
+
+def _add_dispatches() -> None:
+    """Add the webhooks and notices that are sent, the attempts to send them, and the endpoints that are switched off."""
+    op.create_table(
+        "notifier_dispatches",
+        sa.Column("id", TEXT, primary_key=True),
+        sa.Column("kind", TEXT, nullable=False),
+        sa.Column("channel", TEXT, nullable=False),
+        sa.Column("channels", TEXT, nullable=False),
+        sa.Column("type", TEXT, nullable=False),
+        sa.Column("lead_id", TEXT, nullable=False),
+        sa.Column("body", TEXT, nullable=False),
+        sa.Column("state", TEXT, nullable=False),
+        sa.Column("next_at", INTEGER),
+        sa.Column("tries", INTEGER, nullable=False),
+        sa.Column("failures", INTEGER, nullable=False),
+        sa.Column("error", TEXT),
+        sa.Column("created_at", INTEGER, nullable=False),
+        sa.Column("ended_at", INTEGER),
+    )
+    op.create_index("notifier_dispatches_by_next", "notifier_dispatches", ["next_at", "channel"])
+    op.create_index("notifier_dispatches_by_channel", "notifier_dispatches", ["channel", "next_at"])
+    op.create_index("notifier_dispatches_by_time", "notifier_dispatches", ["channel", "created_at", "id"])
+    op.create_index("notifier_dispatches_by_age", "notifier_dispatches", ["created_at"])
+    failed = sa.text("state = 'failed'")
+    op.create_index(
+        "notifier_dispatches_failed",
+        "notifier_dispatches",
+        ["channel", "created_at", "id"],
+        sqlite_where=failed,
+        postgresql_where=failed,
+    )
+    op.create_table(
+        "notifier_dispatch_attempts",
+        sa.Column("dispatch_id", TEXT, primary_key=True),
+        sa.Column("n", INTEGER, primary_key=True),
+        sa.Column("channel", TEXT, nullable=False),
+        sa.Column("at", INTEGER, nullable=False),
+        sa.Column("milliseconds", INTEGER, nullable=False),
+        sa.Column("outcome", TEXT, nullable=False),
+        sa.Column("detail", TEXT),
+    )
+    op.create_table(
+        "notifier_endpoints",
+        sa.Column("channel", TEXT, primary_key=True),
+        sa.Column("disabled_at", INTEGER, nullable=False),
+        sa.Column("why", TEXT, nullable=False),
     )

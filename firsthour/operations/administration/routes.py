@@ -1,4 +1,4 @@
-"""The routes of administration: keys, dead letters, verify and doctor. The command line uses them too."""
+"""The routes of administration: keys, dead letters, webhooks, verify and doctor. The command line uses them too."""
 
 from collections.abc import Sequence
 
@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from firsthour.operations.administration.check_routes import add_check_routes
 from firsthour.operations.administration.dead_letter_routes import add_dead_letter_routes
 from firsthour.operations.administration.key_routes import add_key_routes
+from firsthour.operations.administration.webhook_routes import add_webhook_routes
 from firsthour.operations.profile_checks import ProfileChecks
 from firsthour.runtime.http.auth import Keys
 from firsthour.runtime.processing.service import Resources, Service
@@ -19,5 +20,6 @@ def administration_router(
     api = APIRouter(tags=["administration"])
     add_key_routes(api, resources, keys)
     add_dead_letter_routes(api, resources, services)
+    add_webhook_routes(api, resources)
     add_check_routes(api, resources, profile, live=live)
     return api

@@ -1,10 +1,11 @@
 """HTTP to other services. No other module imports the HTTP client library."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import ssl
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import httpx
 from httpx import ASGITransport, AsyncBaseTransport, AsyncClient, Client, HTTPError, Response
@@ -12,7 +13,17 @@ from httpx import ASGITransport, AsyncBaseTransport, AsyncClient, Client, HTTPEr
 from firsthour.runtime import addresses
 from schemas.errors import FirstHourError
 
-__all__ = ["ASGITransport", "AsyncClient", "Client", "Endpoint", "HTTPError", "HttpAnswer", "NoAnswerError", "Response"]
+__all__ = [
+    "ASGITransport",
+    "AsyncClient",
+    "Client",
+    "Endpoint",
+    "HTTPError",
+    "HttpAnswer",
+    "NoAnswerError",
+    "Response",
+    "post_pinned",
+]
 
 ANSWER_BYTES_MAX = 64 * 1024
 IDLE_MAX = 20  # connections kept per endpoint
@@ -97,6 +108,45 @@ class Endpoint:
                 self._idle.append(client)
             else:
                 await client.aclose()
+
+
+async def post_pinned(
+    url: str, addresses: Sequence[str], body: bytes, headers: Mapping[str, str], timeout_seconds: float
+) -> HttpAnswer:
+    """POST to one of these addresses, under the host name of the URL. Return status and headers; the body is not read.
+
+    The addresses are tried in turn until one is connected. No proxy is used, because it would look the name up again.
+    Raises `NoAnswerError`. The timeout covers the whole call.
+    """
+    target = httpx.URL(url)
+    sent = {"host": target.netloc.decode("ascii"), "accept-encoding": "identity", **headers}
+    extensions = {"sni_hostname": target.host} if target.scheme == "https" else {}
+    try:
+        async with (
+            asyncio.timeout(timeout_seconds),
+            AsyncClient(verify=_authorities(), trust_env=False, timeout=timeout_seconds) as client,
+        ):
+            for number, address in enumerate(addresses, 1):
+                pinned = target.copy_with(host=address)
+                try:
+                    async with client.stream(
+                        "POST", pinned, content=body, headers=sent, extensions=extensions
+                    ) as response:
+                        return HttpAnswer(response.status_code, dict(response.headers), b"")
+                except (httpx.ConnectError, httpx.ConnectTimeout):
+                    if number == len(addresses):
+                        raise
+    except TimeoutError as error:
+        raise NoAnswerError(f"no answer within {timeout_seconds:g} s") from error
+    except (HTTPError, httpx.StreamError, OSError) as error:
+        raise NoAnswerError(f"no answer ({type(error).__name__})") from error
+    raise NoAnswerError("no address")
+
+
+@cache
+def _authorities() -> ssl.SSLContext:
+    """Return the certificates of all authorities, which take some time to read."""
+    return httpx.create_ssl_context()
 
 
 async def _bounded_body(response: Response) -> bytes:

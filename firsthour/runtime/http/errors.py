@@ -58,6 +58,8 @@ OUTCOMES: Final[Mapping[str, ErrorOutcome]] = {
     "StrictError": _HANDLED,
     # --- handled where they arrive: part of a request, an event, a record or a measurement is refused
     "BrokerError": _HANDLED,
+    "PrivateAddressError": _HANDLED,
+    "UnknownHostError": _HANDLED,
     "CursorMovedError": _HANDLED,
     "LoadRefusedError": _HANDLED,
     "MalformedError": _HANDLED,

@@ -46,6 +46,11 @@ class Unusable:
     why: str
 
 
+@dataclass(frozen=True)
+class Gone(Unusable):
+    """The receiver wants nothing more, until a person enables it again."""
+
+
 Outcome = Sent | TryAgain | GiveUp | Unusable
 
 

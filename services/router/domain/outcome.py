@@ -73,5 +73,6 @@ def next_event(lead: Lead, kind: type[LeadEvent], /, *, at: datetime, was: str, 
         status=lead.status,
         epoch=lead.epoch,
         by=by,
+        owner=lead.owner,
         **fields,
     )

@@ -353,6 +353,11 @@ COMMANDS = [
     ("deadletters", "show"),
     ("deadletters", "retry"),
     ("deadletters", "drop"),
+    ("webhooks", "list"),
+    ("webhooks", "log"),
+    ("webhooks", "show"),
+    ("webhooks", "resend"),
+    ("webhooks", "enable"),
 ]
 
 

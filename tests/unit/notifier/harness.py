@@ -207,7 +207,10 @@ class NotifierHarness(RouterRecords):
             wake=lambda name: None,
         )
         self.delivery = Delivery(
-            resources, Ways(self.channels, resources.settings), self.context, jitter=lambda: self.jitter()
+            resources,
+            Ways(self.channels, resources.settings, self.clock.real),
+            self.context,
+            jitter=lambda: self.jitter(),
         )
 
     # --- records of the router ---

@@ -2,17 +2,20 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from firsthour.kernel.config import Config
+from firsthour.runtime import settings
 from schemas.agreement.agreement import Agreement
 from services.notifier.channels.base import Unusable
 from services.notifier.channels.teams import TeamsChannel
 from services.notifier.ways import Ways, problems
 from tests.fakes.pages import page_message
+from tests.hand_clock import HandClock
 from tests.unit.notifier.harness import CONFIG, FakeChannel
+from tests.unit.notifier.router_records import NINE
 
 URL = "https://prod.logic.azure.example/workflows/1?sig=secret"
 
@@ -28,7 +31,7 @@ TEAMS = with_channels(teams={"kind": "teams", "url": {"env": "TEAMS_URL"}})
 
 @pytest.fixture
 def ways() -> Ways:
-    return Ways({"slack": FakeChannel("slack")}, cast(Any, None))
+    return Ways({"slack": FakeChannel("slack")}, settings.load(), HandClock(NINE).real)
 
 
 @pytest.mark.parametrize(

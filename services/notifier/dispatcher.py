@@ -1,0 +1,177 @@
+"""Sends dispatches: claim, send, record. A destination that is slow or away delays no other: each has places of its own."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+import structlog
+
+from firsthour.runtime.processing.service import Resources
+from firsthour.runtime.storage.config_versions import NothingAppliedError
+from firsthour.runtime.storage.unit import Lane, StorageError
+from services.notifier.channels.base import TIMEOUT_SECONDS, Gone, Outcome, Sent, TryAgain, Unusable, outcome_name
+from services.notifier.channels.webhook import WebhookChannel
+from services.notifier.context import DISPATCHER, NotifierContext
+from services.notifier.dispatching import DispatchResult, claim_dispatches, record_dispatches
+from services.notifier.domain.dispatch import Dispatch
+from services.notifier.domain.health import Answer
+from services.notifier.ways import Ways
+
+PLACES: Final = 8
+"""Dispatches that are sent to one destination at a time."""
+LOOK_SECONDS: Final = 1.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Dispatcher:
+    """The runner that sends dispatches. Each is a task of its own."""
+
+    name = DISPATCHER
+
+    def __init__(
+        self,
+        resources: Resources,
+        ways: Ways,
+        context: NotifierContext,
+        jitter: Callable[[], float] = random.random,  # spreads retries, guards nothing
+    ) -> None:
+        self._resources = resources
+        self._ways = ways
+        self._context = context
+        self._jitter = jitter
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._busy: Counter[str] = Counter()  # dispatches on their way, by channel
+        self._results: list[DispatchResult] = []
+        self._wakeup = asyncio.Event()
+        self._look_at = 0.0  # monotonic
+
+    def wake(self) -> None:
+        """Claim soon: a dispatch was added."""
+        self._look_at = 0.0
+        self._wakeup.set()
+
+    async def step(self) -> bool:
+        """Claim due dispatches, wait for the outcome of each, and record it. Return whether there was any."""
+        claimed = await self._claim()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        return await self._record() or claimed
+
+    async def run(self) -> None:
+        """Claim, send and record until cancelled."""
+        try:
+            while True:
+                self._wakeup.clear()
+                seconds = await self._turn()
+                try:
+                    async with asyncio.timeout(seconds):
+                        await self._wakeup.wait()
+                except TimeoutError:
+                    pass
+        finally:
+            await self._finish()
+
+    async def _turn(self) -> float:
+        """Record, and claim if something may be due. Return the real seconds until the next turn."""
+        clock = self._resources.clock
+        try:
+            await self._record()
+            if clock.monotonic() >= self._look_at:
+                await self._claim()
+        except StorageError as failure:
+            _log.warning("storage unavailable", consumer=self.name, problem=str(failure))
+            self._look_at = clock.monotonic() + LOOK_SECONDS
+        return min(LOOK_SECONDS, max(0.0, self._look_at - clock.monotonic()))
+
+    async def _claim(self) -> bool:
+        clock, context = self._resources.clock, self._context
+        try:
+            names = context.usable(self._resources.config.current)
+        except NothingAppliedError:
+            self._look_at = clock.monotonic() + LOOK_SECONDS
+            return False
+        room = {name: PLACES - self._busy[name] for name in names}
+        claimed = await self._resources.units.run(partial(claim_dispatches, context=context, room=room), Lane.BATCH)
+        context.disabled = claimed.disabled
+        seconds = LOOK_SECONDS
+        if claimed.next_at is not None:
+            seconds = min(seconds, max(0.05, (claimed.next_at - clock.real()).total_seconds()))
+        self._look_at = clock.monotonic() + (0.0 if claimed.more else seconds)
+        for dispatch in claimed.claims:
+            self._busy[dispatch.channel] += 1
+            task = asyncio.create_task(self._send(dispatch))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return bool(claimed.claims)
+
+    async def _send(self, dispatch: Dispatch) -> None:
+        clock = self._resources.clock
+        began = clock.monotonic()
+        try:
+            outcome = await self._outcome(dispatch)
+        finally:
+            self._busy[dispatch.channel] -= 1
+        milliseconds = round((clock.monotonic() - began) * 1000)
+        self._note(dispatch, outcome)
+        self._results.append(DispatchResult(dispatch, outcome, clock.real(), milliseconds))
+        self._wakeup.set()
+
+    async def _outcome(self, dispatch: Dispatch) -> Outcome:
+        channel = self._ways.get(dispatch.channel, self._resources.config.current)
+        if channel is None:
+            return Unusable(f"channel not set up here: {dispatch.channel}; see `firsthour doctor`")
+        try:
+            # A channel has its own timeout. This one limits a channel that ignores it.
+            async with asyncio.timeout(TIMEOUT_SECONDS + 1.0):
+                if isinstance(channel, WebhookChannel):
+                    return await channel.post(dispatch.id, dispatch.body.encode())
+                return Unusable(f"{dispatch.channel} is no webhook now; correct agreement.yaml")
+        except Exception as failure:  # noqa: BLE001  # a channel must not raise: an exception counts as a temporary failure
+            _log.error("channel failed", channel=dispatch.channel, error_type=type(failure).__name__)
+            return TryAgain(None, f"{dispatch.channel}: {type(failure).__name__}")
+
+    def _note(self, dispatch: Dispatch, outcome: Outcome) -> None:
+        """Record whether the destination accepts anything, count the outcome, and log a failure."""
+        answer: Answer = "accepted"
+        if isinstance(outcome, TryAgain):
+            answer = "failed"
+        elif isinstance(outcome, Unusable) and not isinstance(outcome, Gone):
+            answer = "unusable"
+        why = "" if isinstance(outcome, Sent) else outcome.why
+        after_seconds = outcome.after_seconds if isinstance(outcome, TryAgain) else None
+        health, name = self._context.health, dispatch.channel
+        was_up = health.up(name)
+        if health.record(name, answer, why, self._resources.clock.real(), after_seconds):
+            _log.info("channel recovered", channel=name)
+            self._context.recovered()
+        elif was_up and not health.up(name):
+            _log.error("channel down", channel=name, why=why)
+        self._resources.telemetry.page(name, outcome_name(outcome))
+        if not isinstance(outcome, Sent):
+            _log.warning("dispatch not accepted", dispatch=dispatch.id, channel=name, why=why)
+
+    async def _record(self) -> bool:
+        results, self._results = self._results, []
+        if not results:
+            return False
+        try:
+            await self._resources.units.run(
+                partial(record_dispatches, results=results, jitter=self._jitter), Lane.BATCH
+            )
+        except (StorageError, asyncio.CancelledError):
+            self._results = results + self._results
+            raise
+        return True
+
+    async def _finish(self) -> None:
+        """Wait for the dispatches being sent and record their outcomes: one without a recorded outcome is sent again."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=TIMEOUT_SECONDS)
+        try:
+            await self._record()
+        except StorageError as failure:
+            _log.warning("storage unavailable", consumer=self.name, problem=str(failure))

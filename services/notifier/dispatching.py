@@ -1,0 +1,122 @@
+"""The units of dispatches: claim them before they are sent, and record the outcomes. No network here."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from firsthour.runtime.storage.unit import Unit
+from services.notifier.channels.base import GiveUp, Gone, Outcome, Sent, TryAgain, Unusable, outcome_name
+from services.notifier.context import NotifierContext
+from services.notifier.domain import dispatch as dispatching
+from services.notifier.domain.dispatch import Dispatch
+from services.notifier.domain.page import storable
+from services.notifier.store.dispatches import (
+    DisabledEndpoint,
+    DispatchAttempt,
+    add_dispatch_attempts,
+    change_dispatches,
+    disable_endpoints,
+    disabled_endpoints,
+    due_dispatches,
+    lock_dispatches,
+    next_dispatch_at,
+)
+
+ATTEMPTS_KEPT_MAX: Final = 50
+"""Attempts stored per dispatch. Later attempts replace the last one."""
+
+
+@dataclass(frozen=True)
+class DispatchClaims:
+    """The result of one claiming unit.
+
+    `next_at`: when the first dispatch is to be looked at; None: none waits. `more`: claim again at once.
+    `disabled`: endpoints for which dispatches may wait.
+    """
+
+    claims: tuple[Dispatch, ...] = ()
+    next_at: datetime | None = None
+    more: bool = False
+    disabled: Mapping[str, DisabledEndpoint] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DispatchResult:
+    """The outcome of a claimed dispatch, in real time."""
+
+    claim: Dispatch
+    outcome: Outcome
+    at: datetime
+    milliseconds: int
+
+
+def claim_dispatches(unit: Unit, context: NotifierContext, room: Mapping[str, int]) -> DispatchClaims:
+    """Claim due dispatches. `room`: how many may be claimed, by channel. Other channels are not looked at."""
+    real = unit.clock.real()
+    next_at = next_dispatch_at(unit)
+    if next_at is None or next_at > real:
+        return DispatchClaims(next_at=next_at)
+    disabled = disabled_endpoints(unit.connection)
+    ids: list[str] = []
+    more = False
+    for channel, places in room.items():
+        if places <= 0 or channel in disabled or not context.health.may(channel, real):
+            continue
+        limit = places if context.health.up(channel) else 1
+        due = due_dispatches(unit, channel, real, limit)
+        more = more or len(due) == places
+        ids += due
+    changed, lost, claims = [], [], []
+    for dispatch in lock_dispatches(unit, ids):
+        if dispatch.next_at is None or dispatch.next_at > real:
+            continue  # claimed by another process since the look
+        if dispatch.state == "sending":
+            lost.append(_attempt(dispatch, real, 0, "unknown", "the sender crashed before recording the outcome"))
+        claim = dispatching.claimed(dispatch, real)
+        context.health.trying(claim.channel, real)
+        changed.append(claim)
+        claims.append(claim)
+    change_dispatches(unit, changed)
+    add_dispatch_attempts(unit, lost)
+    return DispatchClaims(tuple(claims), next_at, more, disabled)
+
+
+def record_dispatches(unit: Unit, results: Sequence[DispatchResult], jitter: Callable[[], float]) -> None:
+    """Store the outcomes of claimed dispatches. One whose claim is lost stays unchanged: another process sends it."""
+    locked = {dispatch.id: dispatch for dispatch in lock_dispatches(unit, {result.claim.id for result in results})}
+    real = unit.clock.real()
+    changed, disabled = [], {}
+    for result in results:
+        dispatch = locked.get(result.claim.id)
+        if dispatch is None or dispatch.state != "sending" or dispatch.tries != result.claim.tries:
+            continue
+        changed.append(_after(dispatch, result.outcome, jitter(), real))
+        if isinstance(result.outcome, Gone):
+            disabled[dispatch.channel] = DisabledEndpoint(dispatch.channel, real, result.outcome.why)
+    change_dispatches(unit, changed)
+    disable_endpoints(unit, disabled.values())
+    add_dispatch_attempts(unit, [_result(result) for result in results])
+
+
+def _after(dispatch: Dispatch, outcome: Outcome, jitter: float, real: datetime) -> Dispatch:
+    match outcome:
+        case Sent():
+            return dispatching.accepted(dispatch, real)
+        case TryAgain(after_seconds, why):
+            return dispatching.refused(dispatch, why, after_seconds, jitter, real)
+        case Unusable(why):
+            return dispatching.refused(dispatch, why, None, jitter, real)
+        case GiveUp(why):
+            return dispatching.refused(dispatch, why, None, jitter, real, lasting=True)
+
+
+def _result(result: DispatchResult) -> DispatchAttempt:
+    outcome = result.outcome
+    detail = outcome.provider_id if isinstance(outcome, Sent) else outcome.why
+    return _attempt(result.claim, result.at, result.milliseconds, outcome_name(outcome), storable(detail))
+
+
+def _attempt(dispatch: Dispatch, at: datetime, milliseconds: int, outcome: str, detail: str) -> DispatchAttempt:
+    n = min(dispatch.tries, ATTEMPTS_KEPT_MAX)
+    return DispatchAttempt(dispatch.id, n, dispatch.channel, at, milliseconds, outcome, detail)
