@@ -135,7 +135,7 @@ def test_address_on_the_public_network_is_public(address: str) -> None:
 async def test_page_over_a_webhook_has_its_facts(crm: FakeService) -> None:
     assert await channel(crm).send(page_message()) == Sent(f"crm:{page_message().page_id}")
     page = crm.calls[0].json
-    assert (page["type"], page["data"]["facts"]["Phone"]) == ("page", "+493012345678")
+    assert (page["type"], page["data"]["facts"]["Phone"]) == ("page", "+49 30 12345678")
 
 
 @pytest.mark.parametrize("text", ATTACKS)
