@@ -38,7 +38,9 @@ def service(
     def api(resources: Resources) -> APIRouter:
         routes = router(resources)
         routes.include_router(lead_router(resources, context, history))
-        routes.include_router(trial_router(resources, Ways(channels, resources.settings), context))
+        routes.include_router(
+            trial_router(resources, Ways(channels, resources.settings, resources.clock.real), context)
+        )
         routes.include_router(slack_router(resources, context))
         return routes
 
