@@ -64,14 +64,14 @@ class Away(Shape):
     to: Moment
     cover: str | None = None
 
-    @property
+    @cached_property
     def starts(self) -> datetime:
         """The beginning of the absence in UTC. Days are days in UTC."""
         if isinstance(self.from_, datetime):
             return self.from_.astimezone(UTC)
         return datetime.combine(self.from_, time(), UTC)
 
-    @property
+    @cached_property
     def ends(self) -> datetime:
         """The end of the absence in UTC. `9999-12-31`, which means "without end", has no day after it."""
         if isinstance(self.to, datetime):

@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Final, Protocol
 
-from firsthour.kernel.business_time import AlwaysOpen, ReducedHours, Span, UnitedHours, WorkingHours
+from firsthour.kernel.business_time import AlwaysOpen, ReducedHours, Span, UnitedHours, WorkingHours, joined
 from firsthour.kernel.cache import once_per_version
 from firsthour.kernel.calendar import hours_of
 from firsthour.kernel.time_units import micros
@@ -18,6 +18,7 @@ ALWAYS_OPEN: Final = AlwaysOpen()
 WITHOUT_END: Final = micros(NO_END)
 """The end of an absence that has none, in microseconds."""
 _CALENDARS_KEPT: Final = 256
+_DAY: Final = 24 * 60 * 60 * 1_000_000
 
 
 class Leave(Protocol):
@@ -80,24 +81,55 @@ def hours_of_owner(rep: Rep, calendars: Mapping[str, Calendar], leave: Leave) ->
     return ReducedHours(hours, absences) if absences else hours
 
 
+class PoolHours:
+    """The time in which at least one member of a pool is at work. Each day is computed once, whatever the number of clocks."""
+
+    def __init__(self, members_by_calendar: Mapping[WorkingHours, Sequence[Sequence[Span]]]) -> None:
+        """Describe the hours.
+
+        Args:
+            members_by_calendar: by the hours of a calendar the absences of each member who has it.
+        """
+        self._members = members_by_calendar
+        self._days: dict[int, Sequence[Span]] = {}
+
+    def spans(self, start: int, end: int) -> Iterator[Span]:
+        days = range(start // _DAY, (end - 1) // _DAY + 1) if start < end else range(0)
+        return joined(span for day in days for span in self._of(day) if span.end > start and span.start < end)
+
+    def _of(self, day: int) -> Sequence[Span]:
+        spans = self._days.get(day)
+        if spans is None:
+            begin, end = day * _DAY, (day + 1) * _DAY
+            parts = [_united(hours, members, begin, end) for hours, members in self._members.items()]
+            clipped = (Span(max(span.start, begin), min(span.end, end)) for part in parts for span in part)
+            spans = self._days[day] = tuple(joined(sorted(clipped)))
+        return spans
+
+
+def _united(hours: WorkingHours, members: Iterable[Sequence[Span]], begin: int, end: int) -> Iterator[Span]:
+    """Yield the time of one day in which at least one of these colleagues, who have the same calendar, is at work."""
+    reduced: list[WorkingHours] = []
+    for absences in members:
+        overlapping = [span for span in absences if span.start < end and span.end > begin]
+        if not overlapping:
+            return hours.spans(begin, end)
+        reduced.append(ReducedHours(hours, overlapping))
+    return UnitedHours(reduced).spans(begin, end)
+
+
 def hours_of_pool(members: Iterable[str], team: Team, calendars: Mapping[str, Calendar], leave: Leave) -> WorkingHours:
     """Return the time in which at least one member is at work. In a pool without active members every minute counts."""
-    whole: dict[int, WorkingHours] = {}
-    reduced: list[tuple[WorkingHours, list[Span]]] = []
-    for member in members:
+    by_calendar: dict[WorkingHours, list[Sequence[Span]]] = {}
+    for member in dict.fromkeys(members):
         rep = team.rep_by_id.get(member)
-        if rep is None or not rep.active:
-            continue
-        hours = hours_of_calendar(rep.calendar, calendars)
-        absences = _absences(rep, leave)
-        if absences:
-            reduced.append((hours, absences))
-        else:
-            whole[id(hours)] = hours  # colleagues with the same calendar count once
-    parts = [*whole.values(), *(ReducedHours(hours, spans) for hours, spans in reduced if id(hours) not in whole)]
-    if id(ALWAYS_OPEN) in whole or not parts:
+        if rep is not None and rep.active:
+            hours = hours_of_calendar(rep.calendar, calendars)
+            by_calendar.setdefault(hours, []).append(_absences(rep, leave))
+    whole = [hours for hours, absences in by_calendar.items() if not all(absences)]
+    if ALWAYS_OPEN in whole or not by_calendar:
         return ALWAYS_OPEN
-    return parts[0] if len(parts) == 1 else UnitedHours(parts)
+    return whole[0] if len(whole) == len(by_calendar) == 1 else PoolHours(by_calendar)
 
 
 def _absences(rep: Rep, leave: Leave) -> list[Span]:
