@@ -99,9 +99,8 @@ def _check_promise(snapshot: Snapshot, rows: LeadRows, clock: ResponseClock) -> 
         started |= {(promise.touch_within, ALWAYS) for promise in promises}
     if (clock.touch_within, clock.counted_in) not in started:
         yield f"lead {rows.id}: no agreement promises {clock.touch_within}, counted in {clock.counted_in!r}"
-    counted_from = clock.counted_from or clock.submit_at
-    if not timedelta() <= clock.worked <= max(timedelta(), counted_from - clock.submit_at):
-        yield f"lead {rows.id}: its clock counted {clock.worked} between {clock.submit_at} and {counted_from}"
+    yield from _check_counted(rows, clock)
+    yield from _check_pauses(snapshot, rows, clock)
     if clock.state != "live":
         return
     leave = snapshot.configurations.leave
@@ -113,6 +112,33 @@ def _check_promise(snapshot: Snapshot, rows: LeadRows, clock: ResponseClock) -> 
             yield f"lead {rows.id}: its promise ends at {clock.promise_at}, but its calendar gives {promise_end(clock, now)}"
     elif snapshot.is_waiting_since(leave.changed_at):
         yield f"lead {rows.id}: its clock was not counted anew after calendars or leave changed"
+
+
+def _check_counted(rows: LeadRows, clock: ResponseClock) -> Iterator[str]:
+    """Check the time that the clock has counted so far."""
+    start = clock.counted_from or clock.submit_at
+    passed = max(timedelta(), start - clock.submit_at)
+    if not timedelta() <= clock.worked <= passed:
+        yield f"lead {rows.id}: its clock counted {clock.worked} in the {passed} since the submit"
+    if clock.counted_in == ALWAYS and not clock.pauses:
+        if clock.worked != passed or (passed and clock.touched_at is None and clock.running):
+            yield f"lead {rows.id}: its clock counted {clock.worked} until {start}, but every minute counts"
+        if clock.promise_at != clock.submit_at + clock.touch_within:
+            yield f"lead {rows.id}: its promise ends at {clock.promise_at}, but lasts {clock.touch_within}"
+
+
+def _check_pauses(snapshot: Snapshot, rows: LeadRows, clock: ResponseClock) -> Iterator[str]:
+    """Check that pauses follow each other, and take no more than an agreement allows."""
+    at, used = micros(clock.submit_at), dict[str, int]()
+    for pause in clock.pauses:
+        if not at <= pause.start < pause.end:
+            yield f"lead {rows.id}: a pause of its clock is out of order"
+        at = pause.end
+        used[pause.kind] = used.get(pause.kind, 0) + pause.end - pause.start
+    for kind, total in used.items():
+        limits = [terms.pauses.get(kind, timedelta()) for terms in snapshot.configurations.terms]
+        if timedelta(microseconds=total) > max(limits, default=timedelta()):
+            yield f"lead {rows.id}: pauses ({kind}) took {timedelta(microseconds=total)} from its clock"
 
 
 def _check_ladder(snapshot: Snapshot, rows: LeadRows, clock: ResponseClock) -> Iterator[str]:

@@ -20,6 +20,7 @@ from schemas.team import Rep, Team
 from services.notifier.domain.clock import ResponseClock, timed
 from services.notifier.domain.clock_events import BY_OWNER, accepted, owner_knows, touched
 from services.notifier.domain.clock_step import Cancel, ClockStep
+from services.notifier.domain.counting import unstopped
 from services.notifier.domain.page import storable
 from services.notifier.domain.snooze import SNOOZED, snoozed, snoozed_until, unsnoozed
 from services.notifier.domain.terms import Terms
@@ -158,7 +159,7 @@ def undone(clock: ResponseClock, click: StoredClick, terms: Terms, now: datetime
     if click.action in TOUCHES and clock.touched_at == click.at and clock.state == "met":
         state: Literal["missed", "live"] = "missed" if clock.missed_at is not None else "live"
         told_at = clock.rung_told_at or now  # the touch has cancelled a page that was still being sent
-        return _again(replace(clock, touched_at=None, state=state, rung_told_at=told_at), terms, now)
+        return _again(replace(unstopped(clock), state=state, rung_told_at=told_at), terms, now)
     if click.action == "accept" and same and clock.accepted:
         return _again(replace(clock, accepted=False), terms, now)
     if click.action == "snooze" and same:

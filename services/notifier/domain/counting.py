@@ -63,6 +63,12 @@ def stopped(clock: ResponseClock, terms: Terms, at: datetime) -> ResponseClock:
     return replace(clock, touched_at=at, worked=counted_until(clock, terms, at), counted_from=at)
 
 
+def unstopped(clock: ResponseClock) -> ResponseClock:
+    """Return the clock as without its touch. It counts on from there, or from the submit if no owner changes its hours."""
+    clock = replace(clock, touched_at=None)
+    return clock if clock.counted_in == OWNER else replace(clock, worked=timedelta(), counted_from=clock.submit_at)
+
+
 def passed_on(clock: ResponseClock, terms: Terms, rep: str | None, pool: str | None, at: datetime) -> ResponseClock:
     """Return the clock of a lead that has another owner, or no owner, since `at`.
 

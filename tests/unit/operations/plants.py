@@ -159,9 +159,16 @@ TABLES: Final[dict[str, Table]] = {
             "told_at": Plant("I4", where=_RUNG_TOLD),
             "untold_at": Plant("I4", "1", _RUNG_TOLD),
             "rep_version": Plant("I4"),
+            "counted_in": Plant("I4"),
+            "touch_within": Plant("I4"),
+            "worked": Plant("I4"),
+            "counted_from": Plant("I4"),
+            "pool": Plant("I4", where="pool IS NOT NULL"),
+            "pauses": Plant("I4", """'[["snooze",0,1]]'"""),
         },
         free={
             "updated_at": "only decides which leads changed after the command began",
+            "hours_revision": "only decides when the clock is counted anew; `promise_at` is checked",
             "snoozed_until": "only delays a reminder to the owner; `due_at` follows from it",
         },
     ),
@@ -170,6 +177,10 @@ TABLES: Final[dict[str, Table]] = {
         free=dict.fromkeys(
             ("id", "lead_id", "epoch", "person", "action", "source", "at", "until", "refused", "day"), _BOOKS
         ),
+    ),
+    "notifier_hours": Table(
+        "without it, every clock that counts in hours of work is counted anew",
+        free=dict.fromkeys(("id", "revision", "configuration", "changed_at"), "decides when clocks are counted anew"),
     ),
     "notifier_link_keys": Table(_BOOKS, free=dict.fromkeys(("id", "secret", "created_at"), _BOOKS)),
     "notifier_pages": Table(
@@ -205,7 +216,11 @@ TABLES: Final[dict[str, Table]] = {
     "notifier_reps": Table(
         gone=Plant("I3"),
         columns={"rep": Plant("I3"), "state": Plant("I3"), "version": Plant("I3")},
-        free={"until": "the end of an absence is a new record", "at": "only orders records of availability"},
+        free={
+            "until": "the end of an absence is a new record",
+            "at": "only orders records of availability",
+            "absences": "`promise_at` of clocks in hours of work follows from it",
+        },
     ),
     "reporting_history": Table(
         gone=Plant("I1 I3 I4 I6 I9"),
