@@ -75,6 +75,8 @@ OUTCOMES: Final[Mapping[str, ErrorOutcome]] = {
     "TooManyDeadLettersError": _HANDLED,
     "UnknownEventError": _HANDLED,
     "UnknownOpError": _HANDLED,
+    "UnknownTimeError": _HANDLED,
+    "UnreadableRequestError": _HANDLED,
     "UnmappableError": _HANDLED,
     "UnownedTableError": _HANDLED,
     "UnreadableError": _HANDLED,

@@ -2,12 +2,14 @@
 
 import pytest
 
+from services.notifier.store.tables import pages
 from tests.unit.operations.corruptible_database import InstallationRows, broken, lead_id
 
+_CHANGED = {"id": "'copy'", "epoch": "epoch + {epoch}", "person": "'zed'"}
+_COLUMNS = [column.name for column in pages.columns]
 COPY = (
-    "INSERT INTO notifier_pages SELECT 'copy', lead_id, epoch + {epoch}, rung, kind, 'zed', channels, channel_index, state, "
-    "due_at, next_at, first_try_at, tries, deliveries, provider_id, error, created_at, sent_at, refusals "
-    "FROM notifier_pages WHERE state = 'sent' LIMIT 1"
+    f"INSERT INTO notifier_pages ({', '.join(_COLUMNS)}) "
+    f"SELECT {', '.join(_CHANGED.get(name, name) for name in _COLUMNS)} FROM notifier_pages WHERE state = 'sent' LIMIT 1"
 )
 
 

@@ -90,7 +90,12 @@ CASES = [
     (A, "    urgency: hot", "    urgency: «hott", "`hott` is not an urgency of `response`; did you mean `hot`?"),
     (A, "    - {at: 25m,", "    - {at: «10m,", "this rung (10m) comes before the one above it"),
     (A, "{at: 35m, reassign: true}", "«{at: 35m}", "give one of `page:` and `reassign: true`"),
-    (A, "{at: 15m, page: owner, by: [inbox]}", "{at: 15m, page: owner, by: [«fax]}", "`fax` is not allowed here"),
+    (
+        A,
+        "{at: 15m, page: owner, by: [inbox]}",
+        "{at: 15m, page: owner, by: [«fax]}",
+        "`fax` is not a channel; use one of: slack, email, inbox",
+    ),
     (A, "{at: 15m, page: owner, by: [inbox]}", "{at: 15m, page: «ower}", "did you mean `owner`?"),
     (A, "  hot: {touch_within: 1h}", "  hot: {touch_within: 1h, counted_in: «berlin}", "`berlin` is not a calendar"),
     (A, "  reassign_at_most: 1", "  quiet_hours: {outside: «berlin}", "`berlin` is not a calendar"),
