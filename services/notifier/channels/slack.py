@@ -11,7 +11,6 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
-from slack_sdk.models.blocks import Block, SectionBlock
 
 from firsthour.runtime.http.client import Endpoint, HttpAnswer, NoAnswerError
 from services.notifier.channels.base import (
@@ -24,7 +23,7 @@ from services.notifier.channels.base import (
     Unusable,
 )
 from services.notifier.channels.slack_blocks import buttons
-from services.notifier.channels.slack_page import SECTION_CHARS_MAX, page_blocks, plain
+from services.notifier.channels.slack_page import SlackBlock, page_blocks, paragraph
 from services.notifier.domain import outside_text
 from services.notifier.domain.message import Message
 from services.notifier.domain.message_text import words
@@ -120,7 +119,7 @@ def body(message: Message, clickable: bool = False) -> dict[str, Any]:
     return {
         "channel": message.person_slack,
         "text": outside_text.slack(page.subject, TEXT_CHARS_MAX),
-        "blocks": [block.to_dict() for block in _blocks(message, page, clickable)],
+        "blocks": _blocks(message, page, clickable),
         "mrkdwn": False,
         "parse": "none",
         "link_names": False,
@@ -134,13 +133,13 @@ def body(message: Message, clickable: bool = False) -> dict[str, Any]:
     }
 
 
-def _blocks(message: Message, page: Words, clickable: bool) -> list[Block]:
+def _blocks(message: Message, page: Words, clickable: bool) -> list[SlackBlock]:
     """Return the page with what became of its assignment at the top, and the buttons that are left above the footer."""
     blocks = page_blocks(page)
     if clickable and message.standing.actions:
-        blocks.insert(-1, buttons(message.page_id, message.standing.actions))
+        blocks.insert(-1, buttons(message.page_id, message.standing.actions).to_dict())
     if message.standing.text:
-        blocks.insert(1, SectionBlock(text=plain(message.standing.text, SECTION_CHARS_MAX)))
+        blocks.insert(1, paragraph(message.standing.text))
     return blocks
 
 

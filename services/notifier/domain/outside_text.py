@@ -23,6 +23,7 @@ _OWN_URL = re.compile(r"https?://[A-Za-z0-9._~:/?#@!$&()*+,;=%\[\]-]+")
 _SPACES = frozenset({"Cc", "Zl", "Zp", "Zs"})
 # Format characters (zero width, change of reading direction), lone surrogates, private use, unassigned.
 _DROPPED = frozenset({"Cf", "Cs", "Co", "Cn"})
+_WWW = re.compile(r"(?i)\bwww\.")
 _DOMAIN_LIKE = re.compile(r"(?:[^\W_][\w-]{0,62}\.){1,8}[^\W\d_]{2,63}")
 _ADDRESS_SIGN = re.compile(r"(?<=\S)@(?=\S{1,253}\.)")
 _SLACK = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
@@ -34,16 +35,23 @@ def clean(text: str, chars_max: int = VALUE_CHARS_MAX) -> str:
     Control characters become spaces. Invisible characters and changes of reading direction are removed. `http://` and
     `www.` are broken up, so that no program turns them into a link.
     """
+    text = text[: chars_max * 8]
+    visible = text if text.isascii() and text.isprintable() else _visible(text)
+    line = " ".join(visible.split()).replace("://", ": //")
+    if "." in line:
+        line = _WWW.sub("www .", line)
+    return line if len(line) <= chars_max else line[: chars_max - 1].rstrip() + "…"
+
+
+def _visible(text: str) -> str:
     pieces: list[str] = []
-    for char in text[: chars_max * 8]:
+    for char in text:
         category = unicodedata.category(char)
         if category in _SPACES:
             pieces.append(" ")
         elif category not in _DROPPED:
             pieces.append(char)
-    line = " ".join("".join(pieces).split())
-    line = re.sub(r"(?i)\bwww\.", "www .", line.replace("://", ": //"))
-    return line if len(line) <= chars_max else line[: chars_max - 1].rstrip() + "…"
+    return "".join(pieces)
 
 
 def unlinked(text: str, chars_max: int = VALUE_CHARS_MAX) -> str:
@@ -66,6 +74,9 @@ def slack(text: str, chars_max: int) -> str:
 
     Slack decodes the three entities in plain text objects as well as in mrkdwn.
     """
+    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    if len(escaped) < chars_max:
+        return escaped
     room = chars_max - 1
     pieces: list[str] = []
     for char in text:

@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
+from slack_sdk.models.blocks import Block
 
 from firsthour.runtime.http.client import IDLE_MAX
 from services.notifier.channels.base import GiveUp, Sent, TryAgain, Unusable
@@ -226,6 +227,11 @@ MARKUP = re.compile(
 
 
 def _assert_inert(message: dict[str, Any]) -> None:
+    for block in message["blocks"]:
+        parsed = Block.parse(block)  # the models of the SDK check types and limits
+        assert parsed is not None
+        assert parsed.to_dict() == block
+    assert len(message["blocks"]) <= 50
     assert not set(message["text"]) & {"<", ">"}
     assert message["mrkdwn"] is False
     for text in _texts(message["blocks"]):
