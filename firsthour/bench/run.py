@@ -21,7 +21,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from firsthour.bench import distributed as bench_distributed
-from firsthour.bench import distributed_scale, environment, http, pipeline, rules, scale
+from firsthour.bench import distributed_scale, environment, http, pipeline, rules, scale, working_time
 from firsthour.bench import profile as bench_profile
 from firsthour.bench.lines import BenchLine
 from firsthour.runtime import settings
@@ -62,6 +62,7 @@ def measurements(*, full: bool) -> list[Measurement]:
     latency = http.pages
     quick = [
         Measurement("Rules", 3, _rules),
+        Measurement("Working time", 1, _working_time),
         Measurement("From the log to an owner", 40, pipeline.ratio),
         Measurement("From webhook to page", 34, partial(latency, rate=100, seconds=60 if full else 20)),
         Measurement("HTTP", 30, http.ingest),
@@ -116,6 +117,10 @@ def profiled(server_settings: Settings) -> list[Measurement]:
 
 def _rules(home: Path) -> list[BenchLine]:
     return rules.rules()
+
+
+def _working_time(home: Path) -> list[BenchLine]:
+    return working_time.working_time()
 
 
 def run(

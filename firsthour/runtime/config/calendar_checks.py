@@ -1,11 +1,12 @@
-"""Checks of the section `calendars`: public holidays that are known, and hours that come."""
+"""Checks of the section `calendars`: public holidays that are known, hours that come, and reps who have them."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from firsthour.kernel.public_holidays import is_known, regions_of
-from firsthour.runtime.config.documents import ConfigProblem, Document, at
+from firsthour.runtime.config.documents import ConfigDocuments, ConfigProblem, Document, at, rows, urgencies
 from schemas.agreement.calendars import HOLIDAYS
+from schemas.agreement.response import ALWAYS, OWNER
 from schemas.values import Loc, did_you_mean, shown
 
 
@@ -13,9 +14,26 @@ def problems(agreement: Document) -> Iterator[ConfigProblem]:
     """Yield the mistakes in the calendars that their shape alone does not show."""
     calendars = at(agreement.data, "calendars")
     for name, calendar in calendars.items() if isinstance(calendars, Mapping) else ():
+        if name in (ALWAYS, OWNER):
+            mistake = f"`{name}` has a meaning of its own in `counted_in`"
+            yield agreement.problem(("calendars", name), mistake, "give the calendar another name", key=True)
         if isinstance(calendar, Mapping):
             yield from _holidays(agreement, ("calendars", name, "holidays"), calendar.get("holidays"))
             yield from _hours(agreement, ("calendars", name, "hours"), calendar.get("hours"))
+
+
+def warnings(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
+    """Yield a line for reps of team.yaml without a calendar, if a promise counts in that of the owner."""
+    response = at(files.agreement.data, "response")
+    if not any(at(response, name, "counted_in") == OWNER for name in urgencies(files.agreement)):
+        return
+    pools = [loc for loc, _ in rows(files.team, "pools")]
+    members = {at(row, "rep") for loc in pools for _, row in rows(files.team, *loc, "members")}
+    reps = [(loc, rep) for loc, rep in rows(files.team, "reps") if rep.get("id") in members and not rep.get("calendar")]
+    for loc, rep in reps[:1]:
+        more = f" (and {len(reps) - 1} more)" if len(reps) > 1 else ""
+        text = f"{shown(rep['id'])}{more} has no calendar, so every minute counts towards a promise `counted_in: owner`"
+        yield (*loc, "id"), f"{text}; add `calendar:`"
 
 
 def _holidays(agreement: Document, loc: Loc, code: Any) -> Iterator[ConfigProblem]:

@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Any, Final
 
 from firsthour.kernel.printable import printable
-from firsthour.runtime.config import condition_warnings, order_checks, written_conditions
+from firsthour.runtime.config import calendar_checks, condition_warnings, order_checks, written_conditions
 from firsthour.runtime.config.documents import ConfigDocuments, Document, at, rows
 from schemas.conditions.fields import FIELDS
 from schemas.values import Loc, shown
@@ -145,6 +145,7 @@ def warnings(files: ConfigDocuments) -> tuple[str, ...]:
         *((files.agreement, *warning) for warning in islice(condition_warnings.warnings(files), WARNINGS_MAX)),
         *((files.agreement, *warning) for warning in islice(order_checks.agreement(files), WARNINGS_MAX)),
         *((files.team, *warning) for warning in islice(order_checks.team(files), WARNINGS_MAX)),
+        *((files.team, *warning) for warning in calendar_checks.warnings(files)),
     ]
     lines = dict.fromkeys(_warning(document, loc, text, key=False) for document, loc, text in checked)
     return (*_not_yet(files), *_unknown_fields(files), *_unowned(files), *_replayable(files), *lines)

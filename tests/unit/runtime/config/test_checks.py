@@ -32,6 +32,13 @@ def test_webhook_with_time_causes_no_warning(harness: ConfigHarness, verify: str
     assert replay_warnings(harness, verify, event) == []
 
 
+def test_rep_without_a_calendar_is_named_if_promises_count_in_it(harness: ConfigHarness) -> None:
+    harness.change("agreement.yaml", "  hot: {touch_within: 1h}", "  hot: {touch_within: 1h, counted_in: owner}")
+    (warning,) = harness.load().warnings
+    assert "has no calendar, so every minute counts" in warning
+    assert warning.endswith("; add `calendar:`")
+
+
 @pytest.mark.parametrize("fact", ["account.owner", "status", "email.kind", "total", "previous_owner"])
 def test_mapping_to_a_fact_that_only_firsthour_states_is_refused_with_remedy(harness: ConfigHarness, fact: str) -> None:
     with pytest.raises(ConfigError, match=r"only FirstHour may state `.*`; map it to `custom\."):
