@@ -57,7 +57,7 @@ def check(
         raise typer.Exit(BAD_INPUT) from None
     channel_texts = [
         *channel_warnings.warnings(config, channel_warnings.set_up(settings.load())),
-        *ways.problems(config, settings.environ()),
+        *ways.problems(config, settings.environ(), settings.load()),
     ]
     warnings = [*config.warnings, *secrets.warnings, *channel_texts]
     if as_json:

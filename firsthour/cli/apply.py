@@ -44,7 +44,7 @@ def run_apply(
             ("FIRSTHOUR_DATABASE_URL: is not set; without a database `firsthour up` reads the files by itself",)
         )
     checked, changed = run(lambda: _apply(process_settings, at))
-    warnings = list(ways.problems(checked, settings.environ()))
+    warnings = list(ways.problems(checked, settings.environ(), process_settings))
     if as_json:
         print_json({"version": checked.version, "changed": changed, "warnings": warnings})
     else:

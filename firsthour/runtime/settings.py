@@ -84,6 +84,11 @@ class Settings(BaseSettings):
     mail_from: MailSender = Field(
         None, description="Sender of mails, `FirstHour <leads@example.com>`; needed with `FIRSTHOUR_SMTP_URL`."
     )
+    pagerduty_url: ApiAddress = Field(
+        "https://events.pagerduty.com/",
+        description="Base URL of PagerDuty's Events API, of which there is one for the service region of Europe; plain http is "
+        "allowed only to this machine.",
+    )
     webhook_private_hosts: Hosts = Field(
         (),
         description="Hosts on your own network that webhooks of the agreement may reach, `crm.internal,10.0.0.5`; all other "

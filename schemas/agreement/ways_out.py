@@ -65,6 +65,18 @@ class TeamsWay(Shape):
         return (self.url,)
 
 
+class PagerDutyWay(Shape):
+    """PagerDuty: a page raises an alert of the lead, an accept acknowledges it, a touch resolves it."""
+
+    kind: Literal["pagerduty"]
+    routing_key: Reference
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """The places of its secrets."""
+        return (self.routing_key,)
+
+
 class WebhookWay(Shape):
     """A web address of yours that gets the changes of leads, signed as defined at standardwebhooks.com.
 
@@ -91,5 +103,5 @@ def _name(name: str) -> str:
     return name
 
 
-WayOut = Annotated[TeamsWay | WebhookWay, Field(discriminator="kind")]
+WayOut = Annotated[TeamsWay | PagerDutyWay | WebhookWay, Field(discriminator="kind")]
 WaysOut = Annotated[dict[Annotated[str, AfterValidator(_name)], WayOut], Field(max_length=WAYS_MAX)]

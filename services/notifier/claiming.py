@@ -13,6 +13,7 @@ from operator import attrgetter
 from msgspec.structs import replace
 
 from firsthour.runtime.storage.unit import Unit
+from services.notifier.alerting import update_alerts
 from services.notifier.context import CLOCKS, Claim, NotifierContext
 from services.notifier.domain import page as paging
 from services.notifier.domain.clock import ResponseClock
@@ -115,6 +116,7 @@ def claim(unit: Unit, context: NotifierContext, limit: int) -> ClaimResult:
     settle_clocks(unit, clocks, cancelled, look.terms)
     change_pages(unit, changed)
     add_attempts(unit, lost_attempts)
+    update_alerts(unit, claims, {}, {})
     look.count_delays()
     stalled = all(page.next_at is not None and page.next_at >= real + paging.WAIT for page in changed)
     return ClaimResult(tuple(claims), more=True, stalled=stalled and not claims)

@@ -221,7 +221,7 @@ class Delivery:
         """Return the warnings of `/readyz` about channels: unusable ones of the ladder, and those that are down."""
         config = self._resources.config.current
         lines = channel_warnings.warnings(config, self._context.channels)
-        lines += problems(config, environ()) if self._context.ways_out else ()
+        lines += problems(config, environ(), self._resources.settings) if self._context.ways_out else ()
         for name, off in self._context.disabled.items():
             lines.append(
                 f"{name} is switched off since {off.disabled_at:%Y-%m-%d %H:%M} UTC: {off.why}; `firsthour webhooks enable {name}`"

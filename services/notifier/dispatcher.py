@@ -7,12 +7,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+import msgspec
 import structlog
 
 from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.storage.config_versions import NothingAppliedError
 from firsthour.runtime.storage.unit import Lane, StorageError
 from services.notifier.channels.base import TIMEOUT_SECONDS, Gone, Outcome, Sent, TryAgain, Unusable, outcome_name
+from services.notifier.channels.pagerduty import PagerDutyChannel
 from services.notifier.channels.webhook import WebhookChannel
 from services.notifier.context import DISPATCHER, NotifierContext
 from services.notifier.dispatching import DispatchResult, claim_dispatches, record_dispatches
@@ -129,7 +131,9 @@ class Dispatcher:
             async with asyncio.timeout(TIMEOUT_SECONDS + 1.0):
                 if isinstance(channel, WebhookChannel):
                     return await channel.post(dispatch.id, dispatch.body.encode())
-                return Unusable(f"{dispatch.channel} is no webhook now; correct agreement.yaml")
+                if isinstance(channel, PagerDutyChannel):
+                    return await channel.post(msgspec.json.decode(dispatch.body))
+                return Unusable(f"{dispatch.channel} cannot be used as before; correct `channels` in agreement.yaml")
         except Exception as failure:  # noqa: BLE001  # a channel must not raise: an exception counts as a temporary failure
             _log.error("channel failed", channel=dispatch.channel, error_type=type(failure).__name__)
             return TryAgain(None, f"{dispatch.channel}: {type(failure).__name__}")

@@ -9,6 +9,7 @@ from firsthour.runtime.storage.unit import Unit
 from schemas.events.actions import ActionRequested
 from schemas.events.pages import PromiseKept, PromiseMissed
 from schemas.events.routes import ActionResolved, LeadEvent, RepAvailabilityChanged
+from services.notifier.alerting import update_alerts
 from services.notifier.announcing import announce
 from services.notifier.claiming import claim_new
 from services.notifier.context import CLOCKS, DELIVERY, HOURS, NotifierContext
@@ -121,6 +122,7 @@ def store_changes(
     save_clocks(unit, changes.clocks.values())
     add_pages(unit, pages)
     cancel_pages(unit, changes.cancels)
+    update_alerts(unit, claims, before, changes.clocks)
     for event in changes.events:
         unit.emit(event, key=event.lead_id, id=event.action_id if isinstance(event, ActionRequested) else None)
     if claims:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from firsthour.runtime.storage.unit import Unit
 from schemas.events.pages import PageFailed, PageSent
+from services.notifier.alerting import resolve_late
 from services.notifier.channels.base import GiveUp, Outcome, Sent, TryAgain, Unusable, outcome_name
 from services.notifier.context import CLOCKS, Claim, NotifierContext
 from services.notifier.domain import page as paging
@@ -65,6 +66,7 @@ def record(
             ended.append(after)
             unit.emit(_page_failed(after, unit.now), key=page.lead_id)
     settle_clocks(unit, clocks, ended, terms)
+    resolve_late(unit, [(page.channel, page.lead_id) for page in ended if page.state == "sent"], clocks)
     change_pages(unit, changed)
     add_attempts(unit, [_attempt(result) for result in results])
     return min((page.next_at for page in changed if page.next_at is not None), default=None)

@@ -17,6 +17,7 @@ from services.notifier.handlers import count_anew, fire_due, hear_routes
 from services.notifier.lead_api import lead_router
 from services.notifier.lead_views import History
 from services.notifier.slack_api import slack_router
+from services.notifier.store.alerts import forget_alerts
 from services.notifier.store.clicks import forget_clicks
 from services.notifier.store.dispatches import forget_dispatches
 from services.notifier.ways import Ways
@@ -55,7 +56,7 @@ def service(
             Tick(CLOCKS, partial(fire_due, context=context)),
             Tick(HOURS, partial(count_anew, context=context)),
         ),
-        sweeps=(forget_clicks, forget_dispatches),
+        sweeps=(forget_clicks, forget_dispatches, forget_alerts),
         api=api,
         runners=runners,
     )

@@ -4,7 +4,8 @@ Secrets are read from the environment of this process and never stored. A channe
 name: each page over it fails with the reason, and goes over the next channel of its rung.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -17,15 +18,17 @@ from firsthour.runtime.config import source_secrets
 from firsthour.runtime.config.documents import ConfigProblem
 from firsthour.runtime.config.source_secrets import SecretError, UnusableSecretError
 from firsthour.runtime.settings import Settings, environ
-from schemas.agreement.ways_out import WayOut, WebhookWay
+from schemas.agreement.ways_out import PagerDutyWay, WayOut, WebhookWay
 from schemas.sources import Secret
 from services.notifier.channels.base import Channel, Outcome, Unusable
+from services.notifier.channels.pagerduty import PagerDutyChannel
 from services.notifier.channels.teams import TeamsChannel
 from services.notifier.channels.webhook import WebhookChannel
 from services.notifier.domain.message import Message
 
 Read = Callable[[Secret], str]
 """Returns the value of a secret, or raises `SecretError`."""
+_ROUTING_KEY: Final = re.compile(r"[A-Za-z0-9]{20,64}")
 _NOWHERE: Final = ("agreement.yaml", 1, 1)
 
 
@@ -80,27 +83,31 @@ class Ways:
 
     def _opened(self, name: str, way: WayOut, read: Read) -> Channel:
         try:
-            return open_channel(name, way, read, self.now, self.settings.webhook_private_hosts)
+            return open_channel(name, way, read, self.settings, self.now)
         except SecretError as error:
             return BrokenChannel(name, f"{name}: {error}")
 
 
 def open_channel(
-    name: str, way: WayOut, read: Read, now: Callable[[], datetime] = _never, private_hosts: Collection[str] = ()
+    name: str, way: WayOut, read: Read, settings: Settings, now: Callable[[], datetime] = _never
 ) -> Channel:
     """Return the channel. Raises `SecretError` if a secret is missing or has the wrong form."""
     if isinstance(way, WebhookWay):
         url = way.url if isinstance(way.url, str) else _url(way.url, read)
-        return WebhookChannel(name, url, [_signing(secret, read) for secret in way.secret], now, private_hosts)
+        keys = [_signing(secret, read) for secret in way.secret]
+        return WebhookChannel(name, url, keys, now, settings.webhook_private_hosts)
+    if isinstance(way, PagerDutyWay):
+        key, remedy = _routing_key(way.routing_key, read), f"set {_named(way.routing_key)} to the integration key"
+        return PagerDutyChannel(name, key, remedy, settings.pagerduty_url)
     return TeamsChannel(name, _url(way.url, read), f"make a new one and set {_named(way.url)} to its URL")
 
 
-def problems(config: Config, environment: Mapping[str, str]) -> Iterator[str]:
+def problems(config: Config, environment: Mapping[str, str], settings: Settings) -> Iterator[str]:
     """Yield one line for each channel of the agreement that cannot be opened with this environment."""
     read = partial(source_secrets.resolve, environ=environment, directory=config.directory)
     for name, way in config.agreement.channels.items():
         try:
-            open_channel(name, way, read)
+            open_channel(name, way, read, settings)
         except SecretError as error:
             place = config.channel_places.get(name, _NOWHERE)
             yield str(ConfigProblem(*place, f"nothing is sent over {name}: {error.mistake}", error.remedy))
@@ -123,6 +130,14 @@ def _url(secret: Secret, read: Read) -> str:
         ) from None
     if parts.scheme == "http" and not addresses.is_loopback(parts.hostname or ""):
         raise UnusableSecretError(f"the URL in {_named(secret)} is plain http", "give one that begins with https://")
+    return value
+
+
+def _routing_key(secret: Secret, read: Read) -> str:
+    value = read(secret)
+    if not _ROUTING_KEY.fullmatch(value):
+        remedy = "copy the integration key of an Events API v2 integration in PagerDuty"
+        raise UnusableSecretError(f"the value of {_named(secret)} is no routing key", remedy)
     return value
 
 

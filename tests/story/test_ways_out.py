@@ -212,3 +212,39 @@ def verified(call: ServiceCall, secret: str) -> dict[str, Any]:
     expected = Webhook(secret).sign(call.headers["webhook-id"], stamp, call.body.decode())
     assert expected in call.headers["webhook-signature"].split(" ")
     return dict(call.json)
+
+
+@pytest.mark.same_on_both_profiles
+async def test_on_call_alert_is_raised_acknowledged_and_resolved(
+    open_world: OpenWorld, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PAGERDUTY_KEY", "R0UTINGKEY0000000000000000000000")
+    monkeypatch.setenv("FIRSTHOUR_PAGERDUTY_URL", service.url)
+    ladder = [
+        {"at": "0m", "page": "owner", "by": ["oncall", "slack"]},
+        {"at": "20m", "page": "manager", "by": ["oncall"]},
+    ]
+    channels = {"oncall": {"kind": "pagerduty", "routing_key": {"env": "PAGERDUTY_KEY"}}}
+    world = await open_world(agreement={"channels": channels, "response": {"ladder": ladder}})
+    await world.submit_form(email=CTO)
+    await world.accept(CTO, by="ana")
+    service.respond(503)
+    await world.wait(minutes=20)
+    await world.wait(minutes=5)
+    await world.touch(CTO, by="ana")
+    service.respond(429, retry_after="30")
+    await world.submit_form(email="second@prospect.example")
+    await world.opt_out("second@prospect.example")
+    await world.wait(minutes=2)
+
+    lead, second = [(await world.lead(email))["id"] for email in (CTO, "second@prospect.example")]
+    events = [(event["event_action"], event["dedup_key"]) for event in service.accepted]
+    assert events == [
+        ("trigger", f"firsthour:{lead}"),
+        ("acknowledge", f"firsthour:{lead}"),
+        ("trigger", f"firsthour:{lead}"),  # 503
+        ("trigger", f"firsthour:{lead}"),
+        ("resolve", f"firsthour:{lead}"),
+        ("trigger", f"firsthour:{second}"),  # 429, so the page goes by Slack
+        ("resolve", f"firsthour:{second}"),
+    ]

@@ -33,7 +33,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Undo the changes, in the opposite order."""
-    for name in ("notifier_endpoints", "notifier_dispatch_attempts", "notifier_dispatches"):
+    for name in ("notifier_alerts", "notifier_endpoints", "notifier_dispatch_attempts", "notifier_dispatches"):
         op.drop_table(name)
     _drop_rungs()
     _drop_requests()
@@ -234,3 +234,12 @@ def _add_dispatches() -> None:
         sa.Column("disabled_at", INTEGER, nullable=False),
         sa.Column("why", TEXT, nullable=False),
     )
+    op.create_table(
+        "notifier_alerts",
+        sa.Column("channel", TEXT, primary_key=True),
+        sa.Column("lead_id", TEXT, primary_key=True),
+        sa.Column("state", TEXT, nullable=False),
+        sa.Column("at", INTEGER, nullable=False),
+    )
+    op.create_index("notifier_alerts_by_lead", "notifier_alerts", ["lead_id"])
+    op.create_index("notifier_alerts_by_time", "notifier_alerts", ["at"])

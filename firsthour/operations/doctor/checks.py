@@ -91,6 +91,6 @@ def configuration(settings: Settings) -> list[Finding]:
     findings += [Finding("secrets", "wrong", str(error)) for error in secrets.errors]
     findings += [Finding("secrets", "warning", warning) for warning in secrets.warnings]
     unusable = channel_warnings.warnings(config, channel_warnings.set_up(settings))
-    unusable += ways.problems(config, environ())
+    unusable += ways.problems(config, environ(), settings)
     findings += [Finding("channels", "warning", warning) for warning in unusable]
     return [*findings, Finding("configuration", "ok", f"{settings.config_dir}: version {config.version}")]

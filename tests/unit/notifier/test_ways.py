@@ -48,7 +48,7 @@ async def test_channel_without_a_usable_secret_is_named_and_unusable(
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    [problem] = problems(TEAMS, environment)
+    [problem] = problems(TEAMS, environment, settings.load())
     assert problem.startswith(f"agreement.yaml:9:3: nothing is sent over teams: {mistake}")
     channel = ways.get("teams", TEAMS)
     assert channel is not None
@@ -74,7 +74,7 @@ def test_file_with_a_secret_is_read_again_after_it_changed(
 def test_secret_of_a_file_beside_the_agreement_is_read(ways: Ways, tmp_path: Path) -> None:
     (tmp_path / "url").write_text(URL)
     config = with_channels(tmp_path, teams={"kind": "teams", "url": {"file": "url"}})
-    assert list(problems(config, {})) == []
+    assert list(problems(config, {}, settings.load())) == []
     assert isinstance(ways.get("teams", config), TeamsChannel)
 
 
