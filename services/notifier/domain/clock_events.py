@@ -21,7 +21,7 @@ from schemas.events.routes import (
 )
 from services.notifier.domain.clock import COUNTED, ResponseClock, State, ladder_of, timed
 from services.notifier.domain.clock_step import Cancel, ClockEvent, ClockStep, promise_missed
-from services.notifier.domain.counting import counted_until, passed_on, stopped
+from services.notifier.domain.counting import counted_anew, counted_until, passed_on, stopped
 from services.notifier.domain.snooze import SNOOZED, snoozed
 from services.notifier.domain.terms import Terms
 
@@ -159,6 +159,7 @@ def touched(clock: ResponseClock, at: datetime, rep: str | None, terms: Terms, n
 
     The stored time is that of the earliest touch, in whichever order touches are read: a click is applied before its record.
     """
+    clock = counted_anew(clock, terms)
     after = replace(stopped(clock, terms, at), updated_at=now)
     if not clock.running:
         return ClockStep(after)

@@ -1,6 +1,6 @@
 """The statements about response clocks."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any
@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection, Row
 from firsthour.kernel.time_units import micros
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.unit import Unit
+from schemas.agreement.response import ALWAYS
 from schemas.events.routes import LeadCard
 from services.notifier.domain.clock import Pause, ResponseClock
 from services.notifier.domain.ladder import ladder_from_json, ladder_to_json
@@ -137,6 +138,8 @@ def _clock_row(clock: ResponseClock) -> dict[str, Any]:
 
 def _clock(row: Row[Any]) -> ResponseClock:
     values = {name: row._mapping[name] for name in ResponseClock.__struct_fields__}
+    if values["counted_from"] is None or values["counted_from"] < values["submit_at"]:
+        values |= _every_minute(values)
     values |= {name: optional_moment(values[name]) for name in _BUSINESS}
     values |= {
         "opted_out": bool(values["opted_out"]),
@@ -149,3 +152,9 @@ def _clock(row: Row[Any]) -> ResponseClock:
     }
     values["ladder"] = None if values["ladder"] is None else ladder_from_json(values["ladder"])
     return ResponseClock(**values)
+
+
+def _every_minute(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns of a clock that a process of an older release started: in it every minute counts."""
+    within = values["promise_at"] - values["submit_at"]
+    return {"counted_in": ALWAYS, "touch_within": within, "worked": 0, "counted_from": None, "pauses": "[]"}

@@ -9,7 +9,7 @@ import pytest
 from firsthour.kernel.config import Config
 from firsthour.kernel.time_units import micros
 from schemas.agreement.agreement import Agreement
-from schemas.events.pages import PromiseMissed
+from schemas.events.pages import PromiseKept, PromiseMissed
 from schemas.team import Team
 from services.notifier.context import HOURS
 from services.notifier.handlers import CLOCKS_AT_ONCE, count_anew
@@ -112,3 +112,31 @@ def test_configuration_without_an_effect_on_hours_counts_nothing_anew(harness: N
     harness.units.config = counted_in("always", version="other")
     assert tick(harness) is None
     assert harness.rows("SELECT revision FROM notifier_hours") == [before]
+
+
+@pytest.mark.parametrize("counted_from", ["NULL", "submit_at - 1"])
+def test_clock_of_an_older_release_counts_every_minute(harness: NotifierHarness, counted_from: str) -> None:
+    harness.units.config = counted_in("owner", "12:00-17:00")
+    harness.hear(harness.qualified(), harness.assigned())
+    two_hours = 7_200_000_000
+    harness.execute(
+        f"UPDATE notifier_clocks SET touch_within = 0, counted_from = {counted_from},"
+        f" promise_at = submit_at + {two_hours}, due_at = submit_at + {two_hours}"
+    )
+    tick(harness)
+    harness.clock.advance(hours=1, minutes=59)
+    harness.tick()
+    assert harness.events(PromiseMissed) == []
+    harness.clock.advance(minutes=1)
+    harness.tick()
+    assert [event.working_seconds for event in harness.events(PromiseMissed)] == [7200]
+
+
+def test_touch_after_a_change_of_calendar_is_judged_by_the_new_one(harness: NotifierHarness) -> None:
+    harness.units.config = counted_in("owner")
+    harness.hear(harness.qualified(), harness.assigned())
+    harness.clock.advance(hours=3)
+    harness.units.config = counted_in("owner", "12:00-17:00")
+    harness.hear(harness.touched())
+    (kept,) = harness.events(PromiseKept)
+    assert (kept.late, kept.seconds, kept.working_seconds) == (False, 10_800, 0)
