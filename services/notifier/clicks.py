@@ -18,7 +18,7 @@ def apply_click(unit: Unit, context: NotifierContext, click: Click) -> ClickAnsw
     clock = lock_clocks(unit, {click.lead_id}).get(click.lead_id)
     if find_clicks(unit, [click.id]):
         return refused("This click was received before.").answer
-    pages = paged_as(unit, click.lead_id, click.person)
+    pages = paged_as(unit.connection, click.lead_id, click.person)
     terms, reasons = context.terms(unit), reject_reasons(unit.config.agreement.lifecycle)
     decision = decide(click, clock, pages, terms, reasons, unit.now)
     if decision.step is None or decision.request is None or clock is None:

@@ -1,18 +1,47 @@
-"""`GET /a/{token}`: the page of a lead behind a signed link. It shows and never acts, because mail scanners open links."""
+"""The page of a lead behind a signed link: `GET /a/{token}` shows the lead and the effect, `POST /a/{token}` acts once.
 
-from typing import Final
+Mail scanners open every link of a mail, so a GET never acts. The token is the only authority: there is no cookie, so
+another site cannot make a browser act for a rep. A request that a browser marks as sent by another site is refused.
+"""
 
-from fastapi import APIRouter, Response
+from collections.abc import Mapping
+from functools import partial
+from typing import Final, NamedTuple
+from urllib.parse import parse_qsl
+
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
 from firsthour.runtime.processing.service import Resources
+from services.notifier.clicks import apply_click
 from services.notifier.context import NotifierContext
+from services.notifier.domain.click import Action, ClickAnswer
+from services.notifier.domain.lead_actions import FIELD_CHARS_MAX, OfferedAction, click_of, label_of, offered
+from services.notifier.domain.link import Link
 from services.notifier.domain.link_standing import INVALID, Refusal
-from services.notifier.lead_views import History, OpenedLead, view
+from services.notifier.lead_views import History, LeadLoader, OpenedLead
 from services.notifier.link_keys import LinkKeys
 from services.notifier.markup import PAGE_HEADERS, render
+from services.notifier.page_links import new_token
 
 PATH: Final = "/a/{token}"
+FIELDS_MAX: Final = 10
+BODY_BYTES_MAX: Final = 32 * 1024
+LEAVES: Final = frozenset({"reject", "hand_over"})
+"""The actions after which the person no longer has the lead."""
+_LOOKS_ONLY: Final = Refusal(405, "This link only shows the lead", "Open it, and use the buttons on its page.")
+_OTHER_SITE: Final = Refusal(
+    403, "Nothing was changed", "Another site sent this. Open the link from the message yourself."
+)
+_TOO_LARGE: Final = Refusal(413, "Nothing was changed", "The note is too long. Shorten it, and send it again.")
+
+
+class ActionForm(NamedTuple):
+    """A form with the token that it is sent to. `chosen`: the link was made for this action."""
+
+    action: OfferedAction
+    token: str
+    chosen: bool
 
 
 def lead_router(resources: Resources, context: NotifierContext, history: History) -> APIRouter:
@@ -23,10 +52,29 @@ def lead_router(resources: Resources, context: NotifierContext, history: History
     @api.head(PATH, include_in_schema=False)
     @api.get(PATH, response_class=HTMLResponse)
     async def show(token: str) -> Response:
-        """The lead of a signed link, as a page for people. Nothing is changed."""
+        """The lead of a signed link, and the effect of its action, as a page for people. Nothing is changed."""
         return await pages.show(token)
 
+    @api.post(PATH, response_class=HTMLResponse)
+    async def act(token: str, request: Request) -> Response:
+        """Do the one thing that a signed link is for, once. The page says what happened, or why nothing did.
+
+        A form may have `reason`, `note`, `minutes` (of a snooze) and `rep` (to hand over)."""
+        if request.headers.get("sec-fetch-site") == "cross-site":
+            return notice(_OTHER_SITE)
+        body = await request.body()
+        return notice(_TOO_LARGE) if len(body) > BODY_BYTES_MAX else await pages.act(token, form_fields(body))
+
     return api
+
+
+def form_fields(body: bytes) -> dict[str, str]:
+    """Return the fields of a form, each cut to a bound. A body that is no form has none."""
+    try:
+        pairs = parse_qsl(body.decode("utf-8", "replace"), max_num_fields=FIELDS_MAX)
+    except ValueError:
+        return {}
+    return {name: value[:FIELD_CHARS_MAX] for name, value in pairs}
 
 
 class LeadPages:
@@ -37,24 +85,72 @@ class LeadPages:
         self._keys = LinkKeys(resources)
 
     async def show(self, token: str) -> Response:
-        """Return the page of a link, or why it does nothing."""
-        found = await self._find(token)
-        return notice(found) if isinstance(found, Refusal) else self._page(found)
-
-    async def _find(self, token: str) -> OpenedLead | Refusal:
+        """Return the page of a link, or why the link does nothing."""
         link = await self._keys.link(token)
         if link is None:
-            return INVALID
-        config, clock = self._resources.config.current, self._resources.clock
-        now, real = clock.business(), clock.real()
-        return await self._resources.reads(lambda c: view(c, link, self._context, config, self._history, now, real))
+            return notice(INVALID)
+        found = await self._find(link)
+        if isinstance(found, Refusal):
+            return notice(found)
+        answer = None
+        if link.action != "open" and link.action not in {action.action for action in offered(found.facts)}:
+            answer = found.facts.answer(link.action)  # the reason why the action does nothing now
+        return await self._page(link, found, answer, 200)
 
-    def _page(self, found: OpenedLead) -> Response:
+    async def act(self, token: str, fields: Mapping[str, str]) -> Response:
+        """Act, and return the page that says what happened."""
+        link = await self._keys.link(token)
+        if link is None:
+            return notice(INVALID)
+        found = await self._find(link)
+        if isinstance(found, Refusal):
+            return notice(found)
+        if link.action == "open":
+            return notice(_LOOKS_ONLY, {"allow": "GET, HEAD"})
+        answer = await self._apply(link, link.action, found, token, fields)
+        status = 200 if answer.applied else 409
+        if answer.applied and link.action in LEAVES:
+            return notice(Refusal(status, label_of(link.action), answer.text))
+        found = await self._find(link)
+        return notice(found) if isinstance(found, Refusal) else await self._page(link, found, answer, status)
+
+    async def _find(self, link: Link) -> OpenedLead | Refusal:
+        resources = self._resources
+        now, real = resources.clock.business(), resources.clock.real()
+        loader = LeadLoader(self._context, self._history, resources.config.current, now, real)
+        return await resources.reads(lambda connection: loader.load(connection, link))
+
+    async def _apply(
+        self, link: Link, action: Action, found: OpenedLead, token: str, fields: Mapping[str, str]
+    ) -> ClickAnswer:
+        click = click_of(found.facts.page, action, self._resources.clock.business(), token, fields)
+        return await self._resources.units.run(partial(apply_click, context=self._context, click=click))
+
+    async def _page(self, link: Link, found: OpenedLead, answer: ClickAnswer | None, status: int) -> Response:
+        acted = answer is not None and answer.applied
+        forms = await self._forms(link, offered(found.facts), acted=acted)
         if found.lead is None:
-            return notice(found.ended or INVALID)
-        return Response(render("lead.html", page=found.lead, answer=None, forms=()), 200, PAGE_HEADERS)
+            forms = tuple(form for form in forms if form.chosen)
+            text = render("ended.html", ended=found.ended, answer=answer, forms=forms)
+        else:
+            text = render("lead.html", page=found.lead, answer=answer, forms=forms)
+        return Response(text, status, PAGE_HEADERS)
+
+    async def _forms(self, link: Link, actions: tuple[OfferedAction, ...], *, acted: bool) -> tuple[ActionForm, ...]:
+        """Return the forms, that of the link first. Each has a token of its own, which expires with the link."""
+        key = await self._keys.signing()
+        forms = [
+            ActionForm(
+                action,
+                new_token(action.action, link.page_id, link.expires_at, key),
+                action.action == link.action and not acted,
+            )
+            for action in actions
+        ]
+        return tuple(sorted(forms, key=lambda form: not form.chosen))
 
 
-def notice(refusal: Refusal) -> Response:
-    """Return the page that says why a link does nothing."""
-    return Response(render("notice.html", title=refusal.title, text=refusal.text), refusal.status, PAGE_HEADERS)
+def notice(refusal: Refusal, headers: Mapping[str, str] | None = None) -> Response:
+    """Return the page that says why a link does nothing, or what it did."""
+    text = render("notice.html", title=refusal.title, text=refusal.text)
+    return Response(text, refusal.status, {**PAGE_HEADERS, **(headers or {})})

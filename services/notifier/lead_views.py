@@ -8,15 +8,17 @@ from sqlalchemy.engine import Connection
 
 from firsthour.kernel.config import Config
 from services.notifier.context import NotifierContext
-from services.notifier.domain.clock import ResponseClock
+from services.notifier.domain.click import reject_reasons
+from services.notifier.domain.lead_actions import Facts
 from services.notifier.domain.lead_page import LeadPage, lead_page
 from services.notifier.domain.link import Link
 from services.notifier.domain.link_standing import EXPIRED, GONE, Refusal, ending, refusal
 from services.notifier.domain.message import message_of
-from services.notifier.domain.page import Page
 from services.notifier.domain.timeline import LINES_MAX, HistoryEntry, timeline
+from services.notifier.store.clicks import paged_as
 from services.notifier.store.clocks import find_clocks
 from services.notifier.store.pages import find_page
+from services.notifier.store.people import StoredLeave
 
 History = Callable[[Connection, str, int], Sequence[HistoryEntry]]
 """Returns the newest records of a lead, newest first, at most so many. Bootstrap takes it from reporting."""
@@ -27,34 +29,39 @@ RECORDS_MAX = 3 * LINES_MAX
 class OpenedLead:
     """The lead of a link that stands. `lead` None: the assignment has ended, and `ended` says so; nothing of it is shown."""
 
-    page: Page
-    clock: ResponseClock
+    facts: Facts
     lead: LeadPage | None
     ended: Refusal | None
 
 
-def view(
-    connection: Connection,
-    link: Link,
-    context: NotifierContext,
-    config: Config,
-    history: History,
-    now: datetime,
-    real: datetime,
-) -> OpenedLead | Refusal:
-    """Return the lead of this link, or why the link does nothing. `now`: business time; `real`: real time."""
-    if real >= link.expires_at:
-        return EXPIRED
-    page = find_page(connection, link.page_id)
-    clock = find_clocks(connection, {page.lead_id}).get(page.lead_id) if page is not None else None
-    if page is None or clock is None:
-        return GONE
-    refused = refusal(link, page, clock, config.team)
-    if refused is not None:
-        return refused
-    ended = ending(page, clock, config.team)
-    if ended is not None:
-        return OpenedLead(page, clock, None, ended)
-    message = message_of(page, clock, context.terms_of(config), now, None)
-    lines = timeline(history(connection, page.lead_id, RECORDS_MAX), config.team)
-    return OpenedLead(page, clock, lead_page(message, clock, lines, now), None)
+@dataclass(frozen=True)
+class LeadLoader:
+    """Loads leads. `config`: the configuration in force. `now`: business time; `real`: real time."""
+
+    context: NotifierContext
+    history: History
+    config: Config
+    now: datetime
+    real: datetime
+
+    def load(self, connection: Connection, link: Link) -> OpenedLead | Refusal:
+        """Return the lead of this link, or why the link does nothing."""
+        if self.real >= link.expires_at:
+            return EXPIRED
+        page = find_page(connection, link.page_id)
+        clock = find_clocks(connection, {page.lead_id}).get(page.lead_id) if page is not None else None
+        if page is None or clock is None:
+            return GONE
+        team = self.config.team
+        refused = refusal(link, page, clock, team)
+        if refused is not None:
+            return refused
+        terms = self.context.terms_of(self.config, StoredLeave(connection))
+        paged = paged_as(connection, page.lead_id, page.person)
+        facts = Facts(page, clock, paged, terms, reject_reasons(self.config.agreement.lifecycle), self.now)
+        ended = ending(page, clock, team)
+        if ended is not None:
+            return OpenedLead(facts, None, ended)
+        message = message_of(page, clock, terms, self.now, None)
+        lines = timeline(self.history(connection, page.lead_id, RECORDS_MAX), team)
+        return OpenedLead(facts, lead_page(message, clock, lines, self.now), None)

@@ -1,14 +1,14 @@
 """Pages as mail over SMTP, text and HTML.
 
-Every attempt to send a page carries the same Message-ID, so that a mailbox can drop a duplicate. Reminders refer to the
-first page of their assignment, so that a mailbox shows one thread per assignment. Headers contain cleaned text only.
+Every attempt to send a page carries the same Message-ID, so that a mailbox can drop a duplicate. All mails about a lead have
+one subject and refer to one id, so that a mailbox shows one thread per lead. Headers contain cleaned text only.
 """
 
 import asyncio
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -30,9 +30,11 @@ from schemas.errors import FirstHourError
 from schemas.mail import deliverable
 from services.notifier.channels.base import TIMEOUT_SECONDS, GiveUp, Outcome, Sent, TryAgain, Unusable
 from services.notifier.domain import outside_text
-from services.notifier.domain.mail_body import html_body, plain
+from services.notifier.domain.mail_parts import mail_parts, plain, subject_of, thread_of
 from services.notifier.domain.message import Message
-from services.notifier.domain.message_text import words
+from services.notifier.markup import render
+
+_MESSAGE_ID = re.compile(r"<[A-Za-z0-9_.-]{1,100}@[A-Za-z0-9.-]{1,255}>").fullmatch
 
 
 class MailSettingsError(FirstHourError, ValueError):
@@ -146,21 +148,34 @@ class EmailChannel:
 
 
 def compose(message: Message, recipient: str, sender: Address, now: datetime) -> EmailMessage:
-    """Return the mail of a page. `recipient` is a plain address, as SMTP requires."""
-    page = words(message)
+    """Return the mail of a page. `recipient` is a plain address, as SMTP requires.
+
+    A reply goes to the sender, never to the lead: it would quote our words about the lead.
+    """
+    parts = mail_parts(message)
     mail = EmailMessage(policy=SMTP_POLICY)
     mail["From"] = sender
     mail["To"] = Address(outside_text.header(message.person_name, outside_text.NAME_CHARS_MAX), addr_spec=recipient)
-    mail["Subject"] = outside_text.header(page.subject)
+    mail["Subject"] = outside_text.header(subject_of(message))
     mail["Date"] = format_datetime(now)
     mail["Message-ID"] = _message_id(message.page_id, sender)
-    if message.thread_id and message.thread_id != message.page_id:
-        mail["In-Reply-To"] = mail["References"] = _message_id(message.thread_id, sender)
+    for name, ids in _thread(message, sender).items():
+        mail[name] = ids
     mail["Auto-Submitted"] = "auto-generated"
     mail["X-Auto-Response-Suppress"] = "All"
-    mail.set_content(plain(page))
-    mail.add_alternative(html_body(page), subtype="html")
+    mail.set_content(plain(parts))
+    html = render("mail.html", **{field.name: getattr(parts, field.name) for field in fields(parts)})
+    mail.add_alternative(html, subtype="html")
     return mail
+
+
+def _thread(message: Message, sender: Address) -> dict[str, str]:
+    """Return the headers of the thread: all mails about a lead refer to one id, and later mails to the first one too."""
+    root = _message_id(thread_of(message.lead_id), sender)
+    first = message.mail_thread
+    if first is None or not _MESSAGE_ID(first):
+        return {"References": root}
+    return {"In-Reply-To": first, "References": f"{root} {first}"}
 
 
 def _sender(mail_from: str) -> Address:

@@ -58,9 +58,9 @@ def clicked_page(connection: Connection, id: str) -> ClickedPage | None:
     return None if row is None else ClickedPage(row[0], row[1])
 
 
-def paged_as(unit: Unit, lead: str, person: str) -> frozenset[PagedAs]:
+def paged_as(connection: Connection, lead: str, person: str) -> frozenset[PagedAs]:
     """Return the pages to this person about this lead."""
-    return frozenset(PagedAs(row[0], row[1]) for row in _PAGED_AS.all(unit.connection, lead=lead, person=person))
+    return frozenset(PagedAs(row[0], row[1]) for row in _PAGED_AS.all(connection, lead=lead, person=person))
 
 
 def find_clicks(unit: Unit, ids: Collection[str]) -> dict[str, StoredClick]:

@@ -9,9 +9,9 @@ from typing import Any, get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from services.notifier.domain.mail_body import html_body, plain
 
 from services.notifier.domain import outside_text
-from services.notifier.domain.mail_body import html_body, plain
 from services.notifier.domain.message_text import words
 from services.notifier.domain.page import Kind
 from services.notifier.domain.page_words import Words, text_of

@@ -1,0 +1,140 @@
+"""The actions that the page of a lead offers to its person: those that the decision on a click would apply now."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+from services.notifier.domain.click import Action, Click, ClickAnswer, PagedAs, decide, next_owners
+from services.notifier.domain.clock import ResponseClock
+from services.notifier.domain.link import LinkAction
+from services.notifier.domain.message_text import OWNER_ACTIONS
+from services.notifier.domain.outside_text import NAME_CHARS_MAX, unlinked
+from services.notifier.domain.page import Page
+from services.notifier.domain.page_words import ActionWords
+from services.notifier.domain.terms import Terms
+from services.notifier.domain.times import lasting
+
+SNOOZES: Final = tuple(timedelta(minutes=minutes) for minutes in (10, 30, 60, 120, 240, 24 * 60))
+FIELD_CHARS_MAX: Final = 4_000
+"""Characters of a field of a form that are read. A note is cut further where it is stored."""
+_WORDS: Final[Mapping[str, ActionWords]] = {words.action: words for words in OWNER_ACTIONS}
+_FIELDS: Final[Mapping[Action, str]] = {"reject": "reason", "snooze": "minutes", "hand_over": "rep"}
+_NOTED: Final = frozenset({"reached", "no_answer", "reject"})
+_TRIAL: Final = "trial"
+
+
+class Choice(NamedTuple):
+    """One answer to the question of a form: its value and its label."""
+
+    value: str
+    label: str
+
+
+@dataclass(frozen=True)
+class OfferedAction:
+    """One form. `field`: the name of its question, with these choices; empty: there is none. `note`: a note may be written."""
+
+    action: Action
+    label: str
+    effect: str
+    field: str = ""
+    choices: tuple[Choice, ...] = ()
+    note: bool = False
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything that decides which actions a person has.
+
+    Attributes:
+        page: The page to the person.
+        paged: All pages to the person about the lead.
+        reasons: For which the agreement lets an owner reject a lead.
+    """
+
+    page: Page
+    clock: ResponseClock
+    paged: Collection[PagedAs]
+    terms: Terms
+    reasons: Sequence[str]
+    now: datetime
+
+    def answer(self, action: Action, **fields: str) -> ClickAnswer:
+        """Return the answer that a click would get now, with these fields of its form."""
+        click = click_of(self.page, action, self.now, _TRIAL, fields)
+        return decide(click, self.clock, self.paged, self.terms, self.reasons, self.now).answer
+
+
+def click_of(page: Page, action: Action, now: datetime, key: str, fields: Mapping[str, str]) -> Click:
+    """Return the click that a form makes. Fields that the action does not use are left out."""
+    return Click(
+        person=page.person,
+        lead_id=page.lead_id,
+        epoch=page.epoch,
+        action=action,
+        at=now,
+        source="page",
+        key=key,
+        reason=fields.get("reason") if action == "reject" else None,
+        note=fields.get("note"),
+        until=now + _span(fields.get("minutes", "")) if action == "snooze" else None,
+        rep=fields.get("rep") if action == "hand_over" else None,
+    )
+
+
+def _span(minutes: str) -> timedelta:
+    """Return the span of one of the choices; zero: the text is none of them."""
+    return next((span for span in SNOOZES if minutes == _minutes(span)), timedelta(0))
+
+
+def _minutes(span: timedelta) -> str:
+    return str(int(span.total_seconds()) // 60)
+
+
+def offered(facts: Facts) -> tuple[OfferedAction, ...]:
+    """Return the actions that would be applied now, the most usual first."""
+    forms = (_form(words, facts) for words in OWNER_ACTIONS)
+    return tuple(form for form in forms if form is not None)
+
+
+def _form(words: ActionWords, facts: Facts) -> OfferedAction | None:
+    """Return the form of an action; None: a click would be refused."""
+    action, field, choices = words.action, _FIELDS.get(words.action, ""), _choices(words.action, facts)
+    if field and not choices:
+        return None
+    first = {field: choices[0].value} if choices else {}
+    if not facts.answer(action, **first).applied:
+        return None
+    return OfferedAction(action, words.label, words.effect, field, choices, action in _NOTED)
+
+
+def _choices(action: Action, facts: Facts) -> tuple[Choice, ...]:
+    """Return the answers to the question of a form."""
+    match action:
+        case "reject":
+            return tuple(Choice(reason, _spoken(reason)) for reason in facts.reasons)
+        case "snooze":
+            return _snoozes(facts)
+        case "hand_over":
+            reps = next_owners(facts.terms.team, facts.clock)
+            return tuple(Choice(rep.id, unlinked(rep.name, NAME_CHARS_MAX)) for rep in reps)
+        case _:
+            return ()
+
+
+def _snoozes(facts: Facts) -> tuple[Choice, ...]:
+    """Return the spans that end before the promise does; the last one may end with it."""
+    left = facts.clock.promise_at - facts.now
+    spans = [span for n, span in enumerate(SNOOZES) if n == 0 or span <= left]
+    return tuple(Choice(_minutes(span), lasting(span)) for span in spans)
+
+
+def _spoken(reason: str) -> str:
+    """Return a reason of the agreement as words: `no-budget` as `no budget`."""
+    return unlinked(reason.replace("-", " ").replace("_", " "), NAME_CHARS_MAX).capitalize()
+
+
+def label_of(action: LinkAction) -> str:
+    """Return the label of an action."""
+    return "Open the lead" if action == "open" else _WORDS[action].label
