@@ -15,8 +15,8 @@ from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.storage.unit import StorageError
 from services.notifier.context import Claim
 from services.notifier.domain.link import LIFETIME, Link, LinkAction, LinkKey, token_of
+from services.notifier.domain.link_offers import offered_in
 from services.notifier.domain.message import ActionLink, Message
-from services.notifier.domain.offers import offered_by
 from services.notifier.domain.page import Page
 from services.notifier.link_keys import LinkKeys
 from services.notifier.store.threads import first_mail
@@ -41,27 +41,19 @@ class PageLinks:
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 thread = await self._reads(lambda c: first_mail(c, page)) if page.channel == MAIL else None
-                links = await self._links(page, message.public_url)
+                links = await self._links(page, message)
         except (StorageError, TimeoutError) as failure:
             _log.warning("links left out", page=page.id, error_type=type(failure).__name__)
             return message
         return with_links(message, links, thread)
 
-    async def _links(self, page: Page, public_url: str | None) -> tuple[ActionLink, ...]:
-        if public_url is None:
+    async def _links(self, page: Page, message: Message) -> tuple[ActionLink, ...]:
+        actions = offered_in(message)
+        if message.public_url is None or not actions or not _is_uuid(page.id):
             return ()
-        return signed(page, public_url, await self._keys.signing(), self._clock.real())
-
-
-def signed(page: Page, public_url: str, key: LinkKey, real: datetime) -> tuple[ActionLink, ...]:
-    """Return the links of a page. A page of a kind that names no lead has none."""
-    if not _is_uuid(page.id):
-        return ()
-    until = real + LIFETIME
-    return tuple(
-        ActionLink(action, f"{public_url.rstrip('/')}{PATH}{new_token(action, page.id, until, key)}")
-        for action in offered_by(page.kind)
-    )
+        key, until = await self._keys.signing(), self._clock.real() + LIFETIME
+        base = message.public_url.rstrip("/") + PATH
+        return tuple(ActionLink(action, base + new_token(action, page.id, until, key)) for action in actions)
 
 
 def new_token(action: LinkAction, page_id: str, expires_at: datetime, key: LinkKey) -> str:

@@ -301,9 +301,9 @@ async def test_text_from_outside_is_inert_in_a_mail(open_world: OpenWorld, typed
     assert html is not None
     tags = Tags(html.get_content())
     assert tags.tags <= {
-        *("html", "head", "meta", "body", "h1", "p", "table", "tr", "td", "ul", "li", "a", "blockquote", "br")
+        *("html", "head", "meta", "body", "h1", "p", "table", "tr", "td", "ul", "li", "a", "blockquote", "br", "div")
     }
-    assert tags.attributes <= {"style", "lang", "href", "name", "content"}
+    assert tags.attributes <= {"style", "lang", "href", "name", "content", "charset"}
     [mail_to_lead, opening] = tags.links
     assert mail_to_lead == "mailto:stranger@prospect.example?subject=Your%20request"
     assert opening.startswith("http://127.0.0.1:8080/a/")

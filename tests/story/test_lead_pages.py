@@ -1,12 +1,13 @@
 """The page of a lead behind the link of a page: what a rep sees, and what any other reader gets."""
 
+import asyncio
 import re
-from email.message import EmailMessage
 from typing import Any
 
 import pytest
 
 from tests.story.conftest import OpenWorld
+from tests.story.sample_config import reps
 from tests.story.world import World
 
 CTO = "cto@prospect.example"
@@ -17,27 +18,36 @@ LADDER = [
     {"at": "20m", "page": "manager", "by": ["email"]},
     {"at": "30m", "reassign": True},
 ]
-_LINK = re.compile(r"http://127\.0\.0\.1:8080(/a/[A-Za-z0-9_-]+)")
+_LINK = re.compile(r"^(?:- )?([A-Z][A-Za-z ]+): http://127\.0\.0\.1:8080(/a/[A-Za-z0-9_-]{56})\r?$", re.MULTILINE)
+_FORM = re.compile(r'<form method="post" action="([A-Za-z0-9_-]{56})" class="([a-z_]+)">')
 
 
-def links_of(mail: EmailMessage) -> list[str]:
-    """Return the paths of the signed links in the text of a mail, in its order."""
-    body = mail.get_body(("plain",))
+def links(world: World, mail: int = -1) -> dict[str, str]:
+    """Return the paths of the signed links in a mail, by their labels."""
+    body = world.smtp.mails[mail].message.get_body(("plain",))
     assert body is not None
-    return _LINK.findall(body.get_content())
+    return dict(_LINK.findall(body.get_content()))
 
 
-def opening_link(world: World) -> str:
-    """Return the path of the link `Open the lead` in the newest mail."""
-    body = world.smtp.mails[-1].message.get_body(("plain",))
-    assert body is not None
-    match = re.search(r"Open the lead: *" + _LINK.pattern, body.get_content())
-    assert match is not None, body.get_content()
-    return match[1]
+def opening_link(world: World, mail: int = -1) -> str:
+    """Return the path of the link `Open the lead` in a mail."""
+    return links(world, mail)["Open the lead"]
+
+
+def forms(answer: Any) -> dict[str, str]:
+    """Return the paths to which the forms of a page are sent, by their actions."""
+    return {action: f"/a/{token}" for token, action in _FORM.findall(answer.text)}
 
 
 async def page(world: World, path: str) -> Any:
     return await world.ask("GET", path, role=None)
+
+
+async def send(world: World, path: str, **fields: str) -> Any:
+    """Send a form of the page, as a browser does."""
+    answer = await world.http.post(path, data=fields)
+    await world.settle()
+    return answer
 
 
 @pytest.fixture
@@ -115,3 +125,215 @@ async def test_link_expires_with_the_assignment_and_names_the_new_owner(mailed: 
     assert answer.status_code == 410
     assert "Bo Lind" in answer.text
     assert "Ann" not in answer.text
+
+
+# --- acting -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.same_on_both_profiles
+async def test_reached_by_link_stops_the_clock_once(mailed: World) -> None:
+    path = links(mailed)["Reached them"]
+    shown = await page(mailed, path)
+    assert (shown.status_code, "Ann Lee" in shown.text) == (200, True)
+    assert (await mailed.lead(CTO))["clock"]["state"] == "live"
+
+    answer = await send(mailed, path, note="Meeting on Thursday")
+    assert (answer.status_code, "you reached them" in answer.text) == (200, True)
+    lead = await mailed.lead(CTO)
+    assert (lead["clock"]["state"], lead["status"]) == ("met", "working")
+    [touch] = [item["data"] for item in await mailed.lead_items(CTO, "timeline") if item["type"] == "touch.applied"]
+    assert (touch["rep"], touch["answered"], touch["note"]) == ("ana", True, "Meeting on Thursday")
+
+    again = await send(mailed, path)
+    assert (again.status_code, "Nothing was changed" in again.text) == (409, True)
+    assert (await mailed.event_types_of(CTO)).count("touch.applied") == 1
+    await mailed.wait(hours=2)
+    assert mailed.mail_recipients == ["ana"]
+
+
+async def test_parallel_replays_of_a_link_act_once(mailed: World) -> None:
+    path = links(mailed)["No answer"]
+    answers = await asyncio.gather(*(mailed.http.post(path) for _ in range(20)))
+    await mailed.settle()
+    assert sorted(answer.status_code for answer in answers) == [200] + [409] * 19
+    assert (await mailed.event_types_of(CTO)).count("touch.applied") == 1
+
+
+async def test_accept_by_link_ends_reminders_and_the_page_says_until_when(mailed: World) -> None:
+    answer = await send(mailed, links(mailed)["Accept"])
+    assert (answer.status_code, "Accepted" in answer.text) == (200, True)
+    assert await mailed.status_of(CTO) == "accepted"
+    await mailed.wait(minutes=15)
+    assert mailed.mail_recipients == ["ana"]
+
+
+async def test_reject_needs_a_reason_of_the_agreement(mailed: World) -> None:
+    path = links(mailed)["Not a fit"]
+    shown = await page(mailed, path)
+    for reason in re.findall(r'<option value="([a-z-]+)">', shown.text):
+        assert reason in {"not-now", "wrong-person", "no-budget", "competitor", "wrong-territory", "no-time", "conflict",
+                          "bo", "cy", "10", "30", "60"}  # fmt: skip
+    for fields in ({}, {"reason": ""}, {"reason": "<b>boring</b>"}, {"reason": "x" * 10_000}):
+        answer = await send(mailed, path, **fields)
+        assert answer.status_code == 409
+        assert "needs one of these reasons" in answer.text
+        assert "<b>boring" not in answer.text
+    assert await mailed.status_of(CTO) == "assigned"
+
+    answer = await send(mailed, path, reason="no-time", note="On leave from tomorrow")
+    assert (answer.status_code, await mailed.owner_of(CTO)) == (200, "bo")
+
+
+async def test_hand_over_asks_for_a_colleague_of_the_pool(mailed: World) -> None:
+    path = links(mailed)["Hand over"]
+    assert '<option value="bo">Bo Lind</option>' in (await page(mailed, path)).text
+    for rep in ("", "max", "nobody", "ana"):
+        assert (await send(mailed, path, rep=rep)).status_code == 409
+    answer = await send(mailed, path, rep="cy")
+    assert (answer.status_code, "Cy Young" in answer.text) == (200, True)
+    assert await mailed.owner_of(CTO) == "cy"
+    assert mailed.mail_recipients[-1] == "cy"
+
+
+async def test_snooze_postpones_the_reminder(mailed: World) -> None:
+    path = links(mailed)["Snooze"]
+    for minutes in ("", "0", "-5", "7", "99999999999999", "x"):
+        assert (await send(mailed, path, minutes=minutes)).status_code == 409
+    answer = await send(mailed, path, minutes="10")
+    assert (answer.status_code, "Snoozed until 09:10" in answer.text) == (200, True)
+
+
+async def test_page_of_a_lead_has_every_action_with_a_link_of_its_own(mailed: World) -> None:
+    shown = await page(mailed, opening_link(mailed))
+    actions = forms(shown)
+    assert actions.keys() == {"reached", "no_answer", "accept", "reject", "snooze", "hand_over"}
+    answer = await send(mailed, actions["no_answer"], note="Voicemail")
+    assert "an attempt without an answer" in answer.text
+    # the answer shows the page again, whose forms have new links: a second attempt is another fact
+    assert "accept" not in forms(answer)
+    second = await send(mailed, forms(answer)["no_answer"])
+    assert second.status_code == 200
+    assert (await mailed.event_types_of(CTO)).count("touch.applied") == 2
+    assert "Ana Gomez tried to reach them by phone, no answer" in second.text
+    assert "Voicemail" in second.text
+
+
+async def test_link_for_one_action_does_no_other(mailed: World) -> None:
+    for label in ("Accept", "Snooze"):
+        await send(mailed, links(mailed)[label], reason="no-time", rep="cy", action="reject")
+    assert (await mailed.owner_of(CTO), await mailed.status_of(CTO)) == ("ana", "accepted")
+
+
+async def test_link_that_only_shows_does_not_act(mailed: World) -> None:
+    answer = await send(mailed, opening_link(mailed), reason="no-time")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
+    assert await mailed.status_of(CTO) == "assigned"
+
+
+async def test_request_of_another_site_is_refused(mailed: World) -> None:
+    answer = await mailed.http.post(links(mailed)["Accept"], headers={"sec-fetch-site": "cross-site"})
+    assert answer.status_code == 403
+    assert await mailed.status_of(CTO) == "assigned"
+
+
+async def test_forged_and_expired_links_change_nothing_and_show_nothing(mailed: World) -> None:
+    paths = links(mailed)
+    for path in paths.values():
+        forged = path[:20] + ("A" if path[20] != "A" else "B") + path[21:]
+        answer = await send(mailed, forged, reason="no-time", rep="cy", minutes="10")
+        assert (answer.status_code, "Ann" in answer.text) == (404, False)
+    mailed.clock.advance(days=7, seconds=1)
+    for path in paths.values():
+        answer = await mailed.http.post(path, data={"reason": "no-time", "rep": "cy", "minutes": "10"})
+        assert (answer.status_code, "expired" in answer.text, "Ann" in answer.text) == (410, True, False)
+
+
+@pytest.mark.same_on_both_profiles
+async def test_former_owner_may_still_say_that_they_reached_the_person(mailed: World) -> None:
+    paths = links(mailed)
+    await mailed.wait(minutes=31)
+    assert await mailed.owner_of(CTO) == "bo"
+    for label in ("Accept", "Not a fit", "Snooze", "Hand over"):
+        answer = await send(mailed, paths[label], reason="no-time", rep="cy", minutes="10")
+        assert (answer.status_code, "Bo Lind" in answer.text, "Ann" in answer.text) == (410, True, False), label
+    shown = await page(mailed, paths["Reached them"])
+    assert (shown.status_code, list(forms(shown)), "Ann" in shown.text) == (200, ["reached"], False)
+    assert (await send(mailed, paths["Reached them"])).status_code == 200
+    assert (await mailed.lead(CTO))["clock"]["state"] == "met"
+    assert await mailed.owner_of(CTO) == "bo"
+
+
+async def test_manager_has_the_actions_of_a_manager(mailed: World) -> None:
+    await mailed.wait(minutes=21)
+    assert mailed.mail_recipients == ["ana", "ana", "max"]
+    assert links(mailed).keys() == {"Reached them", "No answer", "Hand over", "Open the lead"}
+    answer = await send(mailed, links(mailed)["Hand over"], rep="cy")
+    assert (answer.status_code, await mailed.owner_of(CTO)) == (200, "cy")
+
+
+async def test_link_of_a_rep_who_left_the_team_does_nothing(mailed: World) -> None:
+    paths = links(mailed)
+    await mailed.change("team", reps({"id": "ana", "active": False}, pool=("bo", "cy")))
+    for label in ("Reached them", "Accept", "Open the lead"):
+        answer = await send(mailed, paths[label])
+        assert (answer.status_code, "Ann" in answer.text) == (403, False)
+
+
+async def test_link_of_a_person_who_opted_out_offers_nothing(mailed: World) -> None:
+    paths = links(mailed)
+    await mailed.opt_out(CTO)
+    assert (await page(mailed, opening_link(mailed))).status_code == 410
+    assert (await send(mailed, paths["Accept"])).status_code == 410
+
+
+async def test_reminders_about_a_lead_are_one_thread(mailed: World) -> None:
+    await mailed.wait(minutes=31)
+    first, second, manager, bo = (mail.message for mail in mailed.smtp.mails[:4])
+    assert second["In-Reply-To"] == first["Message-ID"]
+    assert {str(mail["References"]).split()[0] for mail in (first, second, manager, bo)} == {str(first["References"])}
+    assert first["Reply-To"] is None
+    assert (first["Auto-Submitted"], second["Subject"]) == ("auto-generated", f"Re: {first['Subject']}")
+
+
+async def test_hostile_bodies_get_an_answer_and_change_nothing(mailed: World) -> None:
+    path = links(mailed)["Not a fit"]
+    for body in (
+        b"\xff\xfe",
+        b"reason=no-time" * 5000,
+        b"&" * 30_000,
+        b"reason=%00%ff&note=%ed%a0%80",
+        b"{}",
+        b"a=1&" * 50,
+    ):
+        answer = await mailed.http.post(
+            path, content=body, headers={"content-type": "application/x-www-form-urlencoded"}
+        )
+        assert answer.status_code in (409, 413), (body[:20], answer.status_code)
+    assert await mailed.status_of(CTO) == "assigned"
+
+
+@pytest.mark.parametrize(
+    "typed", ["<script>alert(1)</script>", "{{ 7 * 7 }}{% x %}", "\u202egnp.exe", "a" * 100_000], ids=ascii
+)
+async def test_text_of_a_stranger_is_inert_on_the_page(open_world: OpenWorld, typed: str) -> None:
+    world = await open_world(channels=("email",))
+    names = ("name", "title", "company", "country", "message", "utm_source", "path")
+    fields: dict[str, Any] = dict.fromkeys(names, typed[:30_000])
+    answer = await world.post_form("demo-request", email=CTO, **fields)
+    assert answer.status_code == 202, answer.text
+    await world.settle()
+    shown = await page(world, opening_link(world))
+    assert shown.status_code == 200
+    assert "<script" not in shown.text
+    assert "\u202e" not in shown.text
+    assert ">49<" not in shown.text
+    assert len(shown.text) < 60_000
+
+
+async def test_log_and_metrics_have_no_token(mailed: World, log_lines: list[Any]) -> None:
+    path = links(mailed)["Accept"]
+    await page(mailed, path)
+    await send(mailed, path)
+    token = path.removeprefix("/a/")
+    assert token not in str(log_lines)
+    assert token not in (await mailed.ask("GET", "/metrics")).text

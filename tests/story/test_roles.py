@@ -15,6 +15,7 @@ NEEDED: Final[dict[str, str | None]] = {
     "POST /v1/forms/{form}": PUBLIC,  # sent by a browser; the origin is checked
     "POST /hooks/{source}": PUBLIC,  # the signature is checked
     "GET /a/{token}": PUBLIC,  # the token is signed, and expires
+    "POST /a/{token}": PUBLIC,  # as above
     "GET /healthz": PUBLIC,
     "GET /readyz": PUBLIC,  # without a key it shows only the status
     "GET /metrics": READ,

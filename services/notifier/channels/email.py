@@ -8,7 +8,7 @@ import asyncio
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -29,10 +29,10 @@ from aiosmtplib import (
 from schemas.errors import FirstHourError
 from schemas.mail import deliverable
 from services.notifier.channels.base import TIMEOUT_SECONDS, GiveUp, Outcome, Sent, TryAgain, Unusable
+from services.notifier.channels.mail_html import html_body
 from services.notifier.domain import outside_text
 from services.notifier.domain.mail_parts import mail_parts, plain, subject_of, thread_of
 from services.notifier.domain.message import Message
-from services.notifier.markup import render
 
 _MESSAGE_ID = re.compile(r"<[A-Za-z0-9_.-]{1,100}@[A-Za-z0-9.-]{1,255}>").fullmatch
 
@@ -164,15 +164,16 @@ def compose(message: Message, recipient: str, sender: Address, now: datetime) ->
     mail["Auto-Submitted"] = "auto-generated"
     mail["X-Auto-Response-Suppress"] = "All"
     mail.set_content(plain(parts))
-    html = render("mail.html", **{field.name: getattr(parts, field.name) for field in fields(parts)})
-    mail.add_alternative(html, subtype="html")
+    mail.add_alternative(html_body(parts), subtype="html")
     return mail
 
 
 def _thread(message: Message, sender: Address) -> dict[str, str]:
     """Return the headers of the thread: all mails about a lead refer to one id, and later mails to the first one too."""
-    root = _message_id(thread_of(message.lead_id), sender)
-    first = message.mail_thread
+    thread, first = thread_of(message), message.mail_thread
+    if thread is None:
+        return {}
+    root = _message_id(thread, sender)
     if first is None or not _MESSAGE_ID(first):
         return {"References": root}
     return {"In-Reply-To": first, "References": f"{root} {first}"}

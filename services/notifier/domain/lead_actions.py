@@ -8,17 +8,16 @@ from typing import Final, NamedTuple
 from services.notifier.domain.click import Action, Click, ClickAnswer, PagedAs, decide, next_owners
 from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.link import LinkAction
-from services.notifier.domain.message_text import OWNER_ACTIONS
 from services.notifier.domain.outside_text import NAME_CHARS_MAX, unlinked
 from services.notifier.domain.page import Page
 from services.notifier.domain.page_words import ActionWords
 from services.notifier.domain.terms import Terms
 from services.notifier.domain.times import lasting
+from services.notifier.domain.voices import ACTIONS
 
 SNOOZES: Final = tuple(timedelta(minutes=minutes) for minutes in (10, 30, 60, 120, 240, 24 * 60))
 FIELD_CHARS_MAX: Final = 4_000
 """Characters of a field of a form that are read. A note is cut further where it is stored."""
-_WORDS: Final[Mapping[str, ActionWords]] = {words.action: words for words in OWNER_ACTIONS}
 _FIELDS: Final[Mapping[Action, str]] = {"reject": "reason", "snooze": "minutes", "hand_over": "rep"}
 _NOTED: Final = frozenset({"reached", "no_answer", "reject"})
 _TRIAL: Final = "trial"
@@ -94,7 +93,7 @@ def _minutes(span: timedelta) -> str:
 
 def offered(facts: Facts) -> tuple[OfferedAction, ...]:
     """Return the actions that would be applied now, the most usual first."""
-    forms = (_form(words, facts) for words in OWNER_ACTIONS)
+    forms = (_form(words, facts) for words in ACTIONS.values())
     return tuple(form for form in forms if form is not None)
 
 
@@ -137,4 +136,4 @@ def _spoken(reason: str) -> str:
 
 def label_of(action: LinkAction) -> str:
     """Return the label of an action."""
-    return "Open the lead" if action == "open" else _WORDS[action].label
+    return "Open the lead" if action == "open" else ACTIONS[action].label

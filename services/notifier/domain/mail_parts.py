@@ -7,12 +7,12 @@ from uuid import UUID, uuid5
 
 from services.notifier.domain.card_text import lead_name
 from services.notifier.domain.message import Message
-from services.notifier.domain.message_text import OWNER_ACTIONS, words
+from services.notifier.domain.message_text import words
 from services.notifier.domain.outside_text import own_url, unlinked
 from services.notifier.domain.page_words import Words, sections, text_of
+from services.notifier.domain.voices import ACTIONS
 
 _THREADS: Final = UUID("5b0c3f0a-3b0e-5c1e-8d77-2f6f1f9d0c42")
-_LABELS: Final[Mapping[str, str]] = {words.action: words.label for words in OWNER_ACTIONS}
 _CONTACTS: Final[Mapping[str, str]] = {"Phone": "Call", "Email": "Write to"}
 
 
@@ -69,21 +69,23 @@ def mail_parts(message: Message) -> MailParts:
 def _actions(message: Message) -> Iterator[MailAction]:
     """Yield the links that act, the most usual first. Links are of this installation, and are checked all the same."""
     urls = {link.action: own_url(link.url) for link in message.links}
-    for action, label in _LABELS.items():
+    for action, action_words in ACTIONS.items():
         url = urls.get(action)
         if url is not None:
-            yield MailAction(label, url)
+            yield MailAction(action_words.label, url)
 
 
 def subject_of(message: Message) -> str:
     """Return the subject. All mails about a lead have the same, so that a mailbox shows them as one thread."""
+    if message.kind == "test":
+        return words(message).subject
     subject = f"{unlinked(message.urgency, 20).capitalize()} lead: {lead_name(message.card)}"
     return f"Re: {subject}" if message.mail_thread else subject
 
 
-def thread_of(lead_id: str) -> str:
-    """Return the name of the thread of a lead, to which every mail about it refers. It shows no id of ours."""
-    return f"lead-{uuid5(_THREADS, lead_id)}"
+def thread_of(message: Message) -> str | None:
+    """Return the name of the thread of a lead, to which every mail about it refers; None: the page is about no lead."""
+    return None if message.kind == "test" else f"thread-{uuid5(_THREADS, message.lead_id)}"
 
 
 def plain(mail: MailParts) -> str:
@@ -92,6 +94,8 @@ def plain(mail: MailParts) -> str:
     lines = [mail.words.subject, "", *(f"{fact.label + ':':<{width}}{fact.text}" for fact in mail.facts)]
     lines += [f"{'Write to:':<{width}}{fact.href}" for fact in mail.contacts if fact.href.startswith("mailto:")]
     for part in mail.parts:
+        if part.name == "todo" and mail.actions:
+            continue  # the links say it
         bullet = "  " if part.name == "request" else "- "
         lines += ["", f"{part.heading}:", *(bullet + line for line in part.lines)]
     if mail.actions:

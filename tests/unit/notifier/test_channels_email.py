@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest
 import pytest_asyncio
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 
 from services.notifier.channels.base import GiveUp, Sent, TryAgain, Unusable
 from services.notifier.channels.email import EmailChannel, MailServer, MailSettingsError, server
-from services.notifier.domain.message import Message
+from services.notifier.domain.link import ACTIONS
+from services.notifier.domain.message import ActionLink, Message
 from tests.examples import examples
 from tests.fakes.pages import ATTACKS, NINE, hostile_message, page_message
 from tests.fakes.smtp import FakeSmtp, Mail
@@ -21,6 +23,7 @@ HEADERS = [
     "Subject",
     "Date",
     "Message-ID",
+    "References",
     "Auto-Submitted",
     "X-Auto-Response-Suppress",
     "MIME-Version",
@@ -43,7 +46,7 @@ async def test_page_has_text_and_html_and_replies_do_not_go_to_the_lead(smtp: Fa
     assert sent == Sent("<0192f3c4-0000-7000-8000-000000000001@firsthour.example>")
     mail = smtp.mails[0]
     assert (mail.sender, mail.recipients) == ("pages@firsthour.example", ("bo@sales.example",))
-    assert mail.message["Subject"] == "Hot lead: call Ann Lee (Acme) by 10:00 UTC"
+    assert mail.message["Subject"] == "Hot lead: Ann Lee (Acme)"
     assert mail.message["To"] == "Bo Chen <bo@sales.example>"
     assert mail.message["Reply-To"] is None
     assert mail.message["Auto-Submitted"] == "auto-generated"
@@ -58,18 +61,52 @@ async def test_page_has_text_and_html_and_replies_do_not_go_to_the_lead(smtp: Fa
     assert "tel:+493012345678" in html
 
 
-async def test_repeat_keeps_the_message_id_and_reminder_refers_to_first_page(smtp: FakeSmtp) -> None:
+async def test_repeat_keeps_the_message_id_and_later_mails_join_the_thread(smtp: FakeSmtp) -> None:
     channel = email_channel(smtp)
+    first_id = f"<{page_message().page_id}@firsthour.example>"
     for page in (
         page_message(),
         page_message(),
-        page_message(page_id="second", rung=1, thread_id=page_message().page_id),
+        page_message(page_id="second", rung=1, mail_thread=first_id),
+        page_message(page_id="of the manager", kind="manager", written_at=NINE + timedelta(hours=3)),
+        page_message(page_id="other", lead_id="lead-2"),
     ):
         await channel.send(page)
-    first, repeat, reminder = (mail.message for mail in smtp.mails)
-    assert first["Message-ID"] == repeat["Message-ID"] != reminder["Message-ID"]
-    assert reminder["In-Reply-To"] == reminder["References"] == first["Message-ID"]
-    assert first["In-Reply-To"] is None
+    first, repeat, reminder, manager, other = (mail.message for mail in smtp.mails)
+    assert first["Message-ID"] == repeat["Message-ID"] == first_id != reminder["Message-ID"]
+    assert (reminder["In-Reply-To"], first["In-Reply-To"]) == (first_id, None)
+    assert reminder["References"] == f"{first['References']} {first_id}"
+    assert reminder["Subject"] == f"Re: {first['Subject']}"
+    assert (manager["References"], manager["Subject"]) == (first["References"], first["Subject"])
+    assert other["References"] != first["References"]
+    assert "lead-1" not in str(first["References"])
+
+
+@pytest.mark.parametrize(
+    "thread", ["<a@b>\r\nBcc: x@example.test", "<a b@c>", "a@b", "<a@b> <c@d>", "<" + "a" * 200 + "@b>"]
+)
+async def test_reference_that_is_no_message_id_is_left_out(smtp: FakeSmtp, thread: str) -> None:
+    assert isinstance(await email_channel(smtp).send(page_message(mail_thread=thread)), Sent)
+    mail = smtp.mails[0].message
+    assert mail["In-Reply-To"] is None
+    assert mail["Bcc"] is None
+
+
+async def test_mail_has_a_link_for_each_action_in_text_and_html(smtp: FakeSmtp) -> None:
+    links = tuple(ActionLink(action, f"https://firsthour.example/a/{action}") for action in ACTIONS)
+    await email_channel(smtp).send(page_message(links=links, lead_url=links[0].url))
+    plain, html = (part.get_content() for part in smtp.mails[0].message.iter_parts())
+    for label, action in (("Reached them", "reached"), ("Not a fit", "reject"), ("Open the lead", "open")):
+        assert f"{label}: https://firsthour.example/a/{action}\n" in plain.replace("\r\n", "\n")
+        assert f'href="https://firsthour.example/a/{action}"' in html
+    assert "mailto:ann@acme.example?subject=Your%20request" in plain
+    assert 'href="mailto:ann@acme.example?subject=Your%20request"' in html
+
+
+async def test_hundred_kilobytes_in_every_field_make_a_small_mail(smtp: FakeSmtp) -> None:
+    for text in ("x" * 100_000, "<b>" * 34_000, "\u202e" * 100_000, "\n" * 100_000, "a@b.com " * 12_500):
+        assert isinstance(await email_channel(smtp).send(hostile_message(text)), Sent)
+    assert max(len(mail.raw) for mail in smtp.mails) < 40_000
 
 
 @pytest.mark.parametrize("stage", ["RCPT", "DATA"])

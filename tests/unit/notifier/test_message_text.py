@@ -9,9 +9,10 @@ from typing import Any, get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from services.notifier.domain.mail_body import html_body, plain
 
-from services.notifier.domain import outside_text
+from services.notifier.channels import mail_html
+from services.notifier.domain import mail_parts, outside_text
+from services.notifier.domain.message import Message
 from services.notifier.domain.message_text import words
 from services.notifier.domain.page import Kind
 from services.notifier.domain.page_words import Words, text_of
@@ -19,6 +20,14 @@ from services.notifier.domain.times import lasting
 from tests.fakes.pages import ATTACKS, NINE, hostile_message, page_message
 
 ANYTHING = st.text(st.characters(), max_size=300)  # lone surrogates too
+
+
+def plain(message: Message) -> str:
+    return mail_parts.plain(mail_parts.mail_parts(message))
+
+
+def html_body(message: Message) -> str:
+    return mail_html.html_body(mail_parts.mail_parts(message))
 
 
 def fact(page: Words, label: str) -> str:
@@ -70,7 +79,7 @@ def test_manager_page_names_the_owner_and_offers_the_actions_of_a_manager() -> N
 @pytest.mark.parametrize("kind", get_args(Kind))
 def test_page_of_every_kind_has_sentences_and_names_no_internal_term(kind: Kind) -> None:
     page = words(page_message(kind=kind, lead_url=None))
-    shown = plain(page) + html_body(page)
+    shown = plain(page_message(kind=kind, lead_url=None)) + html_body(page_message(kind=kind, lead_url=None))
     assert page.todo
     assert page.footer
     assert not re.search(r"lead-1|0192f3c4|epoch|rung|assignment|form\.submitted|page\.viewed|\{|\}", shown), shown
@@ -101,23 +110,23 @@ def test_span_is_written_in_words(span: dict[str, int], text: str) -> None:
 
 
 def test_plain_body_has_contact_reason_score_and_actions() -> None:
-    body = plain(words(page_message()))
+    body = plain(page_message())
     for part in ("+49 30 12345678", "ann@acme.example", "Asked for a demo", "78, grade A", "touch", "Accept", "Reject"):
         assert part in body
     assert "https://firsthour.example/leads/lead-1" in body
 
 
 def test_only_well_formed_number_and_address_are_links_in_html() -> None:
-    body = html_body(words(page_message()))
+    body = html_body(page_message())
     assert 'href="tel:+493012345678"' in body
     assert 'href="mailto:ann@acme.example?subject=Your%20request"' in body
-    assert "href" not in html_body(words(page_message(card_phone="+49 (0) 30", card_email="ann@acme", lead_url=None)))
+    assert "href" not in html_body(page_message(card_phone="+49 (0) 30", card_email="ann@acme", lead_url=None))
 
 
 @pytest.mark.parametrize("field", ["name", "company", "title", "country", "zone", "grade"])
 @pytest.mark.parametrize("typed", ["ann@evil.com", "evil.com", "https://evil.com/x", "www.evil.com", "+49301234567"])
 def test_text_from_outside_in_other_fields_is_never_a_link(field: str, typed: str) -> None:
-    page = words(page_message(**{f"card_{field}": typed, "card_email": "", "card_phone": "", "lead_url": None}))
+    page = page_message(**{f"card_{field}": typed, "card_email": "", "card_phone": "", "lead_url": None})
     shown = html_body(page) + plain(page)
     assert "href" not in shown
     assert "evil.com" not in shown
@@ -170,7 +179,7 @@ class _Tags(HTMLParser):
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_attack_adds_no_tag_and_no_link_to_the_html(attack: str) -> None:
     parsed = _Tags()
-    parsed.feed(html_body(words(hostile_message(attack))))
+    parsed.feed(html_body(hostile_message(attack)))
     assert not set(parsed.tags) - {
         "html",
         "head",
@@ -186,13 +195,14 @@ def test_attack_adds_no_tag_and_no_link_to_the_html(attack: str) -> None:
         "a",
         "blockquote",
         "br",
+        "div",
     }
     assert parsed.links == ["https://firsthour.example/leads/lead-1"]
 
 
 @given(ANYTHING)
 def test_any_text_leaves_the_lines_of_the_body_unchanged(raw: str) -> None:
-    body = plain(words(hostile_message(raw)))
+    body = plain(hostile_message(raw))
     assert "What to do:\n- Contact the lead" in body
     assert body.isprintable() or {char for char in body if not char.isprintable()} <= {"\n"}
 

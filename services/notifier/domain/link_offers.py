@@ -1,0 +1,21 @@
+"""The links that a message offers."""
+
+from services.notifier.domain.link import LinkAction
+from services.notifier.domain.message import Message
+from services.notifier.domain.message_text import voice_of
+
+
+def offered_in(message: Message) -> tuple[LinkAction, ...]:
+    """Return the actions of the links in a message; `open` first.
+
+    A former owner can still report a contact of before, and no longer opens the lead. A channel has many readers, so that
+    its link only shows the lead. A test page is about no lead.
+    """
+    if message.kind == "test":
+        return ()
+    voice = voice_of(message)
+    if not voice.promised:
+        return ("reached", "no_answer")
+    if message.kind == "channel":
+        return ("open",)
+    return ("open", *(words.action for words in voice.actions))
