@@ -41,7 +41,8 @@ _HOME: Final = "the home page"
 def lead_name(card: LeadCard) -> str:
     """Return a short name of the lead: name and company, else its address or phone number."""
     name = unlinked(card.name, NAME_CHARS_MAX) or clean(card.email, NAME_CHARS_MAX) or clean(card.phone, NAME_CHARS_MAX)
-    company = unlinked(card.company, NAME_CHARS_MAX)
+    repeated = not card.name and card.email.endswith(f"@{card.company}")
+    company = "" if repeated else unlinked(card.company, NAME_CHARS_MAX)
     return f"{name or 'someone'} ({company})" if company else name or "someone without a name"
 
 
