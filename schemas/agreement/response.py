@@ -75,6 +75,13 @@ LADDER = (
 )
 
 
+class Budget(Shape):
+    """How many messages a person gets in a while. The last one tells of everything that waits."""
+
+    pages: Annotated[Whole, Field(ge=1, le=1000)]
+    per: Span
+
+
 class QuietHours(Shape):
     """Pages to a person outside these hours wait until the hours begin, except pages of the urgencies in `but`."""
 
@@ -107,6 +114,7 @@ class Response(Shape):
     ladder: tuple[Rung, ...] = LADDER
     pauses: Pauses = Pauses()
     reassign_at_most: Annotated[Whole, Field(ge=0, le=20)] = 1
+    budget: Budget | None = None  # None: any number of pages to a person
     quiet_hours: QuietHours | None = None  # None: a page may be sent at any time
 
     @property

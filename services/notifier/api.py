@@ -72,6 +72,7 @@ def _item(page: Page, clock: ResponseClock | None, terms: Terms) -> dict[str, An
         "due_at": page.due_at,
         "sent_at": page.sent_at,
         "tries": page.deliveries,
+        "carried_by": page.carrier,
         "error": page.error,
         "text": _text(page, clock, terms, page.sent_at or page.due_at),
     }

@@ -4,7 +4,9 @@ A claim locks the clock before the page and checks both again, so that no page i
 stored. A claim is a lease: a page whose sender crashed is claimed again when the lease ends.
 """
 
-from collections.abc import Iterable, MutableMapping, Sequence
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -16,10 +18,12 @@ from firsthour.runtime.storage.unit import Unit
 from services.notifier.alerting import update_alerts
 from services.notifier.context import CLOCKS, Claim, NotifierContext
 from services.notifier.domain import page as paging
+from services.notifier.domain.budget import Spending, fellows, last_slots
 from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.clock_events import BY_OWNER
 from services.notifier.domain.firing import settled
 from services.notifier.domain.message import message_of
+from services.notifier.domain.message_text import words
 from services.notifier.domain.objection import Availability, objection
 from services.notifier.domain.page import Page
 from services.notifier.domain.quiet_hours import quiet_until
@@ -28,13 +32,22 @@ from services.notifier.domain.terms import Terms
 from services.notifier.recording import attempt_of, settle_clocks
 from services.notifier.store.clocks import lock_clocks
 from services.notifier.store.pages import (
+    SentMessage,
+    WaitingPage,
     add_attempts,
     change_pages,
+    find_messages,
     hurry_pages,
     lock_pages,
     lookup_new,
     peek_pages,
+    waiting_for,
 )
+
+LINE_MAX = 30
+"""Messages that a line over the channel with the strictest rate limit sends within the time of another channel."""
+WAITING_MAX = 500
+"""Pages that wait for a person, looked at by one unit: one message takes up to `BUNDLED_MAX` of them."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +86,13 @@ def claim_new(
     new = [
         replace(page, rank=rank_of(page, clocks[page.lead_id], terms)) for page in pages if page.id not in stored_ids
     ]
-    look = _Look(unit, terms, context)
+    messages = _messages(unit, [page.person for page in new if page.state == "pending"], terms)
+    look = _Look(unit, terms, context, messages)
     stored, claims = {page.id: page for page in new}, []
     pending = [page for page in new if page.state == "pending"] if not look.slots.closed else []
     for page in sorted(pending, key=attrgetter("rank")):
+        if look.spending.left(page.person) == 1:
+            continue  # the last message of the budget tells of everything that waits: `claim` looks for it
         clock = clocks[page.lead_id]
         page_after = stored[page.id] = look.try_claim(page, clock, availability.get(page.person))
         if page_after.state == "sending":
@@ -97,41 +113,66 @@ def claim(unit: Unit, context: NotifierContext, limit: int) -> ClaimResult:
     due = sorted((page for page in waiting_pages if page.next_at <= real), key=attrgetter("rank", "next_at"))[:limit]
     if not due:
         return ClaimResult(next_at=min((page.next_at for page in waiting_pages), default=None))
-    clocks = lock_clocks(unit, {page.lead_id for page in due})
-    locked = lock_pages(unit, [page.id for page in due])
-    look = _Look(unit, context.terms(unit), context)
-    changed, lost_attempts, claims, cancelled = [], [], [], []
+    terms = context.terms(unit)
+    due_ids = {page.id for page in due}
+    messages = [one for one in _messages(unit, [page.person for page in due], terms) if one.page_id not in due_ids]
+    waiting = [*due, *_before_last_message(unit, due, messages, terms)]
+    clocks = lock_clocks(unit, {page.lead_id for page in waiting})
+    locked = lock_pages(unit, {page.id for page in waiting})
+    look = _Look(unit, terms, context, messages)
+    changed: dict[str, Page] = {}
+    lost_attempts, claims, last = [], [], []
     for page, availability in sorted(locked, key=lambda pair: (pair[0].rank, pair[0].due_at, pair[0].id)):
-        if page.next_at is None or page.next_at > real:
-            continue  # claimed by another process since the peek
+        if page.id not in due_ids or page.next_at is None or page.next_at > real:
+            continue  # not due, or claimed by another process since the peek
         if page.state == "sending":
             lost_attempts.append(attempt_of(page, real, "unknown", "the sender crashed before recording the outcome"))
         clock = clocks.get(page.lead_id)
         page_after = look.try_claim(page, clock, availability)
-        changed.append(page_after)
+        changed[page.id] = page_after
         if page_after.state == "sending" and clock is not None:
-            claims.append(Claim(page_after, message_of(page_after, clock, look.terms, look.now, context.public_url)))
-        elif page_after.state == "cancelled":
-            cancelled.append(page_after)
-    settle_clocks(unit, clocks, cancelled, look.terms)
-    change_pages(unit, changed)
+            claims.append(Claim(page_after, message_of(page_after, clock, terms, look.now, context.public_url)))
+            last += [len(claims) - 1] if look.spending.left(page.person) == 0 else []
+    for index in last:
+        claims[index] = look.with_fellows(claims[index], locked, clocks, changed)
+    settle_clocks(unit, clocks, [page for page in changed.values() if page.state == "cancelled"], terms)
+    change_pages(unit, changed.values())
     add_attempts(unit, lost_attempts)
     update_alerts(unit, claims, {}, {})
     look.count_delays()
-    stalled = all(page.next_at is not None and page.next_at >= real + paging.WAIT for page in changed)
+    stalled = all(page.next_at is not None and page.next_at >= real + paging.WAIT for page in changed.values())
     return ClaimResult(tuple(claims), more=True, stalled=stalled and not claims)
+
+
+def _messages(unit: Unit, people: Sequence[str], terms: Terms) -> list[SentMessage]:
+    """Return the messages to these persons that count against their budgets. Without a budget, none is read."""
+    if terms.budget is None:
+        return []
+    return find_messages(unit, set(people), unit.clock.business() - terms.budget.per)
+
+
+def _before_last_message(
+    unit: Unit, due: Sequence[WaitingPage], messages: Sequence[SentMessage], terms: Terms
+) -> list[WaitingPage]:
+    """Return the pages that wait for the persons whose last message may be sent now."""
+    if terms.budget is None:
+        return []
+    spending = Spending.of(terms.budget, unit.clock.business(), [(one.person, one.at) for one in messages])
+    people = last_slots(spending, Counter(page.person for page in due))
+    return waiting_for(unit, people, WAITING_MAX) if people else []
 
 
 class _Look:
     """One look of a unit at due pages. It holds what the decisions about them share."""
 
-    def __init__(self, unit: Unit, terms: Terms, context: NotifierContext) -> None:
+    def __init__(self, unit: Unit, terms: Terms, context: NotifierContext, messages: Sequence[SentMessage]) -> None:
         """Begin. The clocks of the pages are locked already, so that `now` is not before the times in them."""
         self._unit = unit
         self.terms = terms
         self._context = context
         self.slots = context.bulkhead.slots()
         self.now, self.real = unit.now, unit.clock.real()
+        self.spending = Spending.of(terms.budget, self.now, [(one.person, one.at) for one in messages])
         self._delayed: list[tuple[str, str]] = []  # channel and reason
 
     def try_claim(self, page: Page, clock: ResponseClock | None, availability: Availability | None) -> Page:
@@ -139,14 +180,46 @@ class _Look:
         why = objection(page, clock, self.terms, availability, self.now)
         if why is not None:
             return paging.cancelled(page, why)
-        quiet = quiet_until(page, clock, self.terms, self.now)
-        if quiet is None:
-            after = self._over_a_channel(paging.in_time(page, self.real))
-        else:
-            after = self._held(page, "quiet_hours", quiet, f"outside the hours of {page.person}")
+        after = self._unless_held(page, clock)
+        if after.state == "sending":
+            self.spending.spend(page.person)
         if after.delay and after.delay != page.delay:
             self._delayed.append((after.channel, after.delay))
         return after
+
+    def _unless_held(self, page: Page, clock: ResponseClock | None) -> Page:
+        quiet = quiet_until(page, clock, self.terms, self.now)
+        if quiet is not None:
+            return self._held(page, "quiet_hours", quiet, f"outside the hours of {page.person}")
+        if self.spending.left(page.person) == 0:
+            why = f"{page.person} has had the messages of the budget"
+            return self._held(page, "budget", self.spending.free_at(page.person), why)
+        return self._over_a_channel(paging.in_time(page, self.real))
+
+    def with_fellows(
+        self,
+        claim: Claim,
+        locked: Sequence[tuple[Page, Availability | None]],
+        clocks: Mapping[str, ResponseClock],
+        changed: MutableMapping[str, Page],
+    ) -> Claim:
+        """Return the claim of the last message of a budget, with the other waiting pages to the same person."""
+        availability = {page.id: standing for page, standing in locked}
+        carried, also = [], []
+        for page in fellows(claim.page, [changed.get(page.id, page) for page, _ in locked]):
+            clock = clocks.get(page.lead_id)
+            if clock is None or not self._may_join(page, clock, availability[page.id]):
+                continue
+            changed[page.id] = after = paging.carried(page, claim.page, self.real, self.now)
+            carried.append(after)
+            also.append(words(message_of(after, clock, self.terms, self.now, None)).headline)
+        self._context.pace.joined(claim.page, self.real)
+        message = dataclasses.replace(claim.message, also=tuple(also))
+        return Claim(claim.page, message, tuple(carried))
+
+    def _may_join(self, page: Page, clock: ResponseClock, availability: Availability | None) -> bool:
+        why = objection(page, clock, self.terms, availability, self.now)
+        return why is None and quiet_until(page, clock, self.terms, self.now) is None
 
     def _held(self, page: Page, delay: paging.Delay, until: datetime, why: str) -> Page:
         """Return the page, held until this business time."""
@@ -169,7 +242,10 @@ class _Look:
         page = paging.moved(page, offsets[0])
         if not self.slots.has(page.channel):
             return paging.queued(page, real)
-        slot = context.pace.slot(page, real, alone=len(offsets) == 1)
+        left = self.spending.left(page.person)
+        # The last message of a small budget soon takes the whole line: a page does not leave it for another channel.
+        stays = len(offsets) == 1 or (left is not None and left < LINE_MAX)
+        slot = context.pace.slot(page, real, alone=stays)
         if slot is None:
             page = paging.moved(page, offsets[1] - offsets[0])
             slot = context.pace.slot(page, real, alone=True) or real
@@ -179,7 +255,7 @@ class _Look:
             return paging.queued(page, real)
         self.slots.take(page.channel)
         context.health.trying(page.channel, real)
-        return paging.claimed(page, real)
+        return paging.claimed(page, real, self.now)
 
     def count_delays(self) -> None:
         """Count, after the commit, the pages that begin to wait."""

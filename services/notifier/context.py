@@ -28,10 +28,16 @@ HOURS = "notifier.hours"
 
 @dataclass(frozen=True)
 class Claim:
-    """A page that the holder of this claim sends now, over the page's current channel."""
+    """A page that the holder of this claim sends now, over the page's current channel, and the pages in the same message."""
 
     page: Page
     message: Message
+    fellows: tuple[Page, ...] = ()
+
+    @property
+    def pages(self) -> tuple[Page, ...]:
+        """The pages that this message delivers."""
+        return (self.page, *self.fellows)
 
 
 def _drop_claims(claims: Sequence[Claim]) -> None:
@@ -81,6 +87,7 @@ class NotifierContext:
             calendars,
             leave,
             quiet_hours=response.quiet_hours,
+            budget=response.budget,
             pauses=response.pause_limits,
         )
 

@@ -254,7 +254,8 @@ class Delivery:
         telemetry, page = self._resources.telemetry, result.claim.page
         telemetry.page(page.channel, outcome_name(result.outcome))
         if isinstance(result.outcome, Sent):
-            telemetry.handed_over(max(0.0, (result.at - page.due_at).total_seconds()))
+            for delivered in result.claim.pages:
+                telemetry.handed_over(max(0.0, (result.at - delivered.due_at).total_seconds()))
         else:
             _log.warning("page not accepted", page=page.id, channel=page.channel, why=result.outcome.why)
 

@@ -45,13 +45,14 @@ def record(
     Returns:
         When the first of these pages is to be tried again (real time); None: every page has ended.
     """
-    clocks = lock_clocks(unit, {result.claim.page.lead_id for result in results})
-    locked_pages = {page.id: page for page, _ in lock_pages(unit, [result.claim.page.id for result in results])}
+    claimed = [(page, result) for result in results for page in result.claim.pages]
+    clocks = lock_clocks(unit, {page.lead_id for page, _ in claimed})
+    locked_pages = {page.id: page for page, _ in lock_pages(unit, [page.id for page, _ in claimed])}
     terms, real = context.terms(unit), unit.clock.real()
     changed, ended = [], []
-    for result in results:
-        page = locked_pages.get(result.claim.page.id)
-        if page is None or page.state != "sending" or page.deliveries != result.claim.page.deliveries:
+    for claimed_page, result in claimed:
+        page = locked_pages.get(claimed_page.id)
+        if page is None or page.state != "sending" or page.deliveries != claimed_page.deliveries:
             continue
         usable = set(terms.reaching(page.person, page.channels)) & set(terms.channels)
         usable_count = max(len(usable), 1)
@@ -68,7 +69,7 @@ def record(
     settle_clocks(unit, clocks, ended, terms)
     resolve_late(unit, [(page.channel, page.lead_id) for page in ended if page.state == "sent"], clocks)
     change_pages(unit, changed)
-    add_attempts(unit, [_attempt(result) for result in results])
+    add_attempts(unit, [_attempt(page, result) for page, result in claimed])
     return min((page.next_at for page in changed if page.next_at is not None), default=None)
 
 
@@ -104,10 +105,10 @@ def settle_clocks(unit: Unit, clocks: Mapping[str, ResponseClock], pages: Iterab
         unit.wake(CLOCKS)
 
 
-def _attempt(result: SendResult) -> Attempt:
+def _attempt(page: Page, result: SendResult) -> Attempt:
     outcome = result.outcome
     detail = outcome.provider_id if isinstance(outcome, Sent) else outcome.why
-    return attempt_of(result.claim.page, result.real, outcome_name(outcome), paging.storable(detail))
+    return attempt_of(page, result.real, outcome_name(outcome), paging.storable(detail))
 
 
 def attempt_of(page: Page, real: datetime, outcome: str, detail: str) -> Attempt:

@@ -1,6 +1,7 @@
 """Pages that wait or go another way: quiet hours, outages, and the budget of a person."""
 
-from datetime import UTC, datetime
+import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -18,11 +19,13 @@ def friday_evening(world: World) -> None:
     world.clock.now = datetime(2026, 12, 4, 17, 30, tzinfo=UTC)
 
 
-async def asked_by_score(world: World, email: str) -> None:
-    """Let a person qualify by score, which is not urgent."""
-    fields = {"email": email, "title": "CTO", "company": {"employees": 400}}
-    for n in range(3):
-        await world.event("webinar.attended", id=f"{email} {n}", **fields)
+async def asked_by_score(world: World, *emails: str) -> None:
+    """Let people qualify by score, which is not urgent."""
+    fields = {"title": "CTO", "company": {"employees": 400}}
+    events = [world.event_body("webinar.attended", email=email, **fields) for email in emails for _ in range(3)]
+    answer = await world.post_events(*events)
+    assert answer.status_code == 202, answer.text
+    await world.settle()
 
 
 @pytest.mark.same_on_both_profiles
@@ -51,3 +54,49 @@ async def test_weekend_is_quiet_for_warm_leads_and_not_for_hot_ones(open_world: 
     assert world.slack_recipients[1:] == [owner]
     await world.wait(minutes=30)
     assert await world.owner_of("warm@prospect.example") != owner, "the ladder goes on from the first page"
+
+
+async def test_burst_of_50_leads_is_told_within_the_budget_and_the_hot_one_first(open_world: OpenWorld) -> None:
+    response = {"budget": {"pages": 6, "per": "10m"}, "warm": {"touch_within": "4h"}}
+    world = await open_world(agreement={"response": response}, team=reps(pool=["ana"]))
+    await asked_by_score(world, *(f"warm{n}@prospect.example" for n in range(49)))
+    await world.submit_form(email=CTO, name="Ann Lee")
+    assert len(world.slack.messages) == 1
+    await world.wait(seconds=30)
+
+    headers = [message["blocks"][0]["text"]["text"] for message in world.slack.messages]
+    assert (len(headers), world.mail_recipients) == (6, [])
+    assert headers[1].startswith("Hot lead: write to Ann Lee")
+    pages = await world.pages()
+    assert {page["state"] for page in pages} == {"sent"}
+    last = json.dumps(world.slack.messages[-1])
+    untold = [page for page in pages if page["carried_by"]]
+    assert len(untold) == 44
+    assert sum(f"warm{n}@" in last.replace(" @", "@") for n in range(49)) == 45
+
+
+async def test_pages_go_by_mail_while_slack_is_down_for_20_minutes(world: World) -> None:
+    world.slack.drop(times=None)
+    await world.submit_form(email=CTO)
+    submitted = world.clock.now
+    await world.wait(seconds=30)
+    assert world.mail_recipients == ["ana"], "the second channel within 30 seconds"
+    for n in range(8):
+        await world.submit_form(email=f"person{n}@prospect.example")
+    await world.wait(seconds=31)
+    assert len(world.mail_recipients) == 9
+    [warning] = [line for line in (await world.get("/readyz"))["warnings"] if line.startswith("slack accepts no pages")]
+    assert "no answer" in warning
+    await world.submit_form(email="late@prospect.example")
+    assert len(world.mail_recipients) == 10, "at once, because Slack is known to be down"
+    calls = world.slack.calls
+    await world.wait(minutes=19)
+    assert world.slack.calls - calls <= 19 * 4 + 1, "single pages probe it"
+    assert world.clock.now - submitted >= timedelta(minutes=20)
+
+    world.slack.recover()
+    await world.wait(minutes=1)
+    assert world.slack_recipients, "reminders over Slack alone have waited"
+    await world.submit_form(email="after@prospect.example")
+    assert (await world.pages("after@prospect.example"))[0]["channel"] == "slack"
+    assert {page["state"] for page in await world.pages()} <= {"sent", "cancelled"}

@@ -117,9 +117,25 @@ def _delivery() -> None:
         "notifier_pages_waiting", "notifier_pages", ["rank", "next_at"], sqlite_where=waits, postgresql_where=waits
     )
     op.drop_index("notifier_pages_by_next", table_name="notifier_pages")
+    op.add_column("notifier_pages", sa.Column("claimed_at", INTEGER))
+    op.add_column("notifier_pages", sa.Column("carrier", TEXT))
+    op.execute("UPDATE notifier_pages SET claimed_at = sent_at WHERE state = 'sent'")
+    op.create_index("notifier_pages_to", "notifier_pages", ["person"], sqlite_where=waits, postgresql_where=waits)
+    messages = sa.text("claimed_at IS NOT NULL AND carrier IS NULL")
+    op.create_index(
+        "notifier_messages",
+        "notifier_pages",
+        ["person", "claimed_at"],
+        sqlite_where=messages,
+        postgresql_where=messages,
+    )
 
 
 def _undo_delivery() -> None:
+    op.drop_index("notifier_messages", table_name="notifier_pages")
+    op.drop_index("notifier_pages_to", table_name="notifier_pages")
+    op.drop_column("notifier_pages", "carrier")
+    op.drop_column("notifier_pages", "claimed_at")
     op.create_index("notifier_pages_by_next", "notifier_pages", ["next_at"])
     op.drop_index("notifier_pages_waiting", table_name="notifier_pages")
     for name, _, _ in reversed(_DELIVERY):

@@ -84,7 +84,7 @@ class Telemetry:
         self.pages = Counter("pages_total", "Attempts to deliver a page", ["channel", "outcome"], registry=r)
         self.pages_delayed = Counter(
             "pages_delayed_total",
-            "Pages that began to wait: for a rate limit, a busy channel, a channel that is down, or the hours of the person",
+            "Pages that began to wait: for a rate limit, a busy channel, a channel that is down, the hours or the budget of the person",
             ["channel", "reason"],
             registry=r,
         )
@@ -122,7 +122,7 @@ class Telemetry:
         self.pages.labels(channel, outcome).inc()
 
     def page_delayed(self, channel: str, reason: str) -> None:
-        """Count a page that began to wait. `reason`: `rate_limit`, `busy`, `down` or `quiet_hours`."""
+        """Count a page that began to wait. `reason`: `rate_limit`, `busy`, `down`, `quiet_hours` or `budget`."""
         self.pages_delayed.labels(channel, reason).inc()
 
     def handed_over(self, late_seconds: float) -> None:

@@ -40,6 +40,7 @@ class Message:
     lead_url: str | None = None  # where the lead can be opened; None: no link
     epoch: int
     zone: str | None = None  # the time zone of the recipient's calendar; None: unknown, times are in UTC
+    also: tuple[str, ...] = ()  # the headlines of the pages that this message carries beside its own
     thread_id: str | None = None  # the first page of the same assignment; None: this one is the first
     standing: PageStanding = OPEN  # what became of the assignment, and the actions that are left
     public_url: str | None = None  # the base of links; None: no links

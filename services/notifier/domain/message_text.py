@@ -27,12 +27,13 @@ def words(message: Message) -> Words:
     headline = _filled(voice.overdue if _overdue(message) else voice.headline, message)
     return Words(
         headline=headline,
-        subject=headline + _by(message, voice, zone),
+        subject=headline + _by(message, voice, zone) + (f", and {len(message.also)} more" if message.also else ""),
         facts=tuple(_facts(message, voice, zone)),
         request=card_text.request_lines(card),
         request_label=card_text.request_label(card, now, zone),
         reasons=card_text.reasons_of(card),
         activity=card_text.activity_lines(card, now, zone),
+        also=message.also,
         todo=voice.todo,
         actions=voice.actions,
         url=own_url(message.lead_url),

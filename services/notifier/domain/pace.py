@@ -61,6 +61,11 @@ class Pace:
             line.places.remove(place)
         return at
 
+    def joined(self, page: Page, real: datetime) -> None:
+        """Empty the line to this person: the message of this page takes everything that waits with it."""
+        if page.channel in PACED:
+            self._lines[page.channel, page.person] = _Line(real + PACED[page.channel])
+
     def _line(self, page: Page, real: datetime) -> _Line:
         if len(self._lines) > LINES_KEPT_MAX:
             self._lines = {key: line for key, line in self._lines.items() if line.free_at + MISSED > real}

@@ -29,7 +29,7 @@ _PAGES = UUID("6f6b2f0e-7a53-5d0b-9e0e-6a1d0c9a4f11")
 
 Kind = Literal["owner", "cover", "manager", "channel", "reassigned", "test"]
 State = Literal["pending", "sending", "sent", "failed", "cancelled"]
-Delay = Literal["", "rate_limit", "busy", "down", "quiet_hours"]
+Delay = Literal["", "rate_limit", "busy", "down", "quiet_hours", "budget"]
 TO_OWNER: frozenset[str] = frozenset({"owner", "reassigned"})
 
 
@@ -56,6 +56,8 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     provider_id: str | None = None
     error: str | None = None
     sent_at: datetime | None = None
+    claimed_at: datetime | None = None  # the last claim (business time), while the page is sent or being sent
+    carrier: str | None = None  # the page in whose message this one is sent; None: it has a message of its own
     rank: int = REST
     delay: Delay = ""  # what a pending page waits for, while no attempt has failed; `error` says it to people
 
@@ -85,7 +87,7 @@ def page_id(lead_id: str, epoch: int, rung: int, person: str) -> str:
     return str(uuid5(_PAGES, f"{lead_id} {epoch} {rung} {person}"))
 
 
-def claimed(page: Page, real: datetime) -> Page:
+def claimed(page: Page, real: datetime, now: datetime, carrier: str | None = None) -> Page:
     """Return the page in state `sending`. If no outcome is recorded before the lease ends, it is sent again."""
     return replace(
         page,
@@ -94,8 +96,16 @@ def claimed(page: Page, real: datetime) -> Page:
         first_try_at=page.first_try_at or real,
         tries=page.tries + 1,
         deliveries=page.deliveries + 1,
+        claimed_at=now,
+        carrier=carrier,
         delay="",
     )
+
+
+def carried(page: Page, carrier: Page, real: datetime, now: datetime) -> Page:
+    """Return the page, claimed in the message of another page to the same person."""
+    offset = (page.channels.index(carrier.channel) - page.channel_index) % len(page.channels)
+    return claimed(moved(page, offset), real, now, carrier.id)
 
 
 def in_time(page: Page, real: datetime) -> Page:
@@ -121,12 +131,15 @@ def queued(page: Page, real: datetime) -> Page:
 
 def held(page: Page, delay: Delay, until: datetime, why: str) -> Page:
     """Return the page, not to be sent to this person before `until`. The time over its channel then begins anew."""
-    return replace(page, state="pending", next_at=until, first_try_at=None, tries=0, delay=delay, error=storable(why))
+    return replace(_pending(page, until, why), first_try_at=None, tries=0, delay=delay)
 
 
 def _delayed(page: Page, delay: Delay, why: str, until: datetime, real: datetime) -> Page:
-    first_try_at = page.first_try_at or real
-    return replace(page, state="pending", next_at=until, first_try_at=first_try_at, delay=delay, error=storable(why))
+    return replace(_pending(page, until, why), first_try_at=page.first_try_at or real, delay=delay)
+
+
+def _pending(page: Page, next_at: datetime, why: str) -> Page:
+    return replace(page, state="pending", next_at=next_at, claimed_at=None, carrier=None, error=storable(why))
 
 
 def waiting(page: Page, why: str, real: datetime) -> Page:
@@ -136,7 +149,7 @@ def waiting(page: Page, why: str, real: datetime) -> Page:
     """
     late = max(real - page.next_at, timedelta(0)) if page.next_at is not None else timedelta(0)
     wait = min(max(WAIT, 4 * late), WAIT_MAX)
-    return replace(page, state="pending", next_at=real + wait, delay="down", error=storable(why))
+    return replace(_pending(page, real + wait, why), delay="down")
 
 
 def accepted(page: Page, provider_id: str, at: datetime) -> Page:
@@ -194,12 +207,12 @@ def _pause_seconds(page: Page, jitter: float, of: int) -> float:
 
 
 def _again(page: Page, why: str, at: datetime) -> Page:
-    return replace(page, state="pending", next_at=at, error=storable(why))
+    return _pending(page, at, why)
 
 
 def cancelled(page: Page, why: str) -> Page:
     """Return the page as cancelled; `why` is shown to people."""
-    return replace(page, state="cancelled", next_at=None, error=storable(why))
+    return replace(page, state="cancelled", next_at=None, claimed_at=None, carrier=None, error=storable(why))
 
 
 def backoff_seconds(tries: int) -> float:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple
 
+ALSO_LINES_MAX = 15
+"""Headlines in one part: at their greatest length they fit into a section of Slack."""
 ActionName = Literal["accept", "reached", "no_answer", "reject", "snooze", "hand_over"]
 
 
@@ -59,6 +61,7 @@ class Words:
         request_label: The origin of the words and their time.
         reasons: Why the agreement wants this person contacted, the strongest reason first.
         activity: The newest acts of the person, newest first.
+        also: The headlines of further pages that this message carries.
         todo: Our own sentences, no text from outside.
         actions: What the recipient can do with one tap, the most usual first.
         url: Where the lead can be opened; None: no link.
@@ -72,6 +75,7 @@ class Words:
     request_label: Line = ()
     reasons: tuple[str, ...] = ()
     activity: tuple[Line, ...] = ()
+    also: tuple[str, ...] = ()
     todo: tuple[str, ...] = ()
     actions: tuple[ActionWords, ...] = ()
     url: str | None = None
@@ -81,15 +85,23 @@ class Words:
 class Section(NamedTuple):
     """A part of a page below its facts: a heading and lines."""
 
-    name: Literal["request", "reasons", "activity", "todo"]
+    name: Literal["request", "also", "reasons", "activity", "todo"]
     heading: Line
     lines: tuple[Line, ...]
+
+
+def _also(headlines: tuple[str, ...]) -> Iterator[Section]:
+    """Yield the headlines of further pages, in parts that fit into a block of every format."""
+    for start in range(0, len(headlines), ALSO_LINES_MAX):
+        heading = "Also for you" if start == 0 else "And"
+        yield Section("also", (heading,), tuple((line,) for line in headlines[start : start + ALSO_LINES_MAX]))
 
 
 def sections(words: Words) -> Iterator[Section]:
     """Yield the parts of a page below its facts that are not empty, the most important first."""
     parts = (
         Section("request", words.request_label, tuple((line,) for line in words.request)),
+        *_also(words.also),
         Section("reasons", ("Why now",), tuple((reason,) for reason in words.reasons)),
         Section("activity", ("Recent activity",), words.activity),
         Section("todo", ("What to do",), tuple((sentence,) for sentence in words.todo)),

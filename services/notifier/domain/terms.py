@@ -7,7 +7,7 @@ from typing import Final
 
 from firsthour.kernel.business_time import WorkingHours
 from schemas.agreement.calendars import Calendar
-from schemas.agreement.response import ALWAYS, OWNER, SLACK, QuietHours, Rung, Urgency
+from schemas.agreement.response import ALWAYS, OWNER, SLACK, Budget, QuietHours, Rung, Urgency
 from schemas.mail import deliverable
 from schemas.team import Team
 from services.notifier.domain.working_hours import (
@@ -34,6 +34,7 @@ class Terms:
     calendars: Mapping[str, Calendar] = field(default_factory=dict)
     leave: Leave = NO_LEAVE  # read only where a clock counts in hours of work
     quiet_hours: QuietHours | None = None
+    budget: Budget | None = None
     pauses: Mapping[str, timedelta] = field(default_factory=dict)  # the longest time of all pauses of a kind
     _hours: dict[tuple[str, str | None, str | None], WorkingHours] = field(
         default_factory=dict, init=False, compare=False, repr=False

@@ -16,7 +16,7 @@ from services.notifier.domain.clock_step import Cancel
 from services.notifier.domain.objection import Availability
 from services.notifier.domain.page import FIRST, REST, TO_OWNER, Page
 from services.notifier.store.columns import optional_micros, optional_moment
-from services.notifier.store.tables import attempts, pages, reps
+from services.notifier.store.tables import MESSAGES, attempts, pages, reps
 
 _ADD_PAGES = statements.Sql(
     lambda f: f.insert(pages).values({c.name: sa.bindparam(c.name) for c in pages.columns}).on_conflict_do_nothing()
@@ -60,7 +60,7 @@ def _peek(f: statements.SqlDialect) -> Any:
     is_full, stale = f.is_any_of(pages.c.destination, "full"), sa.bindparam("stale", type_=sa.BigInteger)
     has_another = sa.and_(pages.c.channels.like("%,%"), pages.c.first_try_at <= stale, pages.c.next_at <= stale)
     parts = [
-        sa.select(pages.c.id, pages.c.lead_id, pages.c.next_at, pages.c.rank)
+        sa.select(pages.c.id, pages.c.lead_id, pages.c.next_at, pages.c.rank, pages.c.person)
         .where(pages.c.next_at.is_not(None), pages.c.rank == sa.literal_column(str(rank)), condition)
         .order_by(pages.c.next_at)
         .limit(sa.bindparam("limit", type_=sa.Integer))
@@ -72,6 +72,19 @@ def _peek(f: statements.SqlDialect) -> Any:
 
 
 _PEEK = statements.Sql(_peek)
+_MESSAGES_TO = statements.Sql(
+    lambda f: sa.select(pages.c.id, pages.c.person, pages.c.claimed_at).where(
+        f.is_any_of(pages.c.person, "people"), MESSAGES, pages.c.claimed_at > sa.bindparam("since", type_=sa.BigInteger)
+    )
+)
+_WAITING_FOR = statements.Sql(
+    lambda f: (
+        sa.select(pages.c.id, pages.c.lead_id, pages.c.next_at, pages.c.rank, pages.c.person)
+        .where(f.is_any_of(pages.c.person, "people"), pages.c.next_at.is_not(None), pages.c.state == "pending")
+        .order_by(pages.c.rank, pages.c.due_at, pages.c.id)
+        .limit(sa.bindparam("limit", type_=sa.Integer))
+    )
+)
 _LOCK_PAGES = statements.Sql(
     lambda f: (
         sa.select(pages, reps.c.state.label("standing"), reps.c.until, reps.c.version)
@@ -94,6 +107,8 @@ _MUTABLE = (
     "sent_at",
     "destination",
     "delay",
+    "claimed_at",
+    "carrier",
 )
 _CHANGE_PAGES = statements.Sql(
     lambda _: (
@@ -130,7 +145,7 @@ def _newest_first(*where: sa.ColumnElement[bool]) -> sa.Select[Any]:
 _ONE = statements.Sql(lambda _: sa.select(pages).where(pages.c.id == sa.bindparam("id")))
 _LISTED = statements.Sql(lambda _: _newest_first())
 _LISTED_OF_LEAD = statements.Sql(lambda _: _newest_first(pages.c.lead_id == sa.bindparam("lead")))
-_PAGE_TIMES = ("due_at", "next_at", "first_try_at", "created_at", "sent_at")
+_PAGE_TIMES = ("due_at", "next_at", "first_try_at", "created_at", "sent_at", "claimed_at")
 _KEY = itemgetter(0, 1)
 _json = msgspec.json.Encoder().encode
 _channels = msgspec.json.Decoder(tuple[str, ...]).decode
@@ -143,6 +158,15 @@ class WaitingPage(NamedTuple):
     lead_id: str
     next_at: datetime
     rank: int
+    person: str
+
+
+class SentMessage(NamedTuple):
+    """A message to a person: the page that it is about, and when that was claimed (business time)."""
+
+    page_id: str
+    person: str
+    at: datetime
 
 
 class Attempt(NamedTuple):
@@ -196,7 +220,22 @@ def peek_pages(unit: Unit, limit: int, full: Sequence[str], stale: datetime) -> 
         stale: Real time. Pages that have waited since then for one of these destinations, and have another, are found.
     """
     rows = _PEEK.all(unit.connection, limit=limit, full=list(full), stale=micros(stale))
-    return [WaitingPage(row[0], row[1], moment(row[2]), row[3]) for row in rows]
+    return [_waiting_page(row) for row in rows]
+
+
+def _waiting_page(row: Sequence[Any]) -> WaitingPage:
+    return WaitingPage(row[0], row[1], moment(row[2]), row[3], row[4])
+
+
+def find_messages(unit: Unit, people: Collection[str], since: datetime) -> list[SentMessage]:
+    """Return the messages to these people that were claimed after `since` (business time)."""
+    rows = _MESSAGES_TO.all(unit.connection, people=sorted(people), since=micros(since)) if people else ()
+    return [SentMessage(row[0], row[1], moment(row[2])) for row in rows]
+
+
+def waiting_for(unit: Unit, people: Collection[str], limit: int) -> list[WaitingPage]:
+    """Return the pages to these people that are not being sent, whether they are due or not, without locks."""
+    return [_waiting_page(row) for row in _WAITING_FOR.all(unit.connection, people=sorted(people), limit=limit)]
 
 
 def lock_pages(unit: Unit, ids: Collection[str]) -> list[tuple[Page, Availability | None]]:

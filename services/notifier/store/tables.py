@@ -85,11 +85,16 @@ pages = sa.Table(
     sa.Column("rank", statements.Integer, nullable=False, server_default="1"),  # 0: claimed before the rest
     sa.Column("destination", statements.Text, nullable=False, server_default=""),  # the current one of `channels`
     sa.Column("delay", statements.Text, nullable=False, server_default=""),  # what a pending page waits for
+    sa.Column("claimed_at", statements.Integer),  # business time of the last claim; NULL: neither sent nor being sent
+    sa.Column("carrier", statements.Text),  # the page in whose message this one is sent; NULL: it has its own
     sa.UniqueConstraint("lead_id", "epoch", "rung", "person", name="notifier_pages_once"),
     sa.Index("notifier_pages_by_time", "created_at", "id"),
 )
 _WAITS = pages.c.next_at.is_not(None)
 sa.Index("notifier_pages_waiting", pages.c.rank, pages.c.next_at, sqlite_where=_WAITS, postgresql_where=_WAITS)
+sa.Index("notifier_pages_to", pages.c.person, sqlite_where=_WAITS, postgresql_where=_WAITS)
+MESSAGES = sa.and_(pages.c.claimed_at.is_not(None), pages.c.carrier.is_(None))
+sa.Index("notifier_messages", pages.c.person, pages.c.claimed_at, sqlite_where=MESSAGES, postgresql_where=MESSAGES)
 attempts = sa.Table(
     "notifier_attempts",
     statements.metadata,

@@ -100,6 +100,7 @@ CASES = [
     (A, "  hot: {touch_within: 1h}", "  hot: {touch_within: 1h, counted_in: «berlin}", "`berlin` is not a calendar"),
     (A, "  reassign_at_most: 1", "  quiet_hours: {outside: «berlin}", "`berlin` is not a calendar"),
     (A, "  reassign_at_most: 1", "  quiet_hours: {but: [hot, «hott]}", "`hott` is not an urgency of `response`"),
+    (A, "  budget: {pages: 6, per: 10m}", "  budget: {pages: «0, per: 10m}", "1"),
     (A, "  reassign_at_most: 1", "  «reasign_at_most: 1", "did you mean `reassign_at_most`?"),
     (A, "      to: account.owner", "      to: «account.ower", "did you mean `account.owner`?"),
     (A, "    - name: Everybody else", "    - name: «Large companies", "occurs twice"),
