@@ -17,6 +17,7 @@ from schemas import topics
 from services.notifier.channels.base import Sent
 from services.notifier.claiming import ClaimResult, claim
 from services.notifier.context import NotifierContext
+from services.notifier.domain.bulkhead import Bulkhead
 from services.notifier.recording import SendResult, record
 from tests.backends import Backends
 from tests.contract.systems import OpenedSystem, opened
@@ -141,7 +142,7 @@ async def handle_leads(run: CountedRun, leads: int) -> None:
 
 async def fire_ladder(run: CountedRun, leads: int) -> None:
     """Fire every rung and deliver its pages. The last rung changes the owner."""
-    context, clock = NotifierContext(("slack", "email")), run.world.clock
+    context, clock = NotifierContext(("slack", "email"), bulkhead=Bulkhead(closed=False)), run.world.clock
     fire = next(one for one in run.system.services if one.name == "notifier").ticks[0].run
     clock.advance(minutes=31)  # the leases of the first claims have ended
     for _ in range(4):

@@ -12,6 +12,7 @@ from firsthour.runtime.storage.unit import Unit
 from schemas import topics
 from services.notifier.claiming import ClaimResult, claim
 from services.notifier.context import NotifierContext
+from services.notifier.domain.bulkhead import Bulkhead
 from tests.backends import Backends
 from tests.contract.test_batches import counted_run, handle_leads
 
@@ -69,7 +70,7 @@ async def test_page_is_not_claimed_while_a_touch_of_its_lead_is_being_stored(
 
         touching = asyncio.create_task(run.system.units.run(store))
         await stored.wait()
-        context = NotifierContext(("slack", "email"))
+        context = NotifierContext(("slack", "email"), bulkhead=Bulkhead(closed=False))
         claiming = asyncio.create_task(run.system.units.run(lambda unit: claim(unit, context, 20)))
         await until_blocked(run.world.rows, claiming)
         commit.set()
