@@ -19,6 +19,8 @@ DELIVERY = "notifier.delivery"
 """The name of the runner. A unit that adds a page wakes it."""
 DISPATCHER = "notifier.dispatcher"
 """The name of the runner. A unit that adds a dispatch wakes it."""
+SLACK_UPDATES = "notifier.slack"
+"""The name of the runner that shows messages in Slack anew. A unit that changes the standing of a lead wakes it."""
 CLOCKS = "notifier.clocks"
 """The name of the tick. A unit that records the outcome of a page wakes it."""
 

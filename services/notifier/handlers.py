@@ -12,8 +12,8 @@ from schemas.events.routes import ActionResolved, LeadEvent, RepAvailabilityChan
 from services.notifier.alerting import update_alerts
 from services.notifier.announcing import announce
 from services.notifier.claiming import claim_new
-from services.notifier.context import CLOCKS, DELIVERY, HOURS, NotifierContext
-from services.notifier.domain.click import undone
+from services.notifier.context import CLOCKS, DELIVERY, HOURS, SLACK_UPDATES, NotifierContext
+from services.notifier.domain.click import notice_of, undone
 from services.notifier.domain.clock import ResponseClock, ladder_of, timed
 from services.notifier.domain.clock_events import hear
 from services.notifier.domain.clock_step import Batch, Cancel
@@ -21,12 +21,14 @@ from services.notifier.domain.counting import counted_anew
 from services.notifier.domain.firing import fire
 from services.notifier.domain.page import Page, cancelled
 from services.notifier.domain.recipients import NO_ABSENCES, reads_absences
+from services.notifier.domain.standing import stands_differently
 from services.notifier.domain.terms import Terms
 from services.notifier.domain.working_hours import fingerprint_of
 from services.notifier.store.clicks import find_clicks, refuse_clicks
 from services.notifier.store.clocks import due_clocks, lock_clocks, next_clock_due, save_clocks, stale_clocks
 from services.notifier.store.pages import add_pages, cancel_pages
 from services.notifier.store.people import find_absences, revision_for, save_reps
+from services.notifier.store.slack_messages import ask_updates
 
 CLOCKS_AT_ONCE = 200
 
@@ -70,6 +72,7 @@ def _undo_clicks(
         clock, click = changes.clocks.get(event.lead_id) or before.get(event.lead_id), clicks.get(event.action_id)
         if clock is not None and click is not None:
             changes.add(undone(clock, click, terms, unit.now))
+            changes.notices[event.lead_id] = click.person, notice_of(event)
     refuse_clicks(unit, {event.action_id: event.why or "" for event in refusals if event.action_id in clicks})
 
 
@@ -123,6 +126,7 @@ def store_changes(
     add_pages(unit, pages)
     cancel_pages(unit, changes.cancels)
     update_alerts(unit, claims, before, changes.clocks)
+    _ask_updates(unit, changes, before)
     for event in changes.events:
         unit.emit(event, key=event.lead_id, id=event.action_id if isinstance(event, ActionRequested) else None)
     if claims:
@@ -130,6 +134,18 @@ def store_changes(
     if any(page.state == "pending" for page in pages):
         unit.wake(DELIVERY)
     unit.after.append(partial(_count, changes, before, context))
+
+
+def _ask_updates(unit: Unit, changes: Batch, before: Mapping[str, ResponseClock]) -> None:
+    """Ask for the messages to be shown anew whose lead stands differently, or for which a click was refused."""
+    leads = {
+        lead
+        for lead, clock in changes.clocks.items()
+        if (was := before.get(lead)) is not None and was.epoch and stands_differently(was, clock)
+    }
+    if leads or changes.notices:
+        ask_updates(unit, leads, changes.notices)
+        unit.wake(SLACK_UPDATES)
 
 
 def _unless_cancelled(page: Page, cancels: Sequence[Cancel]) -> Page:

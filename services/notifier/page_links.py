@@ -1,4 +1,4 @@
-"""Complete a message just before it is sent: sign its links, and find the mail that began its thread.
+"""Complete a message just before it is sent: sign its links, and find the mail or the Slack message that began its thread.
 
 A page never waits for its links. If the database does not answer, the page goes without them.
 """
@@ -10,19 +10,22 @@ from typing import Final
 from uuid import UUID
 
 import structlog
+from sqlalchemy.engine import Connection
 
 from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.storage.unit import StorageError
 from services.notifier.context import Claim
 from services.notifier.domain.link import LIFETIME, Link, LinkAction, LinkKey, token_of
 from services.notifier.domain.link_offers import offered_in
-from services.notifier.domain.message import ActionLink, Message
+from services.notifier.domain.message import ActionLink, Message, SlackPlace
 from services.notifier.domain.page import Page
 from services.notifier.link_keys import LinkKeys
+from services.notifier.store.slack_messages import place_of
 from services.notifier.store.threads import first_mail
 
 PATH: Final = "/a/"
 MAIL: Final = "email"
+SLACK: Final = "slack"
 WAIT_SECONDS: Final = 1.0
 """How long a page waits for the database: a part of the time that its channel may take."""
 
@@ -42,10 +45,11 @@ class PageLinks:
             async with asyncio.timeout(WAIT_SECONDS):
                 thread = await self._reads(lambda c: first_mail(c, page)) if page.channel == MAIL else None
                 links = await self._links(page, message)
+                place = await self._reads(lambda c: _slack_thread(c, claim)) if page.channel == SLACK else None
         except (StorageError, TimeoutError) as failure:
             _log.warning("links left out", page=page.id, error_type=type(failure).__name__)
             return message
-        return with_links(message, links, thread)
+        return with_links(message, links, thread).threaded(place)
 
     async def _links(self, page: Page, message: Message) -> tuple[ActionLink, ...]:
         actions = offered_in(message)
@@ -65,6 +69,15 @@ def with_links(message: Message, links: tuple[ActionLink, ...], thread: str | No
     """Return the message with these links. `thread`: the Message-ID of the first mail about the lead; None: this one."""
     opening = next((link.url for link in links if link.action == "open"), None)
     return message.completed(lead_url=opening, links=links, mail_thread=thread)
+
+
+def _slack_thread(connection: Connection, claim: Claim) -> SlackPlace | None:
+    """Return the place of the first message of this assignment to the same Slack id; None: there is none."""
+    thread_id = claim.message.thread_id
+    first = None if thread_id is None else place_of(connection, thread_id)
+    if first is None or first.recipient != claim.message.person_slack:
+        return None
+    return SlackPlace(first.channel, first.ts)
 
 
 def _is_uuid(id: str) -> bool:

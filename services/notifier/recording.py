@@ -8,16 +8,20 @@ from firsthour.runtime.storage.unit import Unit
 from schemas.events.pages import PageFailed, PageSent
 from services.notifier.alerting import resolve_late
 from services.notifier.channels.base import GiveUp, Outcome, Sent, TryAgain, Unusable, outcome_name
-from services.notifier.context import CLOCKS, Claim, NotifierContext
+from services.notifier.context import CLOCKS, SLACK_UPDATES, Claim, NotifierContext
 from services.notifier.domain import page as paging
 from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.clock_events import BY_OWNER
 from services.notifier.domain.firing import settled
+from services.notifier.domain.message import Message
 from services.notifier.domain.page import Page
+from services.notifier.domain.standing import standing
 from services.notifier.domain.terms import Terms
 from services.notifier.store.clocks import lock_clocks, save_clocks
 from services.notifier.store.pages import Attempt, add_attempts, change_pages, lock_pages
+from services.notifier.store.slack_messages import SlackMessage, add_messages
 
+SLACK = "slack"
 ATTEMPTS_KEPT_MAX = 50
 """Attempts stored per page. Later attempts replace the last one."""
 
@@ -49,7 +53,7 @@ def record(
     clocks = lock_clocks(unit, {page.lead_id for page, _ in claimed})
     locked_pages = {page.id: page for page, _ in lock_pages(unit, [page.id for page, _ in claimed])}
     terms, real = context.terms(unit), unit.clock.real()
-    changed, ended = [], []
+    changed, ended, shown = [], [], []
     for claimed_page, result in claimed:
         page = locked_pages.get(claimed_page.id)
         if page is None or page.state != "sending" or page.deliveries != claimed_page.deliveries:
@@ -62,15 +66,36 @@ def record(
         changed.append(after)
         if after.state == "sent":
             ended.append(after)
+            if after.channel == SLACK and isinstance(result.outcome, Sent) and not result.claim.fellows:
+                shown.append((after, result.claim.message, result.outcome.provider_id))
             unit.emit(_page_sent(after, result), key=page.lead_id)
         elif page.refusals < after.refusals == usable_count:
             ended.append(after)
             unit.emit(_page_failed(after, unit.now), key=page.lead_id)
     settle_clocks(unit, clocks, ended, terms)
     resolve_late(unit, [(page.channel, page.lead_id) for page in ended if page.state == "sent"], clocks)
+    _note_messages(unit, shown, clocks, terms)
     change_pages(unit, changed)
     add_attempts(unit, [_attempt(page, result) for page, result in claimed])
     return min((page.next_at for page in changed if page.next_at is not None), default=None)
+
+
+def _note_messages(
+    unit: Unit, shown: Sequence[tuple[Page, Message, str]], clocks: Mapping[str, ResponseClock], terms: Terms
+) -> None:
+    """Store where these messages are in Slack. One whose lead has changed since its claim is shown anew at once."""
+    messages, stale = [], set()
+    for page, content, place in shown:
+        channel, _, ts = place.partition(":")
+        identity, clock = content.standing.identity, clocks.get(page.lead_id)
+        if clock is not None and standing(page, clock, terms.team).identity != identity:
+            stale.add(page.id)
+        recipient = content.person_slack or ""
+        messages.append(SlackMessage(page.id, page.lead_id, page.person, recipient, channel, ts, 0, 0, identity, None))
+    if messages:
+        add_messages(unit, messages, stale)
+    if stale:
+        unit.wake(SLACK_UPDATES)
 
 
 def _page_after(

@@ -10,6 +10,7 @@ from schemas.topics import ROUTES
 from services.notifier.api import router
 from services.notifier.channel_trial import trial_router
 from services.notifier.channels.base import Channel
+from services.notifier.channels.slack import SlackChannel
 from services.notifier.context import CLOCKS, HOURS, NotifierContext
 from services.notifier.delivery import Delivery
 from services.notifier.dispatcher import Dispatcher
@@ -17,9 +18,11 @@ from services.notifier.handlers import count_anew, fire_due, hear_routes
 from services.notifier.lead_api import lead_router
 from services.notifier.lead_views import History
 from services.notifier.slack_api import slack_router
+from services.notifier.slack_updates import SlackUpdates
 from services.notifier.store.alerts import forget_alerts
 from services.notifier.store.clicks import forget_clicks
 from services.notifier.store.dispatches import forget_dispatches
+from services.notifier.store.slack_messages import forget_messages
 from services.notifier.ways import Ways
 
 
@@ -46,8 +49,9 @@ def service(
         return routes
 
     def runners(resources: Resources) -> Sequence[Runner]:
-        ways = Ways(channels, resources.settings, resources.clock.real)
-        return [Delivery(resources, ways, context), Dispatcher(resources, ways, context)]
+        ways, slack = Ways(channels, resources.settings, resources.clock.real), channels.get("slack")
+        updates = [SlackUpdates(resources, slack, context)] if isinstance(slack, SlackChannel) else []
+        return [Delivery(resources, ways, context), Dispatcher(resources, ways, context), *updates]
 
     return Service(
         name="notifier",
@@ -56,7 +60,7 @@ def service(
             Tick(CLOCKS, partial(fire_due, context=context)),
             Tick(HOURS, partial(count_anew, context=context)),
         ),
-        sweeps=(forget_clicks, forget_dispatches, forget_alerts),
+        sweeps=(forget_clicks, forget_dispatches, forget_alerts, forget_messages),
         api=api,
         runners=runners,
     )

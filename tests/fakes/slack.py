@@ -82,7 +82,7 @@ class FakeSlack:
     @property
     def recipients(self) -> list[str]:
         """Return the Slack ids of the recipients of accepted messages, in order."""
-        return [message["channel"] for message in self.messages]
+        return [recipient(message["channel"]) for message in self.messages]
 
     def respond(self, status: int, retry_after: float | None = None, times: int | None = 1, body: str = "{}") -> None:
         """Answer the next calls with this status."""
@@ -276,6 +276,11 @@ def conversation(channel: str) -> str:
     return f"D{channel}" if channel.startswith("U") else channel
 
 
+def recipient(channel: str) -> str:
+    """Return the member id of a conversation of direct messages, and any other channel as it is."""
+    return channel[1:] if channel.startswith("DU") else channel
+
+
 def _refused(error: str) -> SlackFault:
     return SlackFault("answer", 1, body=json.dumps({"ok": False, "error": error}))
 
@@ -285,7 +290,7 @@ def _append(record: Path | None, message: dict[str, Any], **more: object) -> Non
     if record is not None:
         payload = message.get("metadata", {}).get("event_payload", {})
         with record.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps({**more, "to": message["channel"], **payload}) + "\n")
+            lines.write(json.dumps({**more, "to": recipient(message["channel"]), **payload}) + "\n")
 
 
 async def _answer(writer: asyncio.StreamWriter, fault: SlackFault) -> bool:

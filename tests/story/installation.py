@@ -46,6 +46,7 @@ _NEXT_TIMES = (  # (query, whether its time is business time)
     ("SELECT min(until) FROM router_reps WHERE until > :now", True),
     ("SELECT min(next_at) FROM notifier_pages WHERE next_at > :now", False),
     ("SELECT min(next_at) FROM notifier_dispatches WHERE next_at > :now", False),
+    ("SELECT min(next_at) FROM notifier_slack_messages WHERE next_at > :now", False),
 )
 
 

@@ -23,6 +23,7 @@ _DELIVERY = (("rank", INTEGER, "1"), ("destination", TEXT, ""), ("delay", TEXT, 
 def upgrade() -> None:
     """Change the tables, one function for each subject."""
     _add_clicks()
+    _add_slack_messages()
     _count_in_hours()
     _delivery()
     _add_requests()
@@ -39,6 +40,7 @@ def downgrade() -> None:
     _drop_requests()
     _count_every_minute()
     _undo_delivery()
+    op.drop_table("notifier_slack_messages")
     _drop_clicks()
     op.drop_table("notifier_link_keys")
 
@@ -61,6 +63,29 @@ def _add_clicks() -> None:
     )
     op.create_index("notifier_clicks_by_day", "notifier_clicks", ["day"])
     op.create_index("notifier_clocks_by_rep", "notifier_clocks", ["rep", "state"])
+
+
+def _add_slack_messages() -> None:
+    """Add the messages in Slack, which are shown anew when the standing of their lead changes."""
+    op.create_table(
+        "notifier_slack_messages",
+        sa.Column("page_id", TEXT, primary_key=True),
+        sa.Column("lead_id", TEXT, nullable=False),
+        sa.Column("person", TEXT, nullable=False),
+        sa.Column("recipient", TEXT, nullable=False),
+        sa.Column("channel", TEXT, nullable=False),
+        sa.Column("ts", TEXT, nullable=False),
+        sa.Column("asked", INTEGER, nullable=False),
+        sa.Column("shown", TEXT, nullable=False),
+        sa.Column("notice", TEXT),
+        sa.Column("next_at", INTEGER),
+        sa.Column("tries", INTEGER, nullable=False),
+        sa.Column("error", TEXT),
+        sa.Column("day", INTEGER, nullable=False),
+    )
+    for column in ("next_at", "lead_id", "day"):
+        name = column.removesuffix("_at").removesuffix("_id")
+        op.create_index(f"notifier_slack_messages_by_{name}", "notifier_slack_messages", [column])
 
 
 def _drop_clicks() -> None:

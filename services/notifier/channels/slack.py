@@ -101,10 +101,20 @@ class SlackChannel:
     async def send(self, message: Message) -> Outcome:
         if not message.person_slack:
             return GiveUp("no Slack user id for this person; add `slack` to the rep in team.yaml")
+        sent = await self._call("chat.postMessage", body(message, self._clickable))
+        if message.slack_thread is not None and isinstance(sent, GiveUp):  # the thread may have been deleted
+            sent = await self._call("chat.postMessage", body(message.threaded(None), self._clickable))
+        return sent
+
+    async def update(self, message: Message, channel: str, ts: str) -> Outcome:
+        """Show the message at this place anew. `GiveUp`: it cannot be changed any more."""
+        arguments = body(message, self._clickable)
+        kept = {name: arguments[name] for name in ("text", "blocks", "parse", "link_names", "metadata")}
+        return await self._call("chat.update", {"channel": channel, "ts": ts, **kept})
+
+    async def _call(self, method: str, arguments: Mapping[str, Any]) -> Outcome:
         try:
-            answer = await self._endpoint.post_json(
-                "chat.postMessage", msgspec.json.encode(body(message, self._clickable))
-            )
+            answer = await self._endpoint.post_json(method, msgspec.json.encode(arguments))
         except NoAnswerError as error:
             return TryAgain(None, f"Slack: {error}")
         return outcome(answer)
@@ -115,9 +125,12 @@ class SlackChannel:
 
 def body(message: Message, clickable: bool = False) -> dict[str, Any]:
     """Return the arguments of `chat.postMessage`. Text from outside is escaped and stands in plain text objects."""
-    page = words(message)
+    page, thread = words(message), message.slack_thread
+    place: dict[str, Any] = {"channel": message.person_slack}
+    if thread is not None:  # the reply is shown in the conversation too: a reminder in a thread alone is not seen
+        place = {"channel": thread.channel, "thread_ts": thread.ts, "reply_broadcast": True}
     return {
-        "channel": message.person_slack,
+        **place,
         "text": outside_text.slack(page.subject, TEXT_CHARS_MAX),
         "blocks": _blocks(message, page, clickable),
         "mrkdwn": False,
@@ -138,8 +151,9 @@ def _blocks(message: Message, page: Words, clickable: bool) -> list[SlackBlock]:
     blocks = page_blocks(page)
     if clickable and message.standing.actions:
         blocks.insert(-1, buttons(message.page_id, message.standing.actions).to_dict())
-    if message.standing.text:
-        blocks.insert(1, paragraph(message.standing.text))
+    said = [text for text in (message.standing.text, message.standing.notice) if text]
+    if said:
+        blocks.insert(1, paragraph("\n".join(said)))
     return blocks
 
 

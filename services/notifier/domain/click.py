@@ -16,11 +16,13 @@ from msgspec.structs import replace
 
 from schemas.agreement.lifecycle import Lifecycle
 from schemas.events.actions import ActionRequested
+from schemas.events.routes import ActionResolved
 from schemas.team import Rep, Team
 from services.notifier.domain.clock import ResponseClock, timed
 from services.notifier.domain.clock_events import BY_OWNER, accepted, owner_knows, touched
 from services.notifier.domain.clock_step import Cancel, ClockStep
 from services.notifier.domain.counting import unstopped
+from services.notifier.domain.outside_text import unlinked
 from services.notifier.domain.page import storable
 from services.notifier.domain.snooze import SNOOZED, snoozed, snoozed_until, unsnoozed
 from services.notifier.domain.terms import Terms
@@ -32,6 +34,7 @@ Source = Literal["slack", "email", "page"]
 TOUCHES: Final = frozenset({"reached", "no_answer"})
 NOTE_CHARS_MAX: Final = 2_000
 NOTHING: Final = "Nothing was changed."
+_LABELS: Final = {"reject": "Not a fit", "hand_over": "Hand over", "accept": "Accept", "snooze": "Snooze"}
 _CLICKS: Final = UUID("1f0f5c9e-3d1a-5f0e-9a55-0b4f3f6f7a21")
 
 
@@ -165,6 +168,12 @@ def undone(clock: ResponseClock, click: StoredClick, terms: Terms, now: datetime
     if click.action == "snooze" and same:
         return _again(unsnoozed(clock, click.until, terms), terms, now)
     return ClockStep(clock)
+
+
+def notice_of(result: ActionResolved) -> str:
+    """Return what the message of a page says after the router refused a click."""
+    why = (result.why or "the lead has changed").partition(";")[0]
+    return unlinked(f"{_LABELS.get(result.action, result.action)} was refused: {why}.")
 
 
 def _again(clock: ResponseClock, terms: Terms, now: datetime) -> ClockStep:

@@ -50,6 +50,7 @@ class Batch:
     pages: list[Page] = field(default_factory=list)
     cancels: list[Cancel] = field(default_factory=list)
     clocks: dict[str, ResponseClock] = field(default_factory=dict)
+    notices: dict[str, tuple[str, str]] = field(default_factory=dict)  # by lead: a person, and why a click was refused
 
     def add(self, step: ClockStep) -> None:
         """Add the result of a step."""

@@ -13,6 +13,13 @@ from services.notifier.domain.standing import OPEN, PageStanding, standing
 from services.notifier.domain.terms import Terms
 
 
+class SlackPlace(NamedTuple):
+    """The place of a message in Slack: its conversation, and its time stamp there."""
+
+    channel: str
+    ts: str
+
+
 class ActionLink(NamedTuple):
     """A signed link of a page: its action (`open` shows the lead), and its address."""
 
@@ -46,10 +53,19 @@ class Message:
     public_url: str | None = None  # the base of links; None: no links
     links: tuple[ActionLink, ...] = ()  # signed when the page is sent
     mail_thread: str | None = None  # the Message-ID of the first mail about the lead to this person; None: this one
+    slack_thread: SlackPlace | None = None  # the first message of the assignment to this person; None: this one
 
     def completed(self, *, lead_url: str | None, links: tuple[ActionLink, ...], mail_thread: str | None) -> Self:
         """Return the message with the parts that are known when it is sent."""
         return replace(self, lead_url=lead_url, links=links, mail_thread=mail_thread)
+
+    def threaded(self, place: SlackPlace | None) -> Self:
+        """Return the message as a reply to the message at this place; None: as one of its own."""
+        return replace(self, slack_thread=place)
+
+    def noticed(self, notice: str | None) -> Self:
+        """Return the message with a notice for its person."""
+        return replace(self, standing=replace(self.standing, notice=notice))
 
 
 def message_of(page: Page, clock: ResponseClock, terms: Terms, written_at: datetime, public_url: str | None) -> Message:

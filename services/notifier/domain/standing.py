@@ -31,6 +31,12 @@ class PageStanding:
 
     text: str | None
     actions: tuple[Action, ...]
+    notice: str | None = None  # for the person: why a click was refused later
+
+    @property
+    def identity(self) -> str:
+        """What a message that shows it looks like, apart from the lead."""
+        return f"{self.text or ''}|{','.join(self.actions)}|{self.notice or ''}"
 
 
 OPEN: Final = PageStanding(None, ())
@@ -53,6 +59,15 @@ def standing(page: Page, clock: ResponseClock, team: Team) -> PageStanding:
     if clock.accepted:
         return PageStanding(f"Accepted by {_name(team, clock.rep)}.", tuple(a for a in offered if a != "accept"))
     return PageStanding(None, offered)
+
+
+def stands_differently(was: ResponseClock, clock: ResponseClock) -> bool:
+    """Return whether the messages about a lead may stand differently now. It does not depend on the page."""
+    return _shown(was) != _shown(clock)
+
+
+def _shown(clock: ResponseClock) -> tuple[object, ...]:
+    return clock.epoch, clock.rep, clock.accepted, clock.touched_at is None, clock.opted_out, clock.running
 
 
 def _name(team: Team, id: str) -> str:

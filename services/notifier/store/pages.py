@@ -142,6 +142,7 @@ def _newest_first(*where: sa.ColumnElement[bool]) -> sa.Select[Any]:
     )
 
 
+_SOME_PAGES = statements.Sql(lambda f: sa.select(pages).where(f.is_any_of(pages.c.id, "ids")))
 _ONE = statements.Sql(lambda _: sa.select(pages).where(pages.c.id == sa.bindparam("id")))
 _LISTED = statements.Sql(lambda _: _newest_first())
 _LISTED_OF_LEAD = statements.Sql(lambda _: _newest_first(pages.c.lead_id == sa.bindparam("lead")))
@@ -279,6 +280,11 @@ def find_page(connection: Connection, id: str) -> Page | None:
     """Return one page, without locks; None: there is none."""
     row = _ONE.first(connection, id=id)
     return None if row is None else _page(row)
+
+
+def find_pages(connection: Connection, ids: Collection[str]) -> dict[str, Page]:
+    """Return the pages of these ids, without locks."""
+    return {row.id: _page(row) for row in _SOME_PAGES.all(connection, ids=sorted(ids))}
 
 
 def _page_row(page: Page) -> dict[str, Any]:

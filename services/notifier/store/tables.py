@@ -125,6 +125,26 @@ hours = sa.Table(
     sa.Column("configuration", statements.Text, nullable=False),  # a hash of its calendars, reps and pools
     sa.Column("changed_at", statements.Integer, nullable=False),  # real time
 )
+slack_messages = sa.Table(
+    "notifier_slack_messages",
+    statements.metadata,
+    sa.Column("page_id", statements.Text, primary_key=True),
+    sa.Column("lead_id", statements.Text, nullable=False),
+    sa.Column("person", statements.Text, nullable=False),  # as in the page
+    sa.Column("recipient", statements.Text, nullable=False),  # the Slack id that it was sent to
+    sa.Column("channel", statements.Text, nullable=False),  # the conversation, as Slack named it
+    sa.Column("ts", statements.Text, nullable=False),
+    sa.Column("asked", statements.Integer, nullable=False),  # how often an update was asked for
+    sa.Column("shown", statements.Text, nullable=False),  # the standing that the message shows
+    sa.Column("notice", statements.Text),  # for the person: why a click was refused later
+    sa.Column("next_at", statements.Integer),  # real time: when it is to be shown anew; NULL: it is up to date
+    sa.Column("tries", statements.Integer, nullable=False),
+    sa.Column("error", statements.Text),
+    sa.Column("day", statements.Integer, nullable=False),  # real days since 1970: only decides when the row is removed
+    sa.Index("notifier_slack_messages_by_next", "next_at"),
+    sa.Index("notifier_slack_messages_by_lead", "lead_id"),
+    sa.Index("notifier_slack_messages_by_day", "day"),
+)
 clicks = sa.Table(
     "notifier_clicks",
     statements.metadata,

@@ -172,6 +172,27 @@ TABLES: Final[dict[str, Table]] = {
             "snoozed_until": "only delays a reminder to the owner; `due_at` follows from it",
         },
     ),
+    "notifier_slack_messages": Table(
+        "only decides where a message in Slack is shown anew; the page itself is a row of `notifier_pages`",
+        free=dict.fromkeys(
+            (
+                "page_id",
+                "lead_id",
+                "person",
+                "recipient",
+                "channel",
+                "ts",
+                "asked",
+                "shown",
+                "notice",
+                "next_at",
+                "tries",
+                "error",
+                "day",
+            ),
+            _SHOWN,
+        ),
+    ),
     "notifier_clicks": Table(
         "a click leaves a record on `actions`; its row recognises a replay and is removed by age",
         free=dict.fromkeys(

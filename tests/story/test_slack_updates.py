@@ -1,0 +1,127 @@
+"""Messages in Slack follow their lead: every reader sees what became of it, and reminders stay in its thread."""
+
+from typing import Any
+
+from tests.fakes.slack_clicks import buttons_of, pressed, signed, submitted
+from tests.story.conftest import OpenWorld
+from tests.story.sample_config import reps
+from tests.story.world import World
+
+CTO = "cto@prospect.example"
+
+
+def shown(world: World, user: str, number: int = 0) -> dict[str, Any]:
+    """Return a message to this person as it is shown now."""
+    return [message for (channel, _), message in world.slack.posted.items() if channel == f"D{user}"][number]
+
+
+def text_of(message: dict[str, Any]) -> str:
+    """Return the second block of a message: what became of the lead."""
+    return str(message["blocks"][1].get("text", {}).get("text", ""))
+
+
+async def click(world: World, user: str, action: str, number: int = 0) -> None:
+    """Click a button of a message to this person."""
+    body = pressed(shown(world, user, number), action, user, world.slack.response_url)
+    request = signed(body, world.clock.real())
+    await world.http.post("/slack/interactions", content=request.body, headers=request.headers)
+    await world.settle()
+
+
+async def choose(world: World, user: str, choice: str) -> None:
+    """Send off the newest dialog."""
+    request = signed(submitted(world.slack.views[-1], choice, user), world.clock.real())
+    await world.http.post("/slack/interactions", content=request.body, headers=request.headers)
+    await world.settle()
+
+
+async def test_accepted_lead_is_shown_as_accepted_to_every_reader(world: World) -> None:
+    await world.submit_form(email=CTO)
+    await world.wait(minutes=20)
+    await click(world, "U0ANA", "accept")
+    assert text_of(shown(world, "U0ANA")) == "Accepted by Ana Gomez."
+    assert text_of(shown(world, "U0MAX")) == "Accepted by Ana Gomez."
+    assert "accept" not in buttons_of(shown(world, "U0ANA"))
+    assert "reached" in buttons_of(shown(world, "U0ANA"))
+
+
+async def test_touched_and_closed_leads_have_no_buttons(world: World) -> None:
+    await world.submit_form(email=CTO)
+    await world.touch(CTO, by="ana")
+    assert text_of(shown(world, "U0ANA")) == "Contacted: the clock has stopped."
+    assert buttons_of(shown(world, "U0ANA")) == []
+    await world.submit_form(email="two@prospect.example")
+    await world.opt_out("two@prospect.example")
+    assert text_of(shown(world, "U0BO")).startswith("Closed")
+    assert buttons_of(shown(world, "U0BO")) == []
+
+
+async def test_reassigned_lead_names_the_new_owner_to_the_old_one(world: World) -> None:
+    await world.submit_form(email=CTO)
+    await click(world, "U0ANA", "hand_over")
+    await choose(world, "U0ANA", "cy")
+    assert text_of(shown(world, "U0ANA")) == "Reassigned to Cy Young."
+    assert buttons_of(shown(world, "U0ANA")) == []
+    assert "accept" in buttons_of(shown(world, "U0CY"))
+
+
+async def test_reminder_goes_into_the_thread_of_the_first_message(world: World) -> None:
+    await world.submit_form(email=CTO)
+    await world.wait(minutes=10)
+    first, reminder = [stamp for channel, stamp in world.slack.posted if channel == "DU0ANA"]
+    assert (world.slack.messages[1]["thread_ts"], world.slack.messages[1]["channel"]) == (first, "DU0ANA")
+    assert world.slack.messages[1]["reply_broadcast"] is True
+    assert first != reminder
+
+
+async def test_reminder_starts_anew_if_the_thread_was_deleted_or_the_rep_has_another_account(world: World) -> None:
+    await world.submit_form(email=CTO)
+    world.slack.posted.clear()
+    await world.wait(minutes=10)
+    assert "thread_ts" not in world.slack.messages[1]
+    await world.submit_form(email="two@prospect.example")
+    await world.change("team", reps({"id": "bo", "slack": "U0NEW"}))
+    await world.wait(minutes=10)
+    assert world.slack.messages[-1]["channel"] == "U0NEW"
+
+
+async def test_update_waits_for_slacks_retry_after_and_survives_a_restart(world: World) -> None:
+    await world.submit_form(email=CTO)
+    world.slack.respond(429, retry_after=30)
+    await world.accept(CTO, by="ana")
+    await world.restart()
+    await world.wait(seconds=29)
+    assert world.slack.updates == []
+    await world.wait(seconds=1)
+    assert text_of(shown(world, "U0ANA")) == "Accepted by Ana Gomez."
+
+
+async def test_update_of_a_deleted_message_is_given_up(world: World) -> None:
+    await world.submit_form(email=CTO)
+    world.slack.posted.clear()
+    await world.accept(CTO, by="ana")
+    calls = world.slack.calls
+    await world.wait(minutes=5)
+    assert world.slack.calls == calls
+    assert await world.rows("SELECT next_at FROM notifier_slack_messages") == [(None,)]
+
+
+async def test_click_that_the_router_refuses_says_so_in_the_message(world: World) -> None:
+    await world.submit_form(email=CTO)
+    await world.is_away("cy")
+    await click(world, "U0ANA", "hand_over")
+    await choose(world, "U0ANA", "cy")
+    assert text_of(shown(world, "U0ANA")) == "Hand over was refused: cy cannot take the lead: away."
+    assert "accept" in buttons_of(shown(world, "U0ANA"))
+    await click(world, "U0ANA", "accept")
+    assert text_of(shown(world, "U0ANA")) == "Accepted by Ana Gomez."
+
+
+async def test_message_that_shows_it_all_is_not_sent_again(open_world: OpenWorld) -> None:
+    world = await open_world()
+    await world.submit_form(email=CTO)
+    await world.accept(CTO, by="ana")
+    assert len(world.slack.updates) == 1
+    await world.touch(CTO, by="ana")
+    await world.touch(CTO, by="ana")
+    assert len(world.slack.updates) == 2
