@@ -79,8 +79,7 @@ Company: Müller & Söhne, 400 employees
 Score: 76, grade A
 Received: 0 minutes ago
 In their own words (demo request) 0 minutes ago
-We need this <b>before</b> Christmas.
-Can you call me today?
+We need this <b>before</b> Christmas. Can you call me today?
 Why now:
 • Asked for a demo
 • Company of the right size
@@ -103,8 +102,7 @@ Score:      76, grade A
 Received:   10:00 CET (less than a minute earlier)
 
 In their own words (demo request), 10:00 CET (less than a minute earlier):
-  We need this <b>before</b> Christmas.
-  Can you call me today?
+  We need this <b>before</b> Christmas. Can you call me today?
 
 Why now:
 - Asked for a demo
@@ -155,13 +153,15 @@ async def test_rep_reads_the_same_in_a_mail_with_absolute_times(open_world: Open
     plain, html = (mail.message.get_body((kind,)) for kind in ("plain", "html"))
     assert isinstance(plain, EmailMessage)
     assert isinstance(html, EmailMessage)
-    assert beginning(plain.get_content(), MAIL) == MAIL.splitlines()
-    assert mail.message["Subject"] == "Hot lead: call Ann Lee (Müller & Söhne) by 11:00 CET"
+    shown = [line for line in plain.get_content().splitlines() if "mailto:" not in line]
+    assert [line for line in MAIL.splitlines() if line not in shown] == []
+    assert not re.search(r"\d+ (minutes|h) left", plain.get_content())
+    assert mail.message["Subject"] == "Hot lead: Ann Lee (Müller & Söhne)"
     assert mail.message["Reply-To"] is None
     body = html.get_content()
-    assert '<a href="tel:+4930123456">+49 30 123456</a>' in body
-    assert '<a href="mailto:ann@prospect.example?subject=Your%20request">ann@prospect.example</a>' in body
-    assert "We need this &lt;b&gt;before&lt;/b&gt; Christmas.<br>Can you call me today?" in body
+    assert 'href="tel:+4930123456"' in body
+    assert 'href="mailto:ann@prospect.example?subject=Your%20request"' in body
+    assert "We need this &lt;b&gt;before&lt;/b&gt; Christmas. Can you call me today?" in body
 
 
 async def test_person_without_words_acts_and_place_has_a_short_page(world: World) -> None:
