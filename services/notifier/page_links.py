@@ -52,7 +52,7 @@ class PageLinks:
         return with_links(message, links, thread).threaded(place)
 
     async def _links(self, page: Page, message: Message) -> tuple[ActionLink, ...]:
-        actions = offered_in(message)
+        actions = offered_in(message, page.channel)
         if message.public_url is None or not actions or not _is_uuid(page.id):
             return ()
         key, until = await self._keys.signing(), self._clock.real() + LIFETIME

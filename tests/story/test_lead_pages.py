@@ -19,7 +19,7 @@ LADDER = [
     {"at": "30m", "reassign": True},
 ]
 _LINK = re.compile(r"^(?:- )?([A-Z][A-Za-z ]+): http://127\.0\.0\.1:8080(/a/[A-Za-z0-9_-]{56})\r?$", re.MULTILINE)
-_FORM = re.compile(r'<form method="post" action="([A-Za-z0-9_-]{56})" class="([a-z_]+)">')
+_FORM = re.compile(r'formaction="([A-Za-z0-9_-]{56})" name="action" value="([a-z_]+)"')
 
 
 def links(world: World, mail: int = -1) -> dict[str, str]:

@@ -18,7 +18,12 @@ from services.notifier.domain.voices import ACTIONS
 SNOOZES: Final = tuple(timedelta(minutes=minutes) for minutes in (10, 30, 60, 120, 240, 24 * 60))
 FIELD_CHARS_MAX: Final = 4_000
 """Characters of a field of a form that are read. A note is cut further where it is stored."""
-_FIELDS: Final[Mapping[Action, str]] = {"reject": "reason", "snooze": "minutes", "hand_over": "rep"}
+_QUESTIONS: Final[Mapping[Action, tuple[str, str]]] = {
+    "reject": ("reason", "Reason"),
+    "snooze": ("minutes", "For"),
+    "hand_over": ("rep", "To"),
+}
+"""The field and the words of the question of a form."""
 _NOTED: Final = frozenset({"reached", "no_answer", "reject"})
 _TRIAL: Final = "trial"
 
@@ -32,12 +37,19 @@ class Choice(NamedTuple):
 
 @dataclass(frozen=True)
 class OfferedAction:
-    """One form. `field`: the name of its question, with these choices; empty: there is none. `note`: a note may be written."""
+    """One form.
+
+    Attributes:
+        field: The name of the answer to its question, one of `choices`; empty: there is no question.
+        question: The words of the question.
+        note: A note may be written.
+    """
 
     action: Action
     label: str
     effect: str
     field: str = ""
+    question: str = ""
     choices: tuple[Choice, ...] = ()
     note: bool = False
 
@@ -99,13 +111,14 @@ def offered(facts: Facts) -> tuple[OfferedAction, ...]:
 
 def _form(words: ActionWords, facts: Facts) -> OfferedAction | None:
     """Return the form of an action; None: a click would be refused."""
-    action, field, choices = words.action, _FIELDS.get(words.action, ""), _choices(words.action, facts)
+    action, choices = words.action, _choices(words.action, facts)
+    field, question = _QUESTIONS.get(action, ("", ""))
     if field and not choices:
         return None
     first = {field: choices[0].value} if choices else {}
     if not facts.answer(action, **first).applied:
         return None
-    return OfferedAction(action, words.label, words.effect, field, choices, action in _NOTED)
+    return OfferedAction(action, words.label, words.effect, field, question, choices, action in _NOTED)
 
 
 def _choices(action: Action, facts: Facts) -> tuple[Choice, ...]:

@@ -79,7 +79,7 @@ def lead_page(message: Message, clock: ResponseClock, history: Sequence[Timeline
         company=unlinked(card.company, 2 * NAME_CHARS_MAX),
         standing=_standing(clock, now, zone),
         contacts=tuple(fact for fact in facts if fact.label in _CONTACTS and fact.href),
-        facts=tuple(fact for fact in facts if fact.label not in _IN_THE_HEAD or (fact.label in _CONTACTS)),
+        facts=tuple(fact for fact in facts if fact.label not in _IN_THE_HEAD or _unlinked(fact)),
         request=parts.request,
         request_label=text_of(parts.request_label),
         reasons=parts.reasons,
@@ -88,13 +88,18 @@ def lead_page(message: Message, clock: ResponseClock, history: Sequence[Timeline
     )
 
 
+def _unlinked(fact: LabelledText) -> bool:
+    """Return whether this is a number or an address that cannot be a link, so that no button has it."""
+    return fact.label in _CONTACTS and not fact.href
+
+
 def _labelled(fact: Fact) -> LabelledText:
     return LabelledText(fact.label, text_of(fact.line), fact.href)
 
 
 def _standing(clock: ResponseClock, now: datetime, zone: ZoneInfo) -> Standing:
     if clock.touched_at is not None:
-        return Standing("done", f"First contact at {day_time(clock.touched_at, now, zone)}.")
+        return Standing("done", f"A first contact or attempt was recorded at {day_time(clock.touched_at, now, zone)}.")
     if not clock.running:
         return Standing("done", "There is nothing to do.")
     by = day_time(clock.promise_at, now, zone)

@@ -1,12 +1,17 @@
 """The links that a message offers."""
 
+from typing import Final
+
 from services.notifier.domain.link import LinkAction
 from services.notifier.domain.message import Message
 from services.notifier.domain.message_text import voice_of
 
+WITH_BUTTONS: Final = frozenset({"slack"})
+"""The channels whose pages have buttons. Their links only open the lead."""
 
-def offered_in(message: Message) -> tuple[LinkAction, ...]:
-    """Return the actions of the links in a message; `open` first.
+
+def offered_in(message: Message, channel: str) -> tuple[LinkAction, ...]:
+    """Return the actions of the links in a message over this channel; `open` first.
 
     A former owner can still report a contact of before, and no longer opens the lead. A channel has many readers, so that
     its link only shows the lead. A test page is about no lead.
@@ -16,6 +21,6 @@ def offered_in(message: Message) -> tuple[LinkAction, ...]:
     voice = voice_of(message)
     if not voice.promised:
         return ("reached", "no_answer")
-    if message.kind == "channel":
+    if message.kind == "channel" or channel in WITH_BUTTONS:
         return ("open",)
     return ("open", *(words.action for words in voice.actions))

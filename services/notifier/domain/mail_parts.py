@@ -99,7 +99,7 @@ def plain(mail: MailParts) -> str:
         bullet = "  " if part.name == "request" else "- "
         lines += ["", f"{part.heading}:", *(bullet + line for line in part.lines)]
     if mail.actions:
-        lines += ["", "Tell your team how it went. Each link opens a page that asks once more."]
+        lines += ["", "How did it go? Each link opens a page that asks once more."]
         lines += [f"- {action.label}: {action.url}" for action in mail.actions]
     if mail.words.url:
         lines += ["", f"Open the lead: {mail.words.url}"]
