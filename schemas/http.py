@@ -164,6 +164,13 @@ class ClockView(ResponseModel):
     rung: str | int | None
 
 
+class TouchCounts(ResponseModel):
+    """The touches since the submit: `attempts` had no answer, `conversations` had one."""
+
+    attempts: int
+    conversations: int
+
+
 class LeadView(ResponseModel):
     """A lead. `clock` may be updated a moment after `owner`."""
 
@@ -177,6 +184,7 @@ class LeadView(ResponseModel):
     owner: OwnerView | None
     queue: QueueView | None
     clock: ClockView | None
+    touches: TouchCounts
     epoch: int
     rests_until: datetime | None = Field(None, description="Until then no score hands it over.")
     created_at: datetime

@@ -126,7 +126,7 @@ class LeadSnoozed(LeadEvent, frozen=True, kw_only=True, gc=False):
 
 
 class TouchApplied(LeadEvent, frozen=True, kw_only=True, gc=False):
-    """A touch took effect (the status becomes working, unless it is already beyond), or was `ignored`."""
+    """A touch took effect (if it stops the clock, the status becomes working, unless it is beyond), or was `ignored`."""
 
     TYPE: ClassVar[str] = "touch.applied"
 
@@ -137,6 +137,7 @@ class TouchApplied(LeadEvent, frozen=True, kw_only=True, gc=False):
     event_id: str | None = None
     note: str | None = None
     ignored: str | None = None  # why it does not count: it was before the submit
+    stops: bool = True  # whether it ends the response clock; False: an attempt, where only a conversation does
 
 
 class LeadRecycled(LeadEvent, frozen=True, kw_only=True, gc=False):

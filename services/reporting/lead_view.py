@@ -15,7 +15,7 @@ from firsthour.kernel.normalisation.emails import normalise_email
 from firsthour.kernel.normalisation.malformed import MalformedError
 from firsthour.kernel.time_units import moment
 from firsthour.runtime.storage import statements
-from schemas.http import ClockView, LeadView, Listing, OwnerView, QueueView, ScoreView
+from schemas.http import ClockView, LeadView, Listing, OwnerView, QueueView, ScoreView, TouchCounts
 
 view = sa.table(
     "leads",
@@ -57,6 +57,8 @@ class _ShownState(msgspec.Struct):
     facts: dict[str, str | int | float | bool] = {}
     score: dict[str, float | str] = {}
     rests_until: int | None = None
+    attempts: int = 0  # all touches
+    conversations: int = 0
 
 
 _state = msgspec.json.Decoder(_ShownState).decode
@@ -123,6 +125,7 @@ def _lead(row: Any, config: Config) -> LeadView:
         owner=_owner(row.owner, config),
         queue=_queue(row),
         clock=_clock(row),
+        touches=TouchCounts(attempts=state.attempts - state.conversations, conversations=state.conversations),
         epoch=row.epoch,
         rests_until=None if state.rests_until is None else moment(state.rests_until),
         created_at=moment(row.created_at),

@@ -28,6 +28,7 @@ async def test_lead_has_its_documented_fields(world: World) -> None:
         "owner": {"id": "ana", "name": "Ana Gomez", "email": "ana@acme.example"},
         "queue": None,
         "clock": {"due_at": "2026-12-01T10:00:00Z", "state": "live", "rung": 0},
+        "touches": {"attempts": 0, "conversations": 0},
         "epoch": 1,
         "created_at": "2026-12-01T09:00:00Z",
         "rests_until": None,

@@ -68,7 +68,7 @@ class ReplayedLead:
                 self.queue_pool, self.queue_since = event.pool, self.queue_since or micros(event.at)
             case LeadAssigned():
                 self.owner, self.pool = event.rep, event.pool
-            case TouchApplied() if event.ignored is None:
+            case TouchApplied() if event.ignored is None and event.stops:
                 self._touch(micros(event.touched_at))
 
     def _touch(self, at: int) -> None:

@@ -35,12 +35,6 @@ NOT_YET: Final = (
     UnusedSetting("agreement", ("segments",), "divide customers into segments"),
     UnusedSetting("agreement", ("routing", "queue", "alert"), "alert the manager of waiting leads"),
     UnusedSetting("agreement", ("routing", "queue", "after"), "set the time after which the manager is alerted"),
-    UnusedSetting(
-        "agreement",
-        ("response", "stopped_by"),
-        "let only a conversation end the ladder; until then any attempt does",
-        lambda value: value == "conversation",
-    ),
     UnusedSetting("agreement", ("recycle",), "send stalled leads back to Marketing"),
     UnusedSetting("agreement", ("audiences",), "make campaign lists"),
     UnusedSetting("agreement", ("holds",), "let a team exclude a lead from campaigns"),

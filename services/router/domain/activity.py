@@ -37,8 +37,12 @@ def touch(lead: Lead, fact: Touch, rules: RoutingRules, now: int, skew_us: int) 
     """
     when, was, after = min(fact.when, now), lead.status, copy_of(lead)
     fault = touch_fault(lead, when, skew_us, now)
-    effect = f"ignored: {fault}" if fault else event_time.count_touch(after, when, answered=fact.answered)
+    stops = fact.answered or rules.stopped_by == "attempt"
     if fault is None:
+        effect = event_time.count_touch(after, when, answered=fact.answered, stops=stops)
+    else:
+        effect = f"ignored: {fault}"
+    if fault is None and stops:
         transition = move(rules.lifecycle, was, SYSTEM, when="touched")
         if isinstance(transition, Transition):
             note_change(after, when)
@@ -56,6 +60,7 @@ def touch(lead: Lead, fact: Touch, rules: RoutingRules, now: int, skew_us: int) 
         event_id=fact.event_id,
         note=fact.note or None,
         ignored=fault,
+        stops=stops,
     )
     return Outcome(after, (event,), effect=effect)
 

@@ -8,7 +8,7 @@ The functions change the lead in place. Times are microseconds since the epoch.
 from typing import Final
 
 from firsthour.kernel.time_units import moment
-from services.router.domain.lead import HELD, QUALIFIED, Lead
+from services.router.domain.lead import HELD, QUALIFIED, UNANSWERED_MAX, Lead, LeadState
 
 SKEW_US: Final = 300 * 1_000_000
 """How far the clock of a sender of touches may be behind, by default."""
@@ -105,16 +105,30 @@ def touch_fault(lead: Lead, when: int, skew_us: int, now: int) -> str | None:
     return None
 
 
-def count_touch(lead: Lead, when: int, *, answered: bool) -> str:
-    """Count a touch. Return its effect as a text for people."""
+def count_touch(lead: Lead, when: int, *, answered: bool, stops: bool) -> str:
+    """Count a touch. Return its effect as a text for people. `stops`: it ends a response clock."""
     touched_at = when if lead.submit_at is None else max(when, lead.submit_at)
     is_first = lead.touched_at is None
-    lead.touched_at = touched_at if lead.touched_at is None else min(lead.touched_at, touched_at)
-    state = lead.state
-    state.attempts += 1
-    state.unanswered = 0 if answered else state.unanswered + 1
-    if is_first and lead.submit_at is not None and lead.status in RUNNING:
-        return "the first touch since the submit: the response clock has ended"
+    if stops:
+        lead.touched_at = touched_at if lead.touched_at is None else min(lead.touched_at, touched_at)
+    _count_answer(lead.state, touched_at, answered=answered)
     if lead.submit_at is None or lead.status not in RUNNING:
         return "counted; no response clock was running"
-    return "counted; an earlier touch had ended the response clock"
+    if not is_first:
+        return "counted; an earlier touch had ended the response clock"
+    if stops:
+        return "the first touch since the submit: the response clock has ended"
+    return "counted; the response clock goes on until a conversation, and the next page comes later"
+
+
+def _count_answer(state: LeadState, when: int, *, answered: bool) -> None:
+    """Count a touch as an attempt or a conversation. The order in which touches are reported makes no difference."""
+    state.attempts += 1
+    if answered:
+        state.conversations += 1
+        state.answered_at = max(state.answered_at or 0, when)
+        later = tuple(at for at in state.unanswered_at if at > state.answered_at)
+        state.unanswered, state.unanswered_at = len(later), later
+    elif state.answered_at is None or when > state.answered_at:
+        state.unanswered += 1
+        state.unanswered_at = tuple(sorted((*state.unanswered_at, when))[-UNANSWERED_MAX:])

@@ -20,6 +20,9 @@ OPTED_OUT = "opted-out"
 HELD = frozenset({ASSIGNED, ACCEPTED, WORKING})
 """The statuses that count as a rep's open load."""
 
+UNANSWERED_MAX = 50
+"""Times of unanswered touches that are kept. Further ones only count."""
+
 _NOTHING = Score(0.0, 0.0, 0.0, "")
 _NO_BACKGROUND = LeadBackground()
 BECAUSE_CHARS_MAX: Final = 200
@@ -41,7 +44,10 @@ class LeadState(msgspec.Struct, omit_defaults=True, gc=False):
     assigned_at: int | None = None
     reassignments: int = 0  # changes of owner by a missed clock since the submit
     attempts: int = 0  # touches since the submit
-    unanswered: int = 0  # the latest unanswered touches in a row
+    conversations: int = 0  # those of them with an answer
+    unanswered: int = 0  # touches after the last conversation, by their own times
+    unanswered_at: tuple[int, ...] = ()  # their times, in order; at most `UNANSWERED_MAX`
+    answered_at: int | None = None  # the last conversation since the submit
     declined: dict[str, int] = {}  # by rep who had the lead and did not take it: the time
     not_again: str | None = None  # the rep who is never the next owner, also without a pause in the agreement
     previous_owner: str | None = None
@@ -71,7 +77,7 @@ class Lead(msgspec.Struct, gc=False):
     urgency: str = ""
     urgency_rank: int = 0
     submit_at: int | None = None
-    touched_at: int | None = None  # the first touch since the submit
+    touched_at: int | None = None  # the touch since the submit that ended the response clock: the first one that could
     scoring_version: int = 0
     email: str | None = None
     created_at: int = 0

@@ -90,6 +90,7 @@ def _qualify(lead: Lead, scored: LeadScored, line: MatchedLine, rules: RoutingRu
     state.armed = False
     state.line = line.name
     state.trigger = scored.trigger
-    state.reassignments = state.attempts = state.unanswered = 0
+    state.reassignments = state.attempts = state.conversations = state.unanswered = 0
+    state.unanswered_at, state.answered_at = (), None
     state.back = state.rests_until = None
     note_change(lead, lead.submit_at)

@@ -54,6 +54,7 @@ class RoutingRules:
     read: frozenset[str]  # the fields that routing rules read, without personal ones
     never_back_us: int
     reassign_at_most: int
+    stopped_by: str  # `attempt`: any touch ends a response clock; `conversation`: only one with an answer does
     snooze_us: int | None  # the longest snooze that pauses a clock; None: a snooze does not pause it
     team: Team
     rep_by_email: Mapping[str, str]
@@ -100,6 +101,7 @@ def rules_of(config: Config) -> RoutingRules:
         read=frozenset(field for rule in routing for field in _fields(rule.when)) - PERSONAL,
         never_back_us=micros(EPOCH + agreement.routing.never_back_to_same_rep_for),
         reassign_at_most=agreement.response.reassign_at_most,
+        stopped_by=agreement.response.stopped_by,
         snooze_us=None if snooze is None else micros(EPOCH + snooze),
         team=team,
         rep_by_email={rep.email: rep.id for rep in team.reps},

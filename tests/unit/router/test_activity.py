@@ -52,6 +52,29 @@ def test_unanswered_touches_are_counted_in_a_row(answered: bool, unanswered: int
     assert (state.attempts, state.unanswered) == (3, unanswered)
 
 
+@pytest.mark.parametrize("order", list(permutations([(1, False), (2, True), (3, False), (4, False)])))
+def test_order_of_reports_does_not_change_the_counts(order: tuple[tuple[int, bool], ...]) -> None:
+    one = lead("working", touched_at=NOW - 9)
+    for at, answered in order:
+        one = touched(one, NOW - 9 + at, answered=answered).lead
+    assert (one.state.attempts, one.state.conversations, one.state.unanswered) == (4, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("answered", "status", "touched_at", "effect"),
+    [(False, "assigned", None, "the next page comes later"), (True, "working", NOW, "the response clock has ended")],
+)
+def test_only_a_conversation_ends_a_clock_that_runs_until_one(
+    answered: bool, status: str, touched_at: int | None, effect: str
+) -> None:
+    outcome = touched(lead(), NOW, answered=answered, rules=UNTIL_CONVERSATION)
+    assert (outcome.lead.status, outcome.lead.touched_at) == (status, touched_at)
+    assert effect in outcome.effect
+    [event] = outcome.events
+    assert isinstance(event, TouchApplied)
+    assert (event.stops, outcome.lead.state.attempts) == (answered, 1)
+
+
 @pytest.mark.parametrize(("opted_out_at", "status"), [(NOW - 1, "nurturing"), (NOW, "opted-out"), (None, "nurturing")])
 def test_consent_ends_an_older_opt_out(opted_out_at: int | None, status: str) -> None:
     before = lead("opted-out", state=LeadState(opted_out_at=opted_out_at))
