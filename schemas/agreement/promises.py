@@ -79,6 +79,11 @@ class Promises(Shape):
     marketing: tuple[MarketingPromise, ...] = ()
     sales: tuple[SalesPromise, ...] = ()
 
+    @property
+    def cadence(self) -> AttemptsPromise | None:
+        """The attempts that are promised to a lead that does not answer; None: none are. The first such promise counts."""
+        return next((promise for promise in self.sales if isinstance(promise, AttemptsPromise)), None)
+
 
 class Goal(Shape):
     """The planned revenue of a period (`2026`, `2026-Q4`, `2026-11`), and Marketing's share of it."""

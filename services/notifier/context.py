@@ -91,6 +91,8 @@ class NotifierContext:
             quiet_hours=response.quiet_hours,
             budget=response.budget,
             pauses=response.pause_limits,
+            stopped_by=response.stopped_by,
+            cadence=config.agreement.promises.cadence,
         )
 
     def usable(self, config: Config) -> tuple[str, ...]:

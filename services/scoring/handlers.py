@@ -120,7 +120,8 @@ def _passed_on(lead: str, record: Record, event: ExternalEvent, type: str, at: d
             lead_id=lead,
             at=at,
             channel=str(fields.get("channel", "other")),
-            answered=fields.get("answered", fields.get("channel") == "meeting") is True,  # a booked meeting is an answer
+            answered=fields.get("answered", fields.get("channel") == "meeting")
+            is True,  # a booked meeting is an answer
             by=_text(fields.get("rep")),
             by_email=_text(fields.get("rep_email")),
             event_id=record.event_id,

@@ -27,6 +27,7 @@ def upgrade() -> None:
     _count_in_hours()
     _delivery()
     _add_requests()
+    _add_attempts()
     _add_rungs()
     _add_link_keys()
     _add_dispatches()
@@ -37,6 +38,7 @@ def downgrade() -> None:
     for name in ("notifier_alerts", "notifier_endpoints", "notifier_dispatch_attempts", "notifier_dispatches"):
         op.drop_table(name)
     _drop_rungs()
+    _drop_attempts()
     _drop_requests()
     _count_every_minute()
     _undo_delivery()
@@ -284,3 +286,20 @@ def _add_dispatches() -> None:
     )
     op.create_index("notifier_alerts_by_lead", "notifier_alerts", ["lead_id"])
     op.create_index("notifier_alerts_by_time", "notifier_alerts", ["at"])
+
+
+def _add_attempts() -> None:
+    """Count touches without an answer on the clock, and remind of the next attempt."""
+    for column in (
+        sa.Column("attempts", INTEGER, nullable=False, server_default="0"),
+        sa.Column("attempted_at", INTEGER),
+        sa.Column("talked_at", INTEGER),
+        sa.Column("remind_at", INTEGER),
+        sa.Column("reminders", INTEGER, nullable=False, server_default="0"),
+    ):
+        op.add_column("notifier_clocks", column)
+
+
+def _drop_attempts() -> None:
+    for name in ("reminders", "remind_at", "talked_at", "attempted_at", "attempts"):
+        op.drop_column("notifier_clocks", name)

@@ -16,12 +16,14 @@ from firsthour.operations.verify.lead_history import LeadRows
 from firsthour.operations.verify.snapshot import OVERDUE, Snapshot
 from schemas.agreement.response import ALWAYS, Rung
 from schemas.events.pages import PageFailed, PageSent
+from services.notifier.domain import cadence
 from services.notifier.domain.clock import COUNTED, ResponseClock, due_at
 from services.notifier.domain.clock_events import hear
 from services.notifier.domain.counting import promise_end
 from services.notifier.domain.page import TO_OWNER, page_id
 from services.notifier.recording import ATTEMPTS_KEPT_MAX
 
+NEXT_ATTEMPT: Final = "next_attempt"
 OUTCOMES: Final = frozenset({"sent", "try_again", "gave_up", "unusable", "unknown"})
 
 _REPLAYED: Final = (
@@ -38,7 +40,9 @@ _REPLAYED: Final = (
     "rep_version",
     "pool",
     "card",
-    "pool",
+    "attempts",
+    "attempted_at",
+    "talked_at",
 )
 """The fields of a clock that follow from the records alone."""
 
@@ -149,10 +153,10 @@ def _check_ladder(snapshot: Snapshot, rows: LeadRows, clock: ResponseClock) -> I
         yield f"lead {rows.id}: no agreement has the ladder of its clock"
     if not clock.running or clock.rep is None:
         return
-    pages = [row for row in rows.pages if row.epoch == clock.epoch]
+    pages = [row for row in rows.pages if row.epoch == clock.epoch and row.kind != NEXT_ATTEMPT]
     owner_pages = [row for row in pages if row.kind in TO_OWNER and row.person == clock.rep]
     sent_at = {row.sent_at for row in owner_pages if row.state == "sent"}
-    if _micros(clock.told_at) not in (sent_at or {None}) and not clock.accepted:
+    if _micros(clock.told_at) not in (sent_at or {None}) and not _knows_otherwise(clock):
         yield f"lead {rows.id}: its clock notes the owner's page at {clock.told_at}, but its pages do not match"
     untold_at = clock.untold_at
     if untold_at is not None and all(row.state in ("sent", "sending") and not row.refusals for row in owner_pages):
@@ -164,6 +168,11 @@ def _check_ladder(snapshot: Snapshot, rows: LeadRows, clock: ResponseClock) -> I
             yield f"lead {rows.id}: page {row.id} is pending, but the same person has a later page"
 
 
+def _knows_otherwise(clock: ResponseClock) -> bool:
+    """Return whether the owner knows of the lead without a page: they accepted it, or recorded an attempt."""
+    return clock.accepted or clock.attempts > 0
+
+
 def _check_last_page(rows: LeadRows, clock: ResponseClock, row: Any) -> Iterator[str]:
     """Compare the clock with the page of the rung reached last."""
     if _micros(clock.fired_at) != row.created_at:
@@ -171,7 +180,7 @@ def _check_last_page(rows: LeadRows, clock: ResponseClock, row: Any) -> Iterator
     told_at = _micros(clock.rung_told_at)
     if told_at is None and row.state not in ("pending", "sending"):
         yield f"lead {rows.id}: its clock waits for page {row.id}, which is {row.state}"
-    elif row.state == "sent" and told_at != row.sent_at and not clock.accepted and not row.refusals:
+    elif row.state == "sent" and told_at != row.sent_at and not _knows_otherwise(clock) and not row.refusals:
         yield f"lead {rows.id}: its clock notes the page of rung {row.rung} at {clock.rung_told_at}, but the page differs"
 
 
@@ -222,7 +231,10 @@ def _rung_of(action_id: str, lead: str, epoch: int) -> int | None:
 def pages_fit_ladder(snapshot: Snapshot, rows: LeadRows) -> Iterator[str]:
     """Check I5: the id of a page is made of its lead, assignment, rung and person, and its kind fits its rung."""
     for row in rows.pages:
-        if ("owner" if row.kind in TO_OWNER else row.kind) not in _recipients(snapshot, row.rung):
+        if row.kind == NEXT_ATTEMPT:
+            if row.rung < cadence.FIRST_NUMBER:
+                yield f"page {row.id}: a reminder of the next attempt has the number of a rung"
+        elif ("owner" if row.kind in TO_OWNER else row.kind) not in _recipients(snapshot, row.rung):
             yield f"page {row.id}: no agreement has kind {row.kind} on rung {row.rung}"
         if row.id != page_id(row.lead_id, row.epoch, row.rung, row.person):
             yield f"page {row.id}: its id does not match its lead, assignment, rung and person"

@@ -190,7 +190,12 @@ _PAGES_OF_TOUCHED: Final = """
     JOIN router_assignments ON router_assignments.lead_id = pages.lead_id AND router_assignments.epoch = pages.epoch
     JOIN reporting_history AS kept ON kept.lead_id = pages.lead_id AND kept.type = 'promise.kept'
      AND kept.at >= router_assignments.opened_at
-    WHERE pages.state IN ('sending', 'sent', 'failed') AND pages.first_try_at IS NOT NULL ORDER BY pages.id"""
+    WHERE pages.state IN ('sending', 'sent', 'failed') AND pages.first_try_at IS NOT NULL
+      AND pages.kind <> 'next_attempt' ORDER BY pages.id"""
+_REMINDERS_OF_REACHED: Final = """
+    SELECT pages.id FROM notifier_pages AS pages JOIN notifier_clocks ON notifier_clocks.lead_id = pages.lead_id
+    WHERE pages.kind = 'next_attempt' AND pages.state = 'pending' AND pages.epoch <= notifier_clocks.epoch
+      AND (notifier_clocks.talked_at IS NOT NULL OR notifier_clocks.opted_out = 1) ORDER BY pages.id"""
 _PAGES_OF_OPTED_OUT: Final = """
     SELECT pages.id, pages.lead_id, pages.epoch, pages.first_try_at, notifier_clocks.updated_at AS at,
            (SELECT max(position) FROM reporting_history
@@ -207,6 +212,8 @@ def no_page_after_touch(snapshot: Snapshot) -> Iterator[str]:
     """Check I7. The unit that stores a touch emits `promise.kept`, so its time is when the notifier knew of the touch."""
     faults = {row.id: "touch" for row in snapshot.ask(_PAGES_OF_TOUCHED) if _claimed_late(snapshot, row)}
     faults |= {row.id: "opt-out" for row in snapshot.ask(_PAGES_OF_OPTED_OUT) if _claimed_late(snapshot, row)}
+    for row in snapshot.ask(_REMINDERS_OF_REACHED):
+        yield f"page {row.id}: waits, but the person was reached, or opted out"
     yield from (f"page {id}: first claimed after the {cause} was stored" for id, cause in sorted(faults.items()))
 
 

@@ -19,7 +19,7 @@ from schemas.events.actions import ActionRequested
 from schemas.events.routes import ActionResolved
 from schemas.team import Rep, Team
 from services.notifier.domain.clock import ResponseClock, timed
-from services.notifier.domain.clock_events import BY_OWNER, accepted, owner_knows, touched
+from services.notifier.domain.clock_events import BY_OWNER, accepted, attempted, owner_knows, touched
 from services.notifier.domain.clock_step import Cancel, ClockStep
 from services.notifier.domain.counting import unstopped
 from services.notifier.domain.outside_text import unlinked
@@ -208,6 +208,11 @@ def _touch(click: Click, clock: ResponseClock, terms: Terms, now: datetime) -> C
     channel = "phone" if clock.card.phone else "other"
     request = replace(_request(click, "touch", now), at=at, channel=channel, answered=answered)
     text = "Recorded: you reached them." if answered else "Recorded: an attempt without an answer."
+    if not answered and terms.stopped_by == "conversation":
+        text = f"{text} The clock runs until a conversation." if clock.running else text
+        return _applied(text, attempted(clock, at, click.person, terms, now), request)
+    if answered:
+        clock = replace(clock, talked_at=min(clock.talked_at or at, at))
     step = touched(clock, at, click.person, terms, now)
     return _applied(f"{text} The clock has stopped." if clock.running else text, step, request)
 

@@ -70,6 +70,11 @@ class ResponseClock(msgspec.Struct, frozen=True, kw_only=True):
     counted_from: datetime | None = None  # from when the rest counts; None: from the submit
     pool: str | None = None  # None: not known yet, or the lead was assigned without one
     pauses: tuple[Pause, ...] = ()  # in their order
+    attempts: int = 0  # touches without an answer since the submit, as far as their records were read
+    attempted_at: datetime | None = None  # the last of them
+    talked_at: datetime | None = None  # the first conversation since the submit
+    remind_at: datetime | None = None  # of the next attempt, after the clock has ended; None: none is owed
+    reminders: int = 0  # numbers used for reminders of the next attempt; each touch uses one up
     hours_revision: int = 0  # of the calendars and the leave by which `promise_at` was computed
 
     @property
@@ -98,9 +103,12 @@ def timed(clock: ResponseClock, terms: Terms | None) -> ResponseClock:
 
 
 def due_at(clock: ResponseClock, terms: Terms | None) -> datetime | None:
-    """Return when the next rung or the end of the promise is due; None: neither is. `terms` None: no rung is due."""
+    """Return when the next rung or the end of the promise is due; after the clock has ended, the next reminder. None: none is.
+
+    `terms` None: no rung is due.
+    """
     if not clock.running:
-        return None
+        return clock.remind_at if clock.rep is not None else None
     ahead = [clock.promise_at] if clock.state == "live" else []
     rung_at = next_rung_at(clock, terms) if terms is not None else None
     if rung_at is not None:

@@ -19,12 +19,16 @@ from schemas.events.routes import (
     LeadSnoozed,
     TouchApplied,
 )
+from services.notifier.domain.cadence import counted, scheduled
 from services.notifier.domain.clock import COUNTED, ResponseClock, State, ladder_of, timed
 from services.notifier.domain.clock_step import Cancel, ClockEvent, ClockStep, promise_missed
 from services.notifier.domain.counting import counted_anew, counted_until, passed_on, stopped
 from services.notifier.domain.snooze import SNOOZED, snoozed
 from services.notifier.domain.terms import Terms
 
+WORKING = "working"
+TOUCHED = "a touch was recorded"
+"""Why pages are cancelled after a touch."""
 BY_OWNER = "the owner accepted"
 """Why pages to the owner are cancelled after an acceptance."""
 
@@ -41,9 +45,11 @@ def hear(clock: ResponseClock | None, event: LeadEvent, terms: Terms, now: datet
         return ClockStep(None)  # never handed over to Sales: there is no promise
     clock = replace(clock, version=event.version, updated_at=now)
     if _counts(event, clock):
-        return touched(clock, event.touched_at, event.rep, terms, now)
+        return _touch(clock, event, terms, now)
     if isinstance(event, LeadOptedOut):
         return _over(replace(clock, opted_out=True), "the person opted out")
+    if event.status == WORKING and clock.state == "met":
+        return ClockStep(clock)  # the cadence goes on
     if event.status not in COUNTED:
         return _over(clock, f"the lead is {event.status}")
     if isinstance(event, LeadAccepted):
@@ -79,7 +85,7 @@ def _assigned(clock: ResponseClock | None, event: LeadAssigned, terms: Terms, no
     if is_touched and event.touched_at is not None:
         step = touched(base, event.touched_at, None, terms, now)
         return ClockStep(step.clock, step.events, cancels=(*cancels, *step.cancels))
-    return ClockStep(timed(base, terms), cancels=cancels)
+    return ClockStep(scheduled(base, terms), cancels=cancels)
 
 
 def _for_submit(
@@ -154,6 +160,27 @@ def _snoozed(clock: ResponseClock, event: LeadSnoozed, terms: Terms, now: dateti
     return ClockStep(owner_knows(after, terms, now), cancels=(cancel,))
 
 
+def _touch(clock: ResponseClock, event: TouchApplied, terms: Terms, now: datetime) -> ClockStep:
+    """Apply the record of a touch: count it, and schedule the next attempt."""
+    before, clock = clock, counted(clock, event.touched_at, answered=event.answered)
+    apply = touched if event.stops else attempted
+    step = apply(clock, event.touched_at, event.rep, terms, now)
+    after = scheduled(step.clock, terms) if step.clock is not None else None
+    cancels = step.cancels if before.running else (Cancel(clock.lead_id, clock.epoch, TOUCHED),)
+    return ClockStep(after, step.events, cancels=cancels)
+
+
+def attempted(clock: ResponseClock, at: datetime, rep: str | None, terms: Terms, now: datetime) -> ClockStep:
+    """Apply an attempt where only a conversation ends the clock: the next rung comes its span after the attempt."""
+    after = replace(clock, updated_at=now)
+    if not clock.running or clock.rep is None:
+        return ClockStep(after)
+    after = owner_knows(after, terms, now)
+    if clock.next_rung > 0:
+        after = replace(after, rung_told_at=max(clock.rung_told_at or at, at))
+    return ClockStep(timed(after, terms), cancels=(Cancel(clock.lead_id, clock.epoch, TOUCHED),))
+
+
 def touched(clock: ResponseClock, at: datetime, rep: str | None, terms: Terms, now: datetime) -> ClockStep:
     """Apply a touch. The first touch ends the ladder and the clock, before or after the end of the promise.
 
@@ -170,7 +197,7 @@ def touched(clock: ResponseClock, at: datetime, rep: str | None, terms: Terms, n
         events.append(promise_missed(clock, terms, now))
     events.append(_promise_kept(clock, at, rep, terms, late, now))
     met = replace(after, state="met", due_at=None)
-    return ClockStep(met, tuple(events), cancels=(Cancel(clock.lead_id, clock.epoch, "a touch was recorded"),))
+    return ClockStep(met, tuple(events), cancels=(Cancel(clock.lead_id, clock.epoch, TOUCHED),))
 
 
 def _promise_kept(
@@ -195,7 +222,7 @@ def _over(clock: ResponseClock, why: str) -> ClockStep:
 def _late_fact(clock: ResponseClock, event: LeadEvent, terms: Terms, now: datetime) -> ClockStep:
     """Apply an older record. A touch or an opt-out since the submit counts even if it is read late."""
     if _counts(event, clock):
-        return touched(clock, event.touched_at, event.rep, terms, now)
+        return _touch(clock, event, terms, now)
     if isinstance(event, LeadOptedOut) and event.at >= clock.submit_at:
         return _over(replace(clock, opted_out=True, updated_at=now), "the person opted out")
     return ClockStep(clock)

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from schemas.agreement.response import OWNER, Rung
 from schemas.events.actions import ActionRequested
+from services.notifier.domain.cadence import remind
 from services.notifier.domain.clock import ResponseClock, ladder_of, next_rung_at, timed
 from services.notifier.domain.clock_events import BY_OWNER
 from services.notifier.domain.clock_step import Cancel, ClockEvent, ClockStep, promise_missed
@@ -29,7 +30,7 @@ def fire(
         absences: Read only if `reads_absences`.
     """
     if not clock.running:
-        return ClockStep(replace(clock, due_at=None))
+        return remind(clock, terms, now, real)
     clock = counted_anew(clock, terms)
     events: list[ClockEvent] = []
     if clock.state == "live" and now >= clock.promise_at:

@@ -48,6 +48,8 @@ class Message:
     epoch: int
     zone: str | None = None  # the time zone of the recipient's calendar; None: unknown, times are in UTC
     also: tuple[str, ...] = ()  # the headlines of the pages that this message carries beside its own
+    attempts: int = 0  # touches without an answer since the submit
+    attempts_promised: int = 0  # to a person who does not answer; 0: none are
     thread_id: str | None = None  # the first page of the same assignment; None: this one is the first
     standing: PageStanding = OPEN  # what became of the assignment, and the actions that are left
     public_url: str | None = None  # the base of links; None: no links
@@ -92,6 +94,8 @@ def message_of(page: Page, clock: ResponseClock, terms: Terms, written_at: datet
         zone=terms.zone(page.person) or terms.zone(owner),
         thread_id=_thread(page, terms.ladder if clock.ladder is None else clock.ladder),
         standing=standing(page, clock, terms.team),
+        attempts=clock.attempts,
+        attempts_promised=terms.cadence.attempts if terms.cadence else 0,
     )
 
 

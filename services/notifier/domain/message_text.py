@@ -88,6 +88,9 @@ def _facts(message: Message, voice: Voice, zone: ZoneInfo) -> list[Fact]:
     if voice.promised:
         label = "Contact by" if voice.asks and not _overdue(message) else "Promised by"
         facts.append(Fact(label, (instant(message.promise_at, now, zone),)))
+    if message.kind == "next_attempt":
+        of = f" of {message.attempts_promised}" if message.attempts_promised else ""
+        facts.append(Fact("Attempts so far", (f"{message.attempts}{of}",)))
     facts += card_text.contact_facts(card, now, zone)
     facts += card_text.about_facts(card)
     facts.append(Fact("Received", (earlier(message.submit_at, now, zone),)))

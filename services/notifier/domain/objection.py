@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import NamedTuple
 
+from services.notifier.domain.cadence import is_obsolete
 from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.clock_events import BY_OWNER
 from services.notifier.domain.page import TO_OWNER, Page
@@ -42,6 +43,8 @@ def objection(
 
     The caller holds the lock of the clock: no page is claimed after a touch or an opt-out is stored.
     """
+    if clock is not None and page.kind == "next_attempt":
+        return is_obsolete(page, clock) or _no_recipient(page, clock, terms, availability, now)
     if clock is None or not clock.running:
         return "a touch was recorded" if clock and clock.touched_at else "the clock has ended"
     if page.epoch != clock.epoch or clock.rep is None:

@@ -27,7 +27,7 @@ FIRST, REST = 0, 1
 
 _PAGES = UUID("6f6b2f0e-7a53-5d0b-9e0e-6a1d0c9a4f11")
 
-Kind = Literal["owner", "cover", "manager", "channel", "reassigned", "test"]
+Kind = Literal["owner", "cover", "manager", "channel", "reassigned", "next_attempt", "test"]
 State = Literal["pending", "sending", "sent", "failed", "cancelled"]
 Delay = Literal["", "rate_limit", "busy", "down", "quiet_hours", "budget"]
 TO_OWNER: frozenset[str] = frozenset({"owner", "reassigned"})

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from schemas.team import Team
+from services.notifier.domain.cadence import is_obsolete
 from services.notifier.domain.click import Action
 from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.outside_text import NAME_CHARS_MAX, unlinked
@@ -20,6 +21,7 @@ _BY_KIND: Final[Mapping[str, tuple[Action, ...]]] = {
     "missed": ("reached", "no_answer", "hand_over"),
     "cover": ("accept", "reached", "no_answer"),
     "channel": ("accept", "reached", "no_answer"),
+    "next_attempt": ("reached", "no_answer", "hand_over", "reject"),
     "lost": ("reached", "no_answer"),
 }
 """The buttons of a page by its kind. Another kind has none."""
@@ -48,6 +50,9 @@ def standing(page: Page, clock: ResponseClock, team: Team) -> PageStanding:
     offered = _BY_KIND.get(kind, ())
     if kind == "lost":
         return PageStanding(None, offered if clock.touched_at is None else ())
+    if kind == "next_attempt":
+        obsolete = is_obsolete(page, clock) is not None
+        return PageStanding("No longer needed.", ()) if obsolete else PageStanding(None, offered)
     if clock.touched_at is not None and page.epoch == clock.epoch:
         return PageStanding("Contacted: the clock has stopped.", ())
     if clock.opted_out:

@@ -7,6 +7,7 @@ from typing import Final
 
 from firsthour.kernel.business_time import WorkingHours
 from schemas.agreement.calendars import Calendar
+from schemas.agreement.promises import AttemptsPromise
 from schemas.agreement.response import ALWAYS, OWNER, SLACK, Budget, QuietHours, Rung, Urgency
 from schemas.mail import deliverable
 from schemas.team import Team
@@ -35,6 +36,8 @@ class Terms:
     leave: Leave = NO_LEAVE  # read only where a clock counts in hours of work
     quiet_hours: QuietHours | None = None
     budget: Budget | None = None
+    stopped_by: str = "attempt"  # `attempt`: any touch ends a clock; `conversation`: only one with an answer does
+    cadence: AttemptsPromise | None = None  # the attempts that are promised to a lead without an answer
     pauses: Mapping[str, timedelta] = field(default_factory=dict)  # the longest time of all pauses of a kind
     _hours: dict[tuple[str, str | None, str | None], WorkingHours] = field(
         default_factory=dict, init=False, compare=False, repr=False

@@ -45,6 +45,7 @@ ACTIONS: Final[Mapping[ActionName, ActionWords]] = {
 }
 _ALL: Final = tuple(ACTIONS.values())
 _OF_MANAGER: Final = (ACTIONS["reached"], ACTIONS["no_answer"], ACTIONS["hand_over"])
+_OF_NEXT_ATTEMPT: Final = tuple(ACTIONS[name] for name in ("reached", "no_answer", "hand_over", "reject"))
 _OF_COVER: Final = (ACTIONS["reached"], ACTIONS["no_answer"], ACTIONS["accept"])
 
 _CONTACT: Final = "Contact the lead now and record a touch, answered or not. The touch stops the clock."
@@ -89,5 +90,15 @@ VOICES: Final[Mapping[str, Voice]] = {
         _OF_COVER,
     ),
     "manager": Voice(*_NO_CONTACT, _TO_MANAGER, _THEIRS, _OF_MANAGER),
+    "next_attempt": Voice(
+        "Try again: {call}",
+        "Try again: {call}",
+        ("Try to reach the person again, and record the touch, answered or not.",),
+        "FirstHour sent this page because you are the owner of this lead, and the person has not been reached yet.",
+        _OF_NEXT_ATTEMPT,
+        asks=True,
+        promised=False,
+        names_owner=False,
+    ),
 }
 """By the kind of a page."""

@@ -75,6 +75,9 @@ _BUSINESS = (
     "told_at",
     "untold_at",
     "snoozed_until",
+    "attempted_at",
+    "talked_at",
+    "remind_at",
     "counted_from",
 )
 _MICROSECOND = timedelta(microseconds=1)

@@ -47,6 +47,13 @@ clocks = sa.Table(
     sa.Column("counted_from", statements.Integer),  # NULL: the submit
     sa.Column("pool", statements.Text),
     sa.Column("pauses", statements.Text, nullable=False, server_default="[]"),  # JSON: [kind, start, end] of each
+    sa.Column(
+        "attempts", statements.Integer, nullable=False, server_default="0"
+    ),  # without an answer, since the submit
+    sa.Column("attempted_at", statements.Integer),
+    sa.Column("talked_at", statements.Integer),
+    sa.Column("remind_at", statements.Integer),  # of the next attempt
+    sa.Column("reminders", statements.Integer, nullable=False, server_default="0"),
     sa.Column("hours_revision", statements.Integer, nullable=False, server_default="0"),
     sa.Column("rung_empty", statements.Integer, nullable=False, server_default="0"),  # that rung had no recipient
     sa.Index("notifier_clocks_by_due", "due_at"),

@@ -1,5 +1,8 @@
 """Outcomes of touches, consent and deals."""
 
+from dataclasses import replace
+from itertools import permutations
+
 import msgspec
 import pytest
 
@@ -7,13 +10,15 @@ from schemas.events.routes import LeadStatusChanged, TouchApplied
 from services.router.domain import activity
 from services.router.domain.lead import Lead, LeadState
 from services.router.domain.outcome import Outcome
+from services.router.domain.rules import RoutingRules
 from tests.unit.router.test_actions import HOUR, NOW, RULES, applied, lead
 
 SKEW = 300_000_000
+UNTIL_CONVERSATION = replace(RULES, stopped_by="conversation")
 
 
-def touched(before: Lead, when: int = NOW, *, answered: bool = False) -> Outcome:
-    return activity.touch(before, activity.Touch("rep:ana", "phone", answered, when, "ana"), RULES, NOW, SKEW)
+def touched(before: Lead, when: int = NOW, *, answered: bool = False, rules: RoutingRules = RULES) -> Outcome:
+    return activity.touch(before, activity.Touch("rep:ana", "phone", answered, when, "ana"), rules, NOW, SKEW)
 
 
 @pytest.mark.parametrize(
