@@ -50,7 +50,9 @@ async def test_lead_that_leaves_sales_gets_no_further_reminder(open_world: OpenW
     assert world.slack_recipients == ["ana"]
 
 
-async def test_reminder_that_waits_is_cancelled_by_a_conversation_of_the_telephone_system(open_world: OpenWorld) -> None:
+async def test_reminder_that_waits_is_cancelled_by_a_conversation_of_the_telephone_system(
+    open_world: OpenWorld,
+) -> None:
     world = await open_world(agreement=CADENCE)
     await world.submit_form(email=CTO)
     await world.touch(CTO, by="ana", answered=False)

@@ -43,7 +43,16 @@ def test_commented_webhook_of_the_examples_loads_when_uncommented(harness: Confi
 def test_files_with_every_field_load_with_warnings_of_unused_fields() -> None:
     config = load(SHARED)
     warnings = "\n".join(config.warnings)
-    for field in ("personas", "segments", "promises.marketing", "promises.sales", "goals", "recycle", "audiences", "holds"):
+    for field in (
+        "personas",
+        "segments",
+        "promises.marketing",
+        "promises.sales",
+        "goals",
+        "recycle",
+        "audiences",
+        "holds",
+    ):
         assert f"`{field}` has no effect yet; " in warnings
     for field in ("lifecycle.campaigns", "sources.preset"):
         assert f"`{field}`" in warnings
