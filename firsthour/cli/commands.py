@@ -40,6 +40,7 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
     "report": CommandEntry("report", "Reports: response."),
     "keys": CommandEntry("keys", "API keys: create, list, revoke."),
     "webhooks": CommandEntry("webhooks", "Webhooks: list, log, show, resend, enable."),
+    "tell": CommandEntry("tell", "Send a notice to a team: marketing, sales or operator."),
     "deadletters": CommandEntry("dead_letters", "Dead letters: list, show, retry, drop."),
 }
 

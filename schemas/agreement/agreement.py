@@ -16,7 +16,7 @@ from schemas.agreement.promises import Goal, Promises
 from schemas.agreement.response import Response
 from schemas.agreement.routing import Routing
 from schemas.agreement.scoring import QualifyLine, Scoring
-from schemas.agreement.ways_out import WaysOut
+from schemas.agreement.ways_out import Tell, WaysOut
 from schemas.conditions.condition import Condition
 from schemas.values import Number, Shape
 
@@ -50,6 +50,7 @@ class Agreement(Shape):
     segments: dict[str, Condition] = Field(default_factory=dict)
     routing: Routing
     response: Response
+    tell: Tell = Tell()
     channels: WaysOut = Field(default_factory=dict)
     suppress: tuple[Suppression, ...] = ()
     recycle: tuple[RecycleRule, ...] = ()

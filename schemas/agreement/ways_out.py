@@ -1,16 +1,16 @@
-"""The section `channels`: further services over which pages and changes of leads leave, by the name that `by:` uses.
+"""The sections `channels` and `tell`: services over which pages and changes of leads leave, and recipients of teams.
 
 Addresses that hold a secret are never written into the file: `{env: NAME}` names a variable of the environment.
 """
 
 import re
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from schemas.agreement.response import CHANNELS
+from schemas.agreement.response import CHANNELS, Channels, SlackChannel
 from schemas.sources import Secret
-from schemas.values import Shape, shown, wrong
+from schemas.values import EMAIL_PATTERN, Shape, shown, wrong
 
 _ADDRESS: Final = re.compile(
     r"(https://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])|http://(localhost|127\.0\.0\.1|\[::1\]))(:[0-9]{1,5})?([/?][!-\[\]-~]*)?"
@@ -51,6 +51,30 @@ SigningSecrets = Annotated[
     Field(min_length=1, max_length=3),
 ]
 """One secret, or several: each signs, so that a receiver can change over to a new one."""
+
+
+class Contact(Shape):
+    """The recipient of what is said to a team: channels in order, and its address on Slack and mail."""
+
+    by: Channels
+    slack: SlackChannel | None = None
+    email: Annotated[str, Field(pattern=EMAIL_PATTERN, max_length=254)] | None = None
+
+    @model_validator(mode="after")
+    def _has_an_address_for_each_channel(self) -> Self:
+        if "slack" in self.by and self.slack is None:
+            raise wrong("`by` names slack, and `slack` is missing", 'add `slack: "#channel"`')
+        if "email" in self.by and self.email is None:
+            raise wrong("`by` names email, and `email` is missing", "add `email: team@example.com`")
+        return self
+
+
+class Tell(Shape):
+    """The recipients of everything that is said to a team and not to one rep. Absent: that team is told nothing."""
+
+    marketing: Contact | None = None
+    sales: Contact | None = None
+    operator: Contact | None = None
 
 
 class TeamsWay(Shape):

@@ -28,7 +28,19 @@ def warnings(config: Config, channels: Collection[str]) -> list[str]:
     channels = {*channels, *config.agreement.channels}
     ladder = config.agreement.response.ladder
     named = [rung for rung in ladder if rung.page and "by" in rung.model_fields_set]
-    return [*_not_set_up(ladder, named, channels), *_without_address(config, named)]
+    tell = config.agreement.tell
+    contacts = {"marketing": tell.marketing, "sales": tell.sales, "operator": tell.operator}
+    return [
+        *_not_set_up(ladder, named, channels),
+        *_without_address(config, named),
+        *(
+            f"{team} is told by {name}, which is not set up here: {REMEDIES.get(name, 'set it up')}"
+            for team, contact in contacts.items()
+            if contact is not None
+            for name in contact.by
+            if name not in channels
+        ),
+    ]
 
 
 def _not_set_up(ladder: Sequence[Rung], named: Sequence[Rung], channels: Collection[str]) -> Iterator[str]:

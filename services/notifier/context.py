@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
 
 from firsthour.kernel.config import Config
 from firsthour.runtime.storage.unit import Unit
@@ -17,6 +19,8 @@ from services.notifier.store.people import StoredLeave
 
 DELIVERY = "notifier.delivery"
 """The name of the runner. A unit that adds a page wakes it."""
+TROUBLES_MAX = 100
+"""Troubles that are remembered until the next claim."""
 DISPATCHER = "notifier.dispatcher"
 """The name of the runner. A unit that adds a dispatch wakes it."""
 SLACK_UPDATES = "notifier.slack"
@@ -46,6 +50,14 @@ def _drop_claims(claims: Sequence[Claim]) -> None:
     """Do nothing: without a delivery, the leases end and the pages are claimed again."""
 
 
+class Trouble(NamedTuple):
+    """A trouble of this process that the operator is told of. `key` names the occasion."""
+
+    key: str
+    subject: str
+    lines: tuple[str, ...]
+
+
 def _nothing() -> None:
     """Do nothing: there is no delivery."""
 
@@ -68,11 +80,19 @@ class NotifierContext:
     pace: Pace = field(default_factory=Pace)
     ways_out: bool = True  # the channels of the agreement are used; False: in a demo
     bulkhead: Bulkhead = field(default_factory=Bulkhead)
+    troubles: list[Trouble] = field(default_factory=list)  # seen since the last claim of dispatches
     disabled: Mapping[str, DisabledEndpoint] = field(default_factory=dict)  # webhooks that are switched off
     hand: Callable[[Sequence[Claim]], None] = _drop_claims  # called on the loop, after the commit
     recovered: Callable[[], None] = _nothing  # called when a channel accepts again
     count_clock: Callable[[str], None] = _ignore_clock  # called when a clock ends: met, missed, cancelled
     count_delay: Callable[[str, str], None] = _ignore_delay  # called when a page begins to wait: channel, reason
+
+    def note_outage(self, channel: str, why: str, real: datetime) -> None:
+        """Remember that a channel went down. The operator is told of it once an hour at most."""
+        key = f"down {channel} {real:%Y-%m-%dT%H}"
+        if len(self.troubles) < TROUBLES_MAX:
+            lines = (why, "Pages go over other channels meanwhile. /readyz and `firsthour doctor` show the state.")
+            self.troubles.append(Trouble(key, f"{channel} accepts no pages", lines))
 
     def terms(self, unit: Unit) -> Terms:
         """Return the terms in force in this unit."""

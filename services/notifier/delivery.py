@@ -185,6 +185,7 @@ class Delivery:
             self._recovered = True
         elif was_up and not health.up(name):
             _log.error("channel down", channel=name, why=why)
+            self._context.note_outage(name, why, self._resources.clock.real())
 
     def _watch_clock(self) -> None:
         """Make every waiting page due if the host's clock was set back: it could wait for hours otherwise."""

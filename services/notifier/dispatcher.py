@@ -13,13 +13,24 @@ import structlog
 from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.storage.config_versions import NothingAppliedError
 from firsthour.runtime.storage.unit import Lane, StorageError
-from services.notifier.channels.base import TIMEOUT_SECONDS, Gone, Outcome, Sent, TryAgain, Unusable, outcome_name
+from services.notifier.channels.base import (
+    TIMEOUT_SECONDS,
+    GiveUp,
+    Gone,
+    Outcome,
+    Sent,
+    TeamChannel,
+    TryAgain,
+    Unusable,
+    outcome_name,
+)
 from services.notifier.channels.pagerduty import PagerDutyChannel
 from services.notifier.channels.webhook import WebhookChannel
 from services.notifier.context import DISPATCHER, NotifierContext
 from services.notifier.dispatching import DispatchResult, claim_dispatches, record_dispatches
 from services.notifier.domain.dispatch import Dispatch
 from services.notifier.domain.health import Answer
+from services.notifier.domain.notice import contact_of, notice_of
 from services.notifier.ways import Ways
 
 PLACES: Final = 8
@@ -97,7 +108,13 @@ class Dispatcher:
             self._look_at = clock.monotonic() + LOOK_SECONDS
             return False
         room = {name: PLACES - self._busy[name] for name in names}
-        claimed = await self._resources.units.run(partial(claim_dispatches, context=context, room=room), Lane.BATCH)
+        troubles, context.troubles = context.troubles, []
+        work = partial(claim_dispatches, context=context, room=room, troubles=troubles)
+        try:
+            claimed = await self._resources.units.run(work, Lane.BATCH)
+        except StorageError:
+            context.troubles = troubles + context.troubles
+            raise
         context.disabled = claimed.disabled
         seconds = LOOK_SECONDS
         if claimed.next_at is not None:
@@ -108,7 +125,7 @@ class Dispatcher:
             task = asyncio.create_task(self._send(dispatch))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        return bool(claimed.claims)
+        return bool(claimed.claims or troubles)
 
     async def _send(self, dispatch: Dispatch) -> None:
         clock = self._resources.clock
@@ -129,14 +146,22 @@ class Dispatcher:
         try:
             # A channel has its own timeout. This one limits a channel that ignores it.
             async with asyncio.timeout(TIMEOUT_SECONDS + 1.0):
-                if isinstance(channel, WebhookChannel):
+                if dispatch.kind == "webhook" and isinstance(channel, WebhookChannel):
                     return await channel.post(dispatch.id, dispatch.body.encode())
-                if isinstance(channel, PagerDutyChannel):
+                if dispatch.kind == "alert" and isinstance(channel, PagerDutyChannel):
                     return await channel.post(msgspec.json.decode(dispatch.body))
+                if dispatch.kind == "notice" and isinstance(channel, TeamChannel):
+                    return await self._tell(channel, dispatch)
                 return Unusable(f"{dispatch.channel} cannot be used as before; correct `channels` in agreement.yaml")
         except Exception as failure:  # noqa: BLE001  # a channel must not raise: an exception counts as a temporary failure
             _log.error("channel failed", channel=dispatch.channel, error_type=type(failure).__name__)
             return TryAgain(None, f"{dispatch.channel}: {type(failure).__name__}")
+
+    async def _tell(self, channel: TeamChannel, dispatch: Dispatch) -> Outcome:
+        contact = contact_of(self._resources.config.current.agreement.tell, dispatch.type)
+        if contact is None:
+            return GiveUp(f"the agreement names no recipient for {dispatch.type}; add it under `tell`")
+        return await channel.tell(notice_of(dispatch, contact))
 
     def _note(self, dispatch: Dispatch, outcome: Outcome) -> None:
         """Record whether the destination accepts anything, count the outcome, and log a failure."""
@@ -154,6 +179,7 @@ class Dispatcher:
             self._context.recovered()
         elif was_up and not health.up(name):
             _log.error("channel down", channel=name, why=why)
+            self._context.note_outage(name, why, self._resources.clock.real())
         self._resources.telemetry.page(name, outcome_name(outcome))
         if not isinstance(outcome, Sent):
             _log.warning("dispatch not accepted", dispatch=dispatch.id, channel=name, why=why)

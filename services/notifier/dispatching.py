@@ -1,15 +1,17 @@
 """The units of dispatches: claim them before they are sent, and record the outcomes. No network here."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from firsthour.kernel.time_units import micros
 from firsthour.runtime.storage.unit import Unit
 from services.notifier.channels.base import GiveUp, Gone, Outcome, Sent, TryAgain, Unusable, outcome_name
-from services.notifier.context import NotifierContext
+from services.notifier.context import NotifierContext, Trouble
 from services.notifier.domain import dispatch as dispatching
 from services.notifier.domain.dispatch import Dispatch
+from services.notifier.domain.notice import OPERATOR
 from services.notifier.domain.page import storable
 from services.notifier.store.dispatches import (
     DisabledEndpoint,
@@ -22,6 +24,7 @@ from services.notifier.store.dispatches import (
     lock_dispatches,
     next_dispatch_at,
 )
+from services.notifier.telling import tell, tell_troubles
 
 ATTEMPTS_KEPT_MAX: Final = 50
 """Attempts stored per dispatch. Later attempts replace the last one."""
@@ -51,9 +54,18 @@ class DispatchResult:
     milliseconds: int
 
 
-def claim_dispatches(unit: Unit, context: NotifierContext, room: Mapping[str, int]) -> DispatchClaims:
-    """Claim due dispatches. `room`: how many may be claimed, by channel. Other channels are not looked at."""
+def claim_dispatches(
+    unit: Unit, context: NotifierContext, room: Mapping[str, int], troubles: Sequence[Trouble] = ()
+) -> DispatchClaims:
+    """Claim due dispatches, and store notices to the operator, which the next unit claims.
+
+    Args:
+        context: The health of channels.
+        room: How many may be claimed, by channel. Other channels are not looked at.
+        troubles: What this process has seen.
+    """
     real = unit.clock.real()
+    tell_troubles(unit, troubles)
     next_at = next_dispatch_at(unit)
     if next_at is None or next_at > real:
         return DispatchClaims(next_at=next_at)
@@ -96,7 +108,30 @@ def record_dispatches(unit: Unit, results: Sequence[DispatchResult], jitter: Cal
             disabled[dispatch.channel] = DisabledEndpoint(dispatch.channel, real, result.outcome.why)
     change_dispatches(unit, changed)
     disable_endpoints(unit, disabled.values())
+    _tell_ends(unit, changed, disabled.values(), real)
     add_dispatch_attempts(unit, [_result(result) for result in results])
+
+
+def _tell_ends(unit: Unit, changed: Sequence[Dispatch], off: Iterable[DisabledEndpoint], real: datetime) -> None:
+    """Tell the operator of endpoints that were switched off, and once an hour of webhooks that failed for good."""
+    for endpoint in off:
+        remedy = (
+            f"Its deliveries wait: `firsthour webhooks enable {endpoint.channel}`, or remove it from the agreement."
+        )
+        key = f"off {endpoint.channel} {micros(endpoint.disabled_at)}"
+        tell(
+            unit,
+            OPERATOR,
+            key=key,
+            subject=f"The webhook {endpoint.channel} is switched off",
+            lines=(endpoint.why, remedy),
+        )
+    for channel in sorted({one.channel for one in changed if one.kind == "webhook" and one.state == "failed"}):
+        remedy = f"Once the receiver works: `firsthour webhooks resend {channel}`."
+        key = f"failed {channel} {real:%Y-%m-%dT%H}"
+        tell(
+            unit, OPERATOR, key=key, subject=f"A delivery to the webhook {channel} has failed for good", lines=(remedy,)
+        )
 
 
 def _after(dispatch: Dispatch, outcome: Outcome, jitter: float, real: datetime) -> Dispatch:

@@ -14,12 +14,14 @@ from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.clock_events import BY_OWNER
 from services.notifier.domain.firing import settled
 from services.notifier.domain.message import Message
+from services.notifier.domain.notice import SALES
 from services.notifier.domain.page import Page
 from services.notifier.domain.standing import standing
 from services.notifier.domain.terms import Terms
 from services.notifier.store.clocks import lock_clocks, save_clocks
 from services.notifier.store.pages import Attempt, add_attempts, change_pages, lock_pages
 from services.notifier.store.slack_messages import SlackMessage, add_messages
+from services.notifier.telling import tell
 
 SLACK = "slack"
 ATTEMPTS_KEPT_MAX = 50
@@ -72,6 +74,7 @@ def record(
         elif page.refusals < after.refusals == usable_count:
             ended.append(after)
             unit.emit(_page_failed(after, unit.now), key=page.lead_id)
+            _tell_sales(unit, after)
     settle_clocks(unit, clocks, ended, terms)
     resolve_late(unit, [(page.channel, page.lead_id) for page in ended if page.state == "sent"], clocks)
     _note_messages(unit, shown, clocks, terms)
@@ -151,6 +154,21 @@ def _page_sent(page: Page, result: SendResult) -> PageSent:
         channel=page.channel,
         at=result.at,
         tries=page.deliveries,
+    )
+
+
+def _tell_sales(unit: Unit, page: Page) -> None:
+    """Tell Sales of a person whom no channel reaches."""
+    rep = unit.config.team.rep_by_id.get(page.person)
+    name = rep.name if rep is not None else page.person
+    remedy = "Correct the address in team.yaml. The page is tried again meanwhile."
+    tell(
+        unit,
+        SALES,
+        key=f"page {page.id}",
+        subject=f"No page reaches {name}",
+        lines=(page.error or "", remedy),
+        lead_id=page.lead_id,
     )
 
 

@@ -261,6 +261,14 @@ def _add_dispatches() -> None:
         sqlite_where=failed,
         postgresql_where=failed,
     )
+    notices = sa.text("kind = 'notice'")
+    op.create_index(
+        "notifier_dispatches_notices",
+        "notifier_dispatches",
+        ["created_at", "id"],
+        sqlite_where=notices,
+        postgresql_where=notices,
+    )
     op.create_table(
         "notifier_dispatch_attempts",
         sa.Column("dispatch_id", TEXT, primary_key=True),

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from firsthour.operations.administration.check_routes import add_check_routes
 from firsthour.operations.administration.dead_letter_routes import add_dead_letter_routes
 from firsthour.operations.administration.key_routes import add_key_routes
+from firsthour.operations.administration.notice_routes import add_notice_routes
 from firsthour.operations.administration.webhook_routes import add_webhook_routes
 from firsthour.operations.profile_checks import ProfileChecks
 from firsthour.runtime.http.auth import Keys
@@ -21,5 +22,6 @@ def administration_router(
     add_key_routes(api, resources, keys)
     add_dead_letter_routes(api, resources, services)
     add_webhook_routes(api, resources)
+    add_notice_routes(api, resources)
     add_check_routes(api, resources, profile, live=live)
     return api

@@ -32,6 +32,7 @@ from schemas.agreement.response import ALWAYS, CHANNELS, OWNER
 from schemas.conditions.fields import FIELDS
 from schemas.values import EMAIL_PATTERN, Loc, did_you_mean, duration, repeated_indexes, shown
 
+_TEAMS: Final = (("tell", "marketing"), ("tell", "sales"), ("tell", "operator"))
 _MUST_EXIST: Final = ("new", "nurturing", "qualified", "assigned", "accepted", "working", "opted-out")
 _EXPRESSIONS: Final = ("when", "time", "id", "email", "phone", "crm_id", "anonymous_id")
 
@@ -92,12 +93,14 @@ def _channels(agreement: Document) -> Iterator[ConfigProblem]:
     own = at(agreement.data, "channels")
     known = [*CHANNELS, *(own if isinstance(own, Mapping) else ())]
     yield from _unknown(agreement, _by(agreement), known, "a channel")
+    for place in _TEAMS:
+        yield from _address(agreement, (*place, "email"), at(agreement.data, *place, "email"))
 
 
 def _by(agreement: Document) -> Iterator[tuple[Loc, str]]:
     """Yield the words of every `by:` that names channels."""
     yield from _field(agreement, ("response", "ladder"), "by")
-    for place in (("response", "remind"), ("response", "missed")):
+    for place in (("response", "remind"), ("response", "missed"), *_TEAMS):
         yield from names(at(agreement.data, *place, "by"), (*place, "by"))
 
 

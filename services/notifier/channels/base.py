@@ -4,9 +4,10 @@ The outcome types separate temporary from permanent failure, so that the deliver
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from services.notifier.domain.message import Message
+from services.notifier.domain.notice import Notice
 
 TIMEOUT_SECONDS = 5.0
 """The real time that a channel may take for one page, with all steps."""
@@ -82,3 +83,11 @@ class Channel(Protocol):
 
     async def close(self) -> None:
         """Close connections. No page is sent afterwards."""
+
+
+@runtime_checkable
+class TeamChannel(Channel, Protocol):
+    """A channel that can tell a team, too."""
+
+    async def tell(self, notice: Notice) -> Outcome:
+        """Send one notice to a team, as `send` sends a page."""

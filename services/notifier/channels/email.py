@@ -33,6 +33,8 @@ from services.notifier.channels.mail_html import html_body
 from services.notifier.domain import outside_text
 from services.notifier.domain.mail_parts import mail_parts, plain, subject_of, thread_of
 from services.notifier.domain.message import Message
+from services.notifier.domain.notice import Notice
+from services.notifier.domain.notice import words as words_of_notice
 
 _MESSAGE_ID = re.compile(r"<[A-Za-z0-9_.-]{1,100}@[A-Za-z0-9.-]{1,255}>").fullmatch
 
@@ -112,7 +114,15 @@ class EmailChannel:
         recipient = deliverable(message.person_email)
         if recipient is None:
             return GiveUp("no plain email address for this person; check `email` of the rep in team.yaml")
-        mail = compose(message, recipient, self._from, self._now())
+        return await self._send(compose(message, recipient, self._from, self._now()), recipient)
+
+    async def tell(self, notice: Notice) -> Outcome:
+        recipient = deliverable(notice.email or "")
+        if recipient is None:
+            return GiveUp(f"no email address for {notice.team}; add `email` under `tell` in agreement.yaml")
+        return await self._send(compose_notice(notice, recipient, self._from, self._now()), recipient)
+
+    async def _send(self, mail: EmailMessage, recipient: str) -> Outcome:
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 await self._hand_over(mail, recipient)
@@ -177,6 +187,20 @@ def _thread(message: Message, sender: Address) -> dict[str, str]:
     if first is None or not _MESSAGE_ID(first):
         return {"References": root}
     return {"In-Reply-To": first, "References": f"{root} {first}"}
+
+
+def compose_notice(notice: Notice, recipient: str, sender: Address, now: datetime) -> EmailMessage:
+    """Return the mail of a notice to a team."""
+    mail = EmailMessage(policy=SMTP_POLICY)
+    mail["From"] = sender
+    mail["To"] = Address(addr_spec=recipient)
+    mail["Subject"] = outside_text.header(notice.subject)
+    mail["Date"] = format_datetime(now)
+    mail["Message-ID"] = _message_id(notice.id, sender)
+    mail["Auto-Submitted"] = "auto-generated"
+    mail["X-Auto-Response-Suppress"] = "All"
+    mail.set_content("\n".join([notice.subject, "", *notice.lines, "", words_of_notice(notice).footer, ""]))
+    return mail
 
 
 def _sender(mail_from: str) -> Address:

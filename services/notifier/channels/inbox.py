@@ -8,6 +8,7 @@ from rich.text import Text
 from services.notifier.channels.base import Outcome, Sent
 from services.notifier.domain import message_text, outside_text
 from services.notifier.domain.message import Message
+from services.notifier.domain.notice import Notice
 
 _STYLES = {"owner": "bold green", "manager": "bold red", "reassigned": "bold yellow", "test": "bold cyan"}
 
@@ -24,6 +25,10 @@ class InboxChannel:
         with suppress(OSError):  # a closed terminal does not make the page unsent
             self._show(message)
         return Sent(f"inbox:{message.page_id}")
+
+    async def tell(self, notice: Notice) -> Outcome:
+        """Accept the notice: people read its row."""
+        return Sent(f"inbox:{notice.id}")
 
     async def close(self) -> None:
         """Do nothing: no connection is open."""

@@ -11,6 +11,7 @@ from services.notifier.channels.base import TIMEOUT_SECONDS, GiveUp, Outcome, Se
 from services.notifier.domain import message_text
 from services.notifier.domain.alert import SILENT, dedup_key
 from services.notifier.domain.message import Message
+from services.notifier.domain.notice import Notice
 from services.notifier.domain.outside_text import clean
 from services.notifier.domain.page_words import text_of
 
@@ -51,6 +52,12 @@ class PagerDutyChannel:
         if message.kind == "test" and isinstance(outcome, Sent):
             await self.post({"event_action": "resolve", "dedup_key": event["dedup_key"]})
         return outcome
+
+    async def tell(self, notice: Notice) -> Outcome:
+        details = {str(number): line for number, line in enumerate(notice.lines, 1)}
+        payload = {"summary": notice.subject, "source": "FirstHour", "severity": "warning", "custom_details": details}
+        key = dedup_key(f"notice:{notice.id}")
+        return await self.post({"event_action": "trigger", "dedup_key": key, "client": "FirstHour", "payload": payload})
 
     async def post(self, event: dict[str, Any]) -> Outcome:
         """Send one event."""

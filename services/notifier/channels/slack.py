@@ -11,6 +11,7 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
+from slack_sdk.models.blocks import HeaderBlock, SectionBlock
 
 from firsthour.runtime.http.client import Endpoint, HttpAnswer, NoAnswerError
 from services.notifier.channels.base import (
@@ -23,10 +24,18 @@ from services.notifier.channels.base import (
     Unusable,
 )
 from services.notifier.channels.slack_blocks import buttons
-from services.notifier.channels.slack_page import SlackBlock, page_blocks, paragraph
+from services.notifier.channels.slack_page import (
+    HEADER_CHARS_MAX,
+    SECTION_CHARS_MAX,
+    SlackBlock,
+    page_blocks,
+    paragraph,
+    plain,
+)
 from services.notifier.domain import outside_text
 from services.notifier.domain.message import Message
 from services.notifier.domain.message_text import words
+from services.notifier.domain.notice import Notice
 from services.notifier.domain.page_words import Words
 
 API_URL = "https://slack.com/api/"
@@ -112,6 +121,12 @@ class SlackChannel:
         kept = {name: arguments[name] for name in ("text", "blocks", "parse", "link_names", "metadata")}
         return await self._call("chat.update", {"channel": channel, "ts": ts, **kept})
 
+    async def tell(self, notice: Notice) -> Outcome:
+        """Post the notice in the channel of the team."""
+        if not notice.slack:
+            return GiveUp(f"no Slack channel for {notice.team}; add `slack` under `tell` in agreement.yaml")
+        return await self._call("chat.postMessage", notice_body(notice))
+
     async def _call(self, method: str, arguments: Mapping[str, Any]) -> Outcome:
         try:
             answer = await self._endpoint.post_json(method, msgspec.json.encode(arguments))
@@ -143,6 +158,24 @@ def body(message: Message, clickable: bool = False) -> dict[str, Any]:
             "event_type": "firsthour_page",
             "event_payload": {"page_id": message.page_id, "lead_id": message.lead_id, "epoch": message.epoch},
         },
+    }
+
+
+def notice_body(notice: Notice) -> dict[str, Any]:
+    """Return the arguments of `chat.postMessage` for a notice."""
+    blocks = [HeaderBlock(text=plain(notice.subject, HEADER_CHARS_MAX)).to_dict()]
+    if notice.lines:
+        blocks.append(SectionBlock(text=plain("\n".join(notice.lines), SECTION_CHARS_MAX)).to_dict())
+    return {
+        "channel": notice.slack,
+        "text": outside_text.slack(notice.subject, TEXT_CHARS_MAX),
+        "blocks": blocks,
+        "mrkdwn": False,
+        "parse": "none",
+        "link_names": False,
+        "unfurl_links": False,
+        "unfurl_media": False,
+        "client_msg_id": str(uuid5(NAMESPACE_URL, f"firsthour:notice:{notice.id}")),
     }
 
 

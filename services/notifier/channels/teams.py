@@ -13,6 +13,8 @@ from services.notifier.channels.answers import temporary
 from services.notifier.channels.base import TIMEOUT_SECONDS, GiveUp, Outcome, Sent, TryAgain, Unusable
 from services.notifier.domain import message_text
 from services.notifier.domain.message import Message
+from services.notifier.domain.notice import Notice
+from services.notifier.domain.notice import words as words_of_notice
 from services.notifier.domain.outside_text import clean
 from services.notifier.domain.page_words import Words, sections, text_of
 
@@ -40,6 +42,9 @@ class TeamsChannel:
 
     async def send(self, message: Message) -> Outcome:
         return await self._post(body(message_text.words(message), f"For {message.person_name}"), message.page_id)
+
+    async def tell(self, notice: Notice) -> Outcome:
+        return await self._post(body(words_of_notice(notice), f"For {notice.team}"), notice.id)
 
     async def close(self) -> None:
         """Do nothing: no connection is kept between pages."""

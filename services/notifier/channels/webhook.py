@@ -18,10 +18,12 @@ from services.notifier.channels.answers import temporary
 from services.notifier.channels.base import TIMEOUT_SECONDS, Gone, Outcome, Sent, TryAgain, Unusable
 from services.notifier.domain import message_text
 from services.notifier.domain.message import Message
+from services.notifier.domain.notice import Notice
 from services.notifier.domain.outside_text import clean
 from services.notifier.domain.page_words import sections, text_of
 
 PAGE_TYPE: Final = "page"
+NOTICE_TYPE: Final = "notice"
 _PREFIX: Final = "whsec_"
 _PORTS: Final = {"https": 443, "http": 80}
 
@@ -55,6 +57,11 @@ class WebhookChannel:
 
     async def send(self, message: Message) -> Outcome:
         return await self.post(message.page_id, page_body(message))
+
+    async def tell(self, notice: Notice) -> Outcome:
+        data = {"team": notice.team, "subject": notice.subject, "lines": notice.lines}
+        body = {"type": NOTICE_TYPE, "timestamp": self._now(), "data": data}
+        return await self.post(notice.id, msgspec.json.encode(body))
 
     async def post(self, id: str, body: bytes) -> Outcome:
         """Post the body under this id, which is the same for every attempt, so that the receiver can leave out duplicates."""

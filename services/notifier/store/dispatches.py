@@ -45,6 +45,13 @@ dispatches = sa.Table(
         sqlite_where=sa.text("state = 'failed'"),
         postgresql_where=sa.text("state = 'failed'"),
     ),
+    sa.Index(
+        "notifier_dispatches_notices",
+        "created_at",
+        "id",
+        sqlite_where=sa.text("kind = 'notice'"),
+        postgresql_where=sa.text("kind = 'notice'"),
+    ),
 )
 dispatch_attempts = sa.Table(
     "notifier_dispatch_attempts",
@@ -98,6 +105,18 @@ _DISABLE = statements.Sql(lambda f: f.upsert(endpoints, ["channel"]))
 _ENABLE = statements.Sql(lambda _: sa.delete(endpoints).where(endpoints.c.channel == sa.bindparam("channel")))
 
 
+def _of_notices() -> sa.Select[Any]:
+    at, id = sa.bindparam("at", type_=sa.BigInteger), sa.bindparam("id", type_=sa.Text)
+    older = sa.or_(dispatches.c.created_at < at, sa.and_(dispatches.c.created_at == at, dispatches.c.id < id))
+    # Written out, so that the index of notices is used.
+    return (
+        sa.select(dispatches)
+        .where(sa.literal_column("kind") == sa.text("'notice'"), older)
+        .order_by(dispatches.c.created_at.desc(), dispatches.c.id.desc())
+        .limit(sa.bindparam("limit", type_=sa.Integer))
+    )
+
+
 def _newest_first(*where: sa.ColumnElement[bool]) -> sa.Select[Any]:
     at, id = sa.bindparam("at", type_=sa.BigInteger), sa.bindparam("id", type_=sa.Text)
     older = sa.or_(dispatches.c.created_at < at, sa.and_(dispatches.c.created_at == at, dispatches.c.id < id))
@@ -113,6 +132,7 @@ _LISTED = statements.Sql(lambda _: _newest_first())
 # Written out, so that the index of failed dispatches is used.
 _LISTED_FAILED = statements.Sql(lambda _: _newest_first(sa.literal_column("state") == sa.text("'failed'")))
 _LISTED_WAITING = statements.Sql(lambda _: _newest_first(dispatches.c.next_at.is_not(None)))
+_NOTICES = statements.Sql(lambda _: _of_notices())
 _LISTS = {"all": _LISTED, "failed": _LISTED_FAILED, "waiting": _LISTED_WAITING}
 _ONE = statements.Sql(lambda _: sa.select(dispatches).where(dispatches.c.id == sa.bindparam("id")))
 _ATTEMPTS = statements.Sql(
@@ -249,6 +269,12 @@ def list_dispatches(
     """
     at, id = before or (2**62, "")
     return [_dispatch(row) for row in _LISTS[state].all(connection, channel=channel, at=at, id=id, limit=limit)]
+
+
+def list_notices(connection: Connection, before: tuple[int, str] | None, limit: int) -> list[Dispatch]:
+    """Return the notices to teams, newest first. `before`: as in `list_dispatches`."""
+    at, id = before or (2**62, "")
+    return [_dispatch(row) for row in _NOTICES.all(connection, at=at, id=id, limit=limit)]
 
 
 def find_dispatch(connection: Connection, id: str) -> Dispatch | None:

@@ -353,6 +353,7 @@ COMMANDS = [
     ("deadletters", "show"),
     ("deadletters", "retry"),
     ("deadletters", "drop"),
+    ("tell",),
     ("webhooks", "list"),
     ("webhooks", "log"),
     ("webhooks", "show"),

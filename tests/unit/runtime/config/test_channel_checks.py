@@ -49,3 +49,21 @@ def test_more_channels_than_the_limit_are_refused(harness: ConfigHarness) -> Non
     before = (harness.directory / "agreement.yaml").read_text(encoding="utf-8")
     harness.write("agreement.yaml", f"{before}\nchannels:\n{many}")
     assert any("this is too long; keep it within 20" in line for line in harness.complaints())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("  sales: «{by: [slack], email: a@acme.example}\n", "`by` names slack, and `slack` is missing"),
+        ("  sales: «{by: email, slack: '#sales'}\n", "`by` names email, and `email` is missing"),
+        ("  sales: {by: email, email: «nobody}\n", "`nobody` has the wrong form"),
+        ("  sales: {by: email, email: «'ü@acme.example'}\n", "no mail can be sent to `ü@acme.example`"),
+        ("  sales: {by: [«pager]}\n", "`pager` is not a channel"),
+        ("  «sale: {by: inbox}\n", "did you mean `sales`?"),
+    ],
+)
+def test_mistake_in_a_recipient_is_reported_at_its_place(harness: ConfigHarness, text: str, message: str) -> None:
+    before = (harness.directory / "agreement.yaml").read_text(encoding="utf-8")
+    place = harness.write("agreement.yaml", f"{before}\ntell:\n{text}")
+    complaints = harness.complaints()
+    assert any(line.startswith(f"{place}: ") and message in line for line in complaints), complaints
