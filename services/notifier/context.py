@@ -8,7 +8,7 @@ from typing import NamedTuple
 from firsthour.kernel.config import Config
 from firsthour.runtime.storage.unit import Unit
 from services.notifier.domain.bulkhead import Bulkhead
-from services.notifier.domain.health import ChannelHealth
+from services.notifier.domain.health import ChannelHealth, Refusals
 from services.notifier.domain.message import Message
 from services.notifier.domain.pace import Pace
 from services.notifier.domain.page import Page
@@ -77,6 +77,7 @@ class NotifierContext:
     channels: tuple[str, ...]  # of the settings of this process
     public_url: str | None = None
     health: ChannelHealth = field(default_factory=ChannelHealth)
+    refusals: Refusals = field(default_factory=Refusals)
     pace: Pace = field(default_factory=Pace)
     ways_out: bool = True  # the channels of the agreement are used; False: in a demo
     bulkhead: Bulkhead = field(default_factory=Bulkhead)

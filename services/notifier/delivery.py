@@ -17,7 +17,7 @@ from firsthour.runtime.settings import environ
 from firsthour.runtime.storage.config_versions import NothingAppliedError
 from firsthour.runtime.storage.unit import Lane, StorageError
 from services.notifier import channel_warnings
-from services.notifier.channels.base import TIMEOUT_SECONDS, Outcome, Sent, TryAgain, Unusable, outcome_name
+from services.notifier.channels.base import TIMEOUT_SECONDS, GiveUp, Outcome, Sent, TryAgain, Unusable, outcome_name
 from services.notifier.claiming import ClaimResult, claim, hurry
 from services.notifier.context import DELIVERY, Claim, NotifierContext
 from services.notifier.domain.health import Answer
@@ -179,6 +179,10 @@ class Delivery:
         why = "" if isinstance(outcome, Sent) else outcome.why
         after_seconds = outcome.after_seconds if isinstance(outcome, TryAgain) else None
         name, health = page_claim.page.channel, self._context.health
+        if isinstance(outcome, Sent | GiveUp):
+            person, real = page_claim.page.person, self._resources.clock.real()
+            if self._context.refusals.record(name, person, why or None, real):
+                _log.error("recipient refused", channel=name, recipient=person, why=why)
         was_up = health.up(name)
         if health.record(name, answer, why, self._resources.clock.real(), after_seconds):
             _log.info("channel recovered", channel=name)
@@ -229,6 +233,7 @@ class Delivery:
             )
         for name, outage in self._context.health.outages():
             lines.append(f"{name} accepts no pages since {outage.since:%Y-%m-%d %H:%M} UTC: {outage.why}")
+        lines += self._context.refusals.lines()
         return lines
 
     async def _record(self) -> bool:

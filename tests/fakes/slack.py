@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
+from urllib.parse import parse_qsl
 
 from tests.fakes.slack_limits import message_error, view_error
 
@@ -50,6 +51,7 @@ class FakeSlack:
         self.replies: list[dict[str, Any]] = []  # what was told over a `response_url`
         self.unknown: set[str] = set()  # channels that do not exist
         self.closed: set[str] = set()  # channels that the app is not in
+        self.joined: set[str] = set()  # the names of the channels that the app is in
         self.rate_limited = 0
         self._seconds = seconds
         self._last: dict[str, float] = {}
@@ -160,7 +162,9 @@ class FakeSlack:
         self.tokens.append(headers.get("authorization", ""))
         if method == "chat.postMessage":
             return await self._post_message(json.loads(body), reader, writer)
-        return await self._other(method, json.loads(body), reader, writer)
+        is_form = headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
+        arguments = dict(parse_qsl(body.decode())) if is_form else json.loads(body)
+        return await self._other(method, arguments, reader, writer)
 
     async def _other(
         self, method: str, arguments: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -237,6 +241,14 @@ class FakeSlack:
     def _test(self, arguments: dict[str, Any]) -> SlackFault:
         return SlackFault("answer", 1, body=json.dumps({"ok": True, "user_id": "UBOT", "team_id": "T1"}))
 
+    def _conversations(self, arguments: dict[str, Any]) -> SlackFault:
+        """Return the channels that the app is in, a page at a time."""
+        start, names = int(arguments.get("cursor", "0") or 0), sorted(self.joined)
+        rows = [{"id": f"C0{name.upper()}", "name": name} for name in names[start : start + int(arguments["limit"])]]
+        following = start + len(rows)
+        metadata = {"next_cursor": str(following) if following < len(names) else ""}
+        return SlackFault("answer", 1, body=json.dumps({"ok": True, "channels": rows, "response_metadata": metadata}))
+
     def _tell(self, reply: dict[str, Any]) -> SlackFault:
         self.replies.append(reply)
         return SlackFault("answer", 1, body="ok")
@@ -245,6 +257,7 @@ class FakeSlack:
         "chat.update": _update,
         "views.open": _open_view,
         "auth.test": _test,
+        "users.conversations": _conversations,
     }
 
     def _fault(self) -> SlackFault | None:

@@ -117,6 +117,33 @@ async def test_click_that_the_router_refuses_says_so_in_the_message(world: World
     assert text_of(shown(world, "U0ANA")) == "Accepted by Ana Gomez."
 
 
+async def test_channel_without_the_app_is_named_at_the_first_failure(
+    open_world: OpenWorld, log_lines: list[Any]
+) -> None:
+    ladder = [{"at": "0m", "page": "channel", "to": "#inbound"}, {"at": "1m", "page": "owner", "by": ["slack"]}]
+    world = await open_world(agreement={"response": {"ladder": ladder}})
+    world.slack.closed = {"#inbound"}
+    await world.submit_form(email=CTO)
+    [line] = [line for line in log_lines if line["event"] == "recipient refused"]
+    assert (line["recipient"], "invite the Slack app" in line["why"]) == ("#inbound", True)
+    warnings = (await world.get("/readyz"))["warnings"]
+    assert any("slack accepts no message to #inbound since" in warning for warning in warnings)
+    world.slack.closed = set()
+    await world.wait(minutes=30)
+    assert "inbound" in str(world.slack.recipients)
+    assert not any("#inbound" in warning for warning in (await world.get("/readyz"))["warnings"])
+
+
+async def test_rep_whom_slack_does_not_know_is_named_and_gets_a_mail_at_once(
+    world: World, log_lines: list[Any]
+) -> None:
+    world.slack.unknown = {"U0ANA"}
+    await world.submit_form(email=CTO)
+    assert world.mail_recipients == ["ana"]
+    [line] = [line for line in log_lines if line["event"] == "recipient refused"]
+    assert (line["recipient"], "check the rep's `slack` in team.yaml" in line["why"]) == ("ana", True)
+
+
 async def test_message_that_shows_it_all_is_not_sent_again(open_world: OpenWorld) -> None:
     world = await open_world()
     await world.submit_form(email=CTO)

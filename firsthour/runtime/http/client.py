@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache, partial
+from urllib.parse import urlencode
 
 import httpx
 from httpx import ASGITransport, AsyncBaseTransport, AsyncClient, Client, HTTPError, Response
@@ -78,7 +79,14 @@ class Endpoint:
 
     async def post_json(self, path: str, body: bytes) -> HttpAnswer:
         """POST a JSON body, and return the answer. Raises `NoAnswerError`. The timeout covers the whole call."""
-        headers = {"content-type": "application/json; charset=utf-8"}
+        return await self._post(path, body, "application/json; charset=utf-8")
+
+    async def post_form(self, path: str, fields: Mapping[str, str]) -> HttpAnswer:
+        """POST the fields of a form, and return the answer. Raises `NoAnswerError`."""
+        return await self._post(path, urlencode(fields).encode(), "application/x-www-form-urlencoded")
+
+    async def _post(self, path: str, body: bytes, content_type: str) -> HttpAnswer:
+        headers = {"content-type": content_type}
         try:
             async with (
                 self._connection() as client,

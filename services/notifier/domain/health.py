@@ -8,10 +8,11 @@ not depend on the number of pages. The health is kept in memory: a new process a
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 
 DOWN_AFTER = 5
 """Failures in a row."""
+REFUSALS_MAX = 20
 PROBE_SECONDS_MAX = 15.0
 """The longest interval between two probes."""
 
@@ -26,6 +27,37 @@ class Outage:
     why: str
     try_at: datetime
     wait_seconds: float = 1.0
+
+
+class RecipientRefusal(NamedTuple):
+    """A person or a channel that a provider rejects: since when (real time), and why."""
+
+    since: datetime
+    why: str
+
+
+@dataclass
+class Refusals:
+    """The recipients that a provider rejected, until it accepts a message to them. The oldest is forgotten at the limit."""
+
+    _by_recipient: dict[tuple[str, str], RecipientRefusal] = field(default_factory=dict)  # by channel and recipient
+
+    def record(self, channel: str, recipient: str, why: str | None, real: datetime) -> bool:
+        """Record an answer; `why` None: accepted. Return whether the provider begins to reject this recipient."""
+        key = channel, recipient
+        if why is None:
+            self._by_recipient.pop(key, None)
+            return False
+        before = self._by_recipient.pop(key, None)
+        self._by_recipient[key] = RecipientRefusal(before.since if before else real, why)
+        if len(self._by_recipient) > REFUSALS_MAX:
+            del self._by_recipient[next(iter(self._by_recipient))]
+        return before is None
+
+    def lines(self) -> Iterator[str]:
+        """Yield one line for each recipient that is rejected."""
+        for (channel, recipient), refusal in sorted(self._by_recipient.items()):
+            yield f"{channel} accepts no message to {recipient} since {refusal.since:%Y-%m-%d %H:%M} UTC: {refusal.why}"
 
 
 @dataclass

@@ -19,6 +19,7 @@ from firsthour.runtime.storage.migrate import migrate
 from firsthour.runtime.storage.reader import SqliteReader
 from firsthour.runtime.storage.records import log
 from firsthour.runtime.storage.sqlite_engines import reader_engine, writer_engine
+from tests.fakes.slack import FakeSlack
 from tests.fakes.smtp import FakeSmtp
 from tests.hand_clock import HandClock
 
@@ -164,6 +165,25 @@ async def test_slack_token_is_verified(place: Path, body: str, verdict: str, tex
     assert (finding.verdict, finding.said) == (verdict, text)
     assert requests[0].startswith(b"POST /api/auth.test")
     assert f"Bearer {TOKEN}".encode() in requests[0]
+
+
+async def test_channel_that_the_app_is_not_in_is_wrong(place: Path) -> None:
+    agreement = place / "config" / "agreement.yaml"
+    rung = '    - {at: 26m, page: channel, to: "#inbound"}\n    - {at: 27m, page: channel, to: C0SALES}\n'
+    lines = agreement.read_text().splitlines(keepends=True)
+    at = next(n for n, line in enumerate(lines) if "at: 35m" in line)
+    agreement.write_text("".join([*lines[:at], rung, *lines[at:]]))
+    settings_of_slack = {"slack_bot_token": TOKEN, "slack_signing_secret": TOKEN}
+    async with FakeSlack() as slack:
+        slack.joined = {f"a{n}" for n in range(90)} | {"sales"}
+        finding = (await look(place, slack_api_url=slack.url, **settings_of_slack))["slack"]
+        assert finding.said == "the ladder pages #inbound, but the app is not in it, or Slack has no such channel"
+        slack.joined.add("inbound")
+        assert (await look(place, slack_api_url=slack.url, **settings_of_slack))["slack"].verdict == "ok"
+        slack.respond(200, body='{"ok": true}')
+        slack.error("missing_scope")
+        finding = (await look(place, slack_api_url=slack.url, **settings_of_slack))["slack"]
+        assert (finding.verdict, "missing_scope" in finding.said) == ("warning", True)
 
 
 async def test_unreachable_slack_is_wrong(place: Path) -> None:
