@@ -6,6 +6,7 @@ from operator import attrgetter
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.unit import Unit
@@ -99,8 +100,13 @@ def save_alias(unit: Unit, merged: str, remaining: str) -> None:
 def lock_requests(unit: Unit, leads: Collection[str]) -> dict[str, list[ProspectRequest]]:
     """Lock these leads, and return their requests, the oldest first."""
     _LOCK.all(unit.connection, leads=sorted(leads))
-    requests: dict[str, list[ProspectRequest]] = defaultdict(list)
-    for row in _LOAD.all(unit.connection, leads=sorted(leads)):
+    return find_requests(unit.connection, leads)
+
+
+def find_requests(connection: Connection, leads: Collection[str]) -> dict[str, list[ProspectRequest]]:
+    """Return the requests of each of these leads, the oldest first."""
+    requests: dict[str, list[ProspectRequest]] = {lead: [] for lead in leads}
+    for row in _LOAD.all(connection, leads=sorted(leads)):
         values = {name: row._mapping[name] for name in ProspectRequest.__struct_fields__}
         requests[row.lead_id].append(ProspectRequest(**values))
     return requests

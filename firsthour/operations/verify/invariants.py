@@ -14,7 +14,14 @@ from typing import Final
 import msgspec
 from sqlalchemy.engine import Connection
 
-from firsthour.operations.verify import assignment_chain, clock_chain, event_checks, lead_chain, row_checks
+from firsthour.operations.verify import (
+    assignment_chain,
+    clock_chain,
+    event_checks,
+    lead_chain,
+    request_checks,
+    row_checks,
+)
 from firsthour.operations.verify.lead_history import LEADS_AT_ONCE, LeadRows, load_leads
 from firsthour.operations.verify.record_checks import CapacityCheck, allowed_changes
 from firsthour.operations.verify.snapshot import Snapshot
@@ -52,6 +59,7 @@ LeadCheck = Callable[[Snapshot, LeadRows], Iterable[str]]
 LEAD_CHECKS: Final[tuple[tuple[str, LeadCheck], ...]] = (
     ("I1", lead_chain.services_know_lead),
     ("I1", lead_chain.lead_is_accounted_for),
+    ("I2", request_checks.requests_match_history),
     ("I3", assignment_chain.lead_matches_history),
     ("I3", assignment_chain.assignments_match_history),
     ("I4", clock_chain.clock_matches_history),

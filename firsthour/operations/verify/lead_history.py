@@ -26,6 +26,10 @@ from services.notifier.store import tables as notifier
 from services.notifier.store.clocks import find_clocks
 from services.reporting import store as reporting
 from services.reporting.domain import timeline
+from services.reporting.domain.response import ProspectRequest
+from services.reporting.rebuilding import is_complete
+from services.reporting.response_model import MODEL, MODEL_VERSION
+from services.reporting.responses import find_requests, responses
 from services.router.store import tables as router
 from services.scoring import store as scoring
 
@@ -41,6 +45,7 @@ _TABLES: Final = (
     notifier.pages,
     reporting.statuses,
     reporting.history,
+    responses,
 )
 """The tables with a column `lead_id`."""
 
@@ -89,6 +94,7 @@ class LeadRows:
     lead: Any = None
     clock: ResponseClock | None = None
     status: Any = None
+    requests: list[ProspectRequest] | None = None  # None: not all of them are counted yet, after an upgrade
     identities: list[Any] = field(default_factory=list)
     assignments: list[Any] = field(default_factory=list)
     decisions: list[Any] = field(default_factory=list)
@@ -132,6 +138,7 @@ def _load(snapshot: Snapshot, ids: Sequence[str]) -> dict[str, LeadRows]:
     _load_clocks(snapshot, leads)
     for row in _select(snapshot, reporting.statuses, ids):
         leads[row.lead_id].status = row
+    _load_requests(snapshot, leads)
     for table in (scoring.identities, scoring.shared):
         for row in _select(snapshot, table, ids):
             leads[row.lead_id].identities.append(row)
@@ -154,6 +161,12 @@ def _load(snapshot: Snapshot, ids: Sequence[str]) -> dict[str, LeadRows]:
         first_version = rows.records.moves[0][2].version if rows.records.moves else 0
         rows.partial = rows.lead is not None and first_version != 1 and rows.lead.created_at < snapshot.history_start
     return leads
+
+
+def _load_requests(snapshot: Snapshot, leads: dict[str, LeadRows]) -> None:
+    if is_complete(snapshot.connection, MODEL, MODEL_VERSION):
+        for id, requests in find_requests(snapshot.connection, [*leads]).items():
+            leads[id].requests = requests
 
 
 def _load_clocks(snapshot: Snapshot, leads: dict[str, LeadRows]) -> None:
