@@ -14,12 +14,18 @@ def problems(agreement: Document) -> Iterator[ConfigProblem]:
     """Yield the mistakes in the calendars that their shape alone does not show."""
     calendars = at(agreement.data, "calendars")
     for name, calendar in calendars.items() if isinstance(calendars, Mapping) else ():
-        if name in (ALWAYS, OWNER):
+        if name == OWNER or (name == ALWAYS and not _counts_every_minute(calendar)):
             mistake = f"`{name}` has a meaning of its own in `counted_in`"
             yield agreement.problem(("calendars", name), mistake, "give the calendar another name", key=True)
         if isinstance(calendar, Mapping):
             yield from _holidays(agreement, ("calendars", name, "holidays"), calendar.get("holidays"))
             yield from _hours(agreement, ("calendars", name, "hours"), calendar.get("hours"))
+
+
+def _counts_every_minute(calendar: Any) -> bool:
+    """Return whether the calendar is what `counted_in: always` means, so that its name misleads no reader."""
+    hours = at(calendar, "hours")
+    return at(calendar, "holidays") is None and hours == {"mon-sun": ["00:00-24:00"]}
 
 
 def warnings(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:

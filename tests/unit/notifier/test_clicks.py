@@ -312,7 +312,7 @@ async def test_click_takes_a_constant_number_of_statements(harness: NotifierHarn
     await assigned(harness)
     with harness.units.counting() as executed:
         click(harness, "reached")
-    assert len(executed) == 7, executed
+    assert len(executed) <= 8, executed
 
 
 def test_reasons_of_a_rejection_are_those_of_the_agreement() -> None:

@@ -130,6 +130,7 @@ CASES = [
     (A, "\nsuppress:", "\ncalendars: {b: {timezone: UTC, holidays: «HR-1}}\nsuppress:", "write HR"),
     (A, "\nsuppress:", "\ncalendars: {b: {timezone: UTC, «hours: {mon: []}}}\nsuppress:", "has no working hours"),
     (A, "\nsuppress:", "\ncalendars: {«owner: {timezone: UTC}}\nsuppress:", "`owner` has a meaning of its own"),
+    (A, "\nsuppress:", "\ncalendars: {«always: {timezone: UTC}}\nsuppress:", "`always` has a meaning of its own"),
     (
         A,
         "\nsuppress:",

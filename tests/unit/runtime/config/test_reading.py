@@ -47,7 +47,6 @@ def test_files_with_every_field_load_with_warnings_of_unused_fields() -> None:
         "personas",
         "segments",
         "promises.marketing",
-        "promises.sales",
         "goals",
         "recycle",
         "audiences",
