@@ -55,6 +55,19 @@ _TRADES: Final = (
 _TITLES: Final = ("Head of IT", "VP Sales", "Director of Operations", "CTO", "Founder", "Buyer", "Analyst", "Team lead")
 _WANTS: Final = {"demo-request": 6, "contact-sales": 3, "newsletter": 2, "": 3}  # weights; "": only page views
 _PATHS: Final = ("/", "/customers", "/pricing", "/pricing/teams", "/blog/first-hour", "/docs")
+_PLACES: Final = (
+    ("Germany", "+49 30 23125"),  # numbers that are kept free for films
+    ("United Kingdom", "+44 20 7946 0"),
+    ("Ireland", "+353 20 913 0"),
+    ("Australia", "+61 2 5550 1"),
+)
+_MESSAGES: Final = (
+    "We have to decide before the end of the month. Can you call me today?",
+    "How does your price change with two hundred users?",
+    "Our contract with another vendor ends soon. Please show us what you have.",
+    "I saw your talk, and would like a demo for my team.",
+    "",
+)
 WORDS: Final = {"demo-request": "asks for a demo", "contact-sales": "wants to be called", "newsletter": "subscribes"}
 
 
@@ -69,12 +82,16 @@ class Visitor:
     employees: int
     paths: tuple[str, ...]
     form: str
+    country: str
+    phone: str
+    message: str
 
 
 def visitor(chance: random.Random, number: int) -> Visitor:
     """Return visitor number `number`; each is a different person."""
     first, last = chance.choice(_FIRST), chance.choice(_LAST)
     stem, trade = chance.choice(_STEMS), chance.choice(_TRADES)
+    country, prefix = chance.choice(_PLACES)
     return Visitor(
         f"{first} {last}",
         f"{first}.{last}.{number}@{stem}-{trade}.example".lower(),
@@ -83,6 +100,9 @@ def visitor(chance: random.Random, number: int) -> Visitor:
         int(10 ** chance.uniform(1.2, 3.6)),
         tuple(chance.choices(_PATHS, k=chance.randint(1, 3))),
         chance.choices(list(_WANTS), list(_WANTS.values()))[0],
+        country,
+        f"{prefix}{chance.randrange(1_000):03}",
+        chance.choice(_MESSAGES),
     )
 
 

@@ -243,5 +243,8 @@ class DemoRun:
             "company": visitor.company,
             "title": visitor.title,
             "employees": visitor.employees,
+            "country": visitor.country,
+            "phone": visitor.phone,
+            "message": visitor.message,
         }
         await self.client.post_form(visitor.form, fields)

@@ -83,7 +83,7 @@ class LeadScored(Event, frozen=True, kw_only=True, gc=False):
     # The facts of the person and the derived facts (email.domain, email.kind), as conditions read them.
     facts: Facts = msgspec.field(default_factory=dict)
     met: tuple[MatchedLine, ...] = ()
-    background: LeadBackground | None = None  # None: the event met no line
+    background: LeadBackground | None = None  # None: the event met no line, and Sales does not have the lead
     suppressed: str | None = None  # the reason by the agreement; then the person is not scored and not routed
     shared: str | None = None  # how the person was chosen among several: `phone, shared by 3 people`
 

@@ -17,6 +17,7 @@ from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.message import message_of
 from services.notifier.domain.message_text import words
 from services.notifier.domain.page import Page
+from services.notifier.domain.page_words import content_of
 from services.notifier.domain.terms import Terms
 from services.notifier.store.clocks import find_clocks
 from services.notifier.store.pages import list_pages
@@ -74,9 +75,13 @@ def _item(page: Page, clock: ResponseClock | None, terms: Terms) -> dict[str, An
         "tries": page.deliveries,
         "carried_by": page.carrier,
         "error": page.error,
-        "text": _text(page, clock, terms, page.sent_at or page.due_at),
+        **_content(page, clock, terms, page.sent_at or page.due_at),
     }
 
 
-def _text(page: Page, clock: ResponseClock | None, terms: Terms, written_at: datetime) -> str | None:
-    return words(message_of(page, clock, terms, written_at, None)).subject if clock else None
+def _content(page: Page, clock: ResponseClock | None, terms: Terms, written_at: datetime) -> dict[str, Any]:
+    """Return the subject, the facts and the sections of a page. A test page, and one of a deleted lead, has none."""
+    if clock is None:
+        return {"text": None, "facts": {}, "sections": {}}
+    page_words = words(message_of(page, clock, terms, written_at, None))
+    return {"text": page_words.subject, **content_of(page_words)}

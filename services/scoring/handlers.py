@@ -69,7 +69,7 @@ def _score_event(
     now: datetime,
     dropped: Counter[str],
 ) -> list[ScoringEvent]:
-    lead, shared, others = identity
+    lead, shared, others, is_open = identity
     event, type = _external(record), record.envelope.type
     if event.email and profile.email and event.email != profile.email:
         raise store.IdentityTakenError(f"lead {lead} has another address meanwhile; the events are processed again")
@@ -83,6 +83,8 @@ def _score_event(
     scored = _scored(lead, profile, trigger, rules, now, facts, fields)
     if shared:
         scored = msgspec.structs.replace(scored, shared=shared)
+    if is_open and scored.background is None:  # the lead may still wait for an owner, or get another one
+        scored = msgspec.structs.replace(scored, background=background_of(profile, rules, micros(now), facts))
     if type not in PASSED_ON:
         return [scored]
     leads = (lead, *others) if CONSENTS.get(type) is False else (lead,)

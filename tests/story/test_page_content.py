@@ -181,6 +181,17 @@ async def test_page_has_no_ids_and_no_internal_names(world: World) -> None:
         assert not re.search(rf"{lead['id']}|epoch|rung|hand-raiser|form\.submitted|page\.viewed|everyone", text), text
 
 
+async def test_next_owner_reads_what_the_person_did_meanwhile(world: World) -> None:
+    await visit_and_ask(world)
+    await world.wait(minutes=20)
+    await world.event("page.viewed", email=CTO, path="/security")
+    await world.wait(minutes=10)
+    text = read(world.slack.messages[-1], ZoneInfo("UTC"), world.clock.now)
+    assert text.startswith("Now yours: call Ann Lee")
+    assert "• Visited /security 10 minutes ago\n• Sent the form demo request 30 minutes ago" in text
+    assert "We need this" in text
+
+
 async def test_words_of_a_person_are_in_no_decision_and_in_no_log_line(
     open_world: OpenWorld, log_lines: list[Any]
 ) -> None:

@@ -23,7 +23,7 @@ _ALIASES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("tel", "telephone", "phone_number", "your_phone", "your_tel", "mobile", "mobile_phone"), "phone"),
     **dict.fromkeys(("your_name", "full_name", "fullname"), "name"),
     **dict.fromkeys(("company_size", "number_of_employees", "numemployees", "employee_count"), "employees"),
-    "your_message": "message",
+    **dict.fromkeys(("your_message", "comments", "comment", "enquiry", "inquiry", "question"), "message"),
     "your_company": "company",
     "firstname": "first_name",
     "lastname": "last_name",

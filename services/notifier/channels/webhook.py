@@ -20,7 +20,7 @@ from services.notifier.domain import message_text
 from services.notifier.domain.message import Message
 from services.notifier.domain.notice import Notice
 from services.notifier.domain.outside_text import clean
-from services.notifier.domain.page_words import sections, text_of
+from services.notifier.domain.page_words import content_of
 
 PAGE_TYPE: Final = "page"
 NOTICE_TYPE: Final = "notice"
@@ -110,8 +110,7 @@ def page_body(message: Message) -> bytes:
         "kind": message.kind,
         "recipient": recipient,
         "subject": page.subject,
-        "facts": {fact.label: text_of(fact.line) for fact in page.facts},
-        "sections": {part.name: [text_of(line) for line in part.lines] for part in sections(page)},
+        **content_of(page),
         "url": page.url,
     }
     return msgspec.json.encode({"type": PAGE_TYPE, "timestamp": message.written_at, "data": data})

@@ -7,7 +7,7 @@ always current. A mail shows its `text`: an absolute time in the zone of the rec
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 ALSO_LINES_MAX = 15
 """Headlines in one part: at their greatest length they fit into a section of Slack."""
@@ -95,6 +95,14 @@ def _also(headlines: tuple[str, ...]) -> Iterator[Section]:
     for start in range(0, len(headlines), ALSO_LINES_MAX):
         heading = "Also for you" if start == 0 else "And"
         yield Section("also", (heading,), tuple((line,) for line in headlines[start : start + ALSO_LINES_MAX]))
+
+
+def content_of(words: Words) -> dict[str, dict[str, Any]]:
+    """Return facts and sections as texts by their names, for programs."""
+    return {
+        "facts": {fact.label: text_of(fact.line) for fact in words.facts},
+        "sections": {part.name: [text_of(line) for line in part.lines] for part in sections(words)},
+    }
 
 
 def sections(words: Words) -> Iterator[Section]:

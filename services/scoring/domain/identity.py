@@ -54,11 +54,13 @@ class ResolvedIdentity(NamedTuple):
     Attributes:
         shared: The shared identifier that selected the lead, as a text for people. None: not shared.
         others: The leads of all other people of the event's identifiers, sorted.
+        open: Whether Sales has the lead.
     """
 
     lead: str
     shared: str | None = None
     others: tuple[str, ...] = ()
+    open: bool = False
 
 
 class IdentityChanges(NamedTuple):
@@ -99,7 +101,7 @@ class People:
             person.email = event.email
         for identity in identities:
             self._learn(identity, person)
-        return ResolvedIdentity(person.lead)
+        return ResolvedIdentity(person.lead, open=person.open)
 
     def _by_address(self, email: str, identities: list[str]) -> Person | None:
         people = self._by_identity.get(f"email:{email}")
@@ -128,7 +130,9 @@ class People:
         person.active_at = max(person.active_at, at)
         others = {lead for leads in by_identity.values() for lead in leads} - {person.lead}
         kind = identity.partition(":")[0]
-        return ResolvedIdentity(person.lead, f"{kind}, shared by {len(people)} people", tuple(sorted(others)))
+        return ResolvedIdentity(
+            person.lead, f"{kind}, shared by {len(people)} people", tuple(sorted(others)), person.open
+        )
 
     def _create(self) -> Person:
         person = Person(self.new_id())

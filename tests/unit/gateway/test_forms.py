@@ -264,7 +264,7 @@ async def test_form_with_rejected_headers_is_kept(
     ("fields", "read"),
     [
         ({"your-email": "ann@acme.example", "your-name": "Ann", "your-message": "hi"}, "Ann"),
-        ({"E-Mail": "ann@acme.example", "Full Name": "Ann", "message": "hi"}, "Ann"),
+        ({"E-Mail": "ann@acme.example", "Full Name": "Ann", "Comments": "hi"}, "Ann"),
         ({"email": "ann@acme.example", "your-email": "", "name": "Ann", "your_name": "", "message": "hi"}, "Ann"),
     ],
 )

@@ -39,6 +39,8 @@ async def test_pages_are_listed_newest_first_with_their_outcome(harness: Notifie
         (0, "email", "sent", 2),
     ]
     assert answer["items"][1]["text"] == "Hot lead: write to Ada by 10:00 UTC"
+    assert answer["items"][1]["facts"]["Email"] == "ada@x.example"
+    assert answer["items"][1]["sections"]["todo"]
     assert answer["items"][1]["person"] == "ana"
     assert answer["next"] is None
 

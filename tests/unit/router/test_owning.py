@@ -7,7 +7,8 @@ import pytest
 import sqlalchemy as sa
 
 from firsthour.runtime.http.problem import Problem
-from schemas.events.leads import OpportunityMoved
+from schemas.events.base import Facts
+from schemas.events.leads import LeadBackground, LeadRequest, OpportunityMoved, ScoreReason
 from schemas.events.routes import (
     LeadAccepted,
     LeadAssigned,
@@ -44,6 +45,19 @@ def test_lead_is_qualified_once_and_assigned_in_the_same_unit(harness: RouterHar
     assert (harness.lead("l1").status, harness.lead("l1").owner, harness.lead("l1").epoch) == ("assigned", "ana", 1)
     assigned = harness.events_of(LeadAssigned)[0]
     assert (assigned.card.name, assigned.card.because) == ("Name l1", "hand-raiser: form.submitted demo-request")
+
+
+def test_card_has_the_background_of_the_newest_hand_over_and_the_place_of_the_person(harness: RouterHarness) -> None:
+    at = harness.clock.now
+    asked = LeadBackground(LeadRequest(at, "Call me", "demo-request"), (), (ScoreReason("Asked for a demo"),))
+    facts: Facts = {"country": "US", "custom.timezone": "America/Chicago", "company.employees": 40, "title": "CTO"}
+    scored = harness.score_event("l1", HAND_RAISER, facts=facts)
+    harness.hear(msgspec.structs.replace(scored, background=asked))
+    harness.hear(harness.score_event("l1", facts=facts))  # a visit that meets no line keeps the background
+    card = harness.events_of(LeadAssigned)[0].card
+    assert (card.request, card.reasons) == (asked.request, asked.reasons)
+    assert (card.country, card.zone, card.employees, card.title) == ("US", "America/Chicago", 40, "CTO")
+    assert harness.lead("l1").state.background == asked
 
 
 def test_second_request_does_not_restart_the_response_clock(harness: RouterHarness) -> None:

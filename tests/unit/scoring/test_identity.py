@@ -65,7 +65,7 @@ def test_shared_phone_resolves_to_the_open_lead_that_was_active_last() -> None:
         IdentityRow(f"phone:{P}", "newer", None, 7, 1),
     ]
     assert people(*rows).resolve(event(phone=P), "e", 1) == ResolvedIdentity(
-        "newer", "phone, shared by 3 people", ("closed", "older")
+        "newer", "phone, shared by 3 people", ("closed", "older"), open=True
     )
     assert people(rows[0], rows[1]).resolve(event(phone=P), "e", 1).lead == "older"
 
@@ -74,7 +74,7 @@ def test_all_people_of_several_shared_identifiers_are_listed() -> None:
     rows = [IdentityRow(f"phone:{P}", lead, None, 1, 1) for lead in ("a", "b")]
     rows += [IdentityRow("crm_id:7", lead, None, 1, 1) for lead in ("b", "c")]
     assert people(*rows).resolve(event(phone=P, crm_id="7"), "e", 1) == ResolvedIdentity(
-        "b", "phone, shared by 2 people", ("a", "c")
+        "b", "phone, shared by 2 people", ("a", "c"), open=True
     )
 
 
@@ -85,7 +85,7 @@ def test_identifier_of_one_person_precedes_a_shared_identifier() -> None:
         IdentityRow("crm_id:7", "a", E1, 1, 1),
     ]
     stored = people(*rows)
-    assert stored.resolve(event(phone=P, crm_id="7"), "e", 1) == ResolvedIdentity("a")
+    assert stored.resolve(event(phone=P, crm_id="7"), "e", 1) == ResolvedIdentity("a", open=True)
 
 
 def test_choice_among_several_people_stores_no_identifier() -> None:
