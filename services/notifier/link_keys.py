@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from firsthour.runtime.processing.service import Resources
-from firsthour.runtime.storage.unit import Unit
+from firsthour.runtime.storage.unit import StorageError, Unit
 from services.notifier.domain.link import KEY_BYTES, LIFETIME, Link, LinkKey, link_of
 from services.notifier.store.link_keys import add_link_key, list_link_keys, remove_link_key
 
@@ -34,14 +34,28 @@ class LinkKeys:
 
     async def signing(self) -> LinkKey:
         """Return the key that signs now. Raises `StorageError`."""
+        if self._is_fresh():
+            return self._keys[-1]
         async with self._reading:
-            if self._age() > READ_SECONDS:
-                await self._read()
-            now = self._clock.real()
-            if not self._keys or now - self._keys[-1].created_at > SIGNS_FOR:
-                await self._units.run(lambda unit: rotate(unit, now))
-                await self._read()
+            try:
+                await self._renew()
+            except StorageError:
+                if not self._keys:
+                    raise  # a key in memory signs on: links of before stay valid
         return self._keys[-1]
+
+    def _is_fresh(self) -> bool:
+        return bool(self._keys) and self._age() <= READ_SECONDS
+
+    async def _renew(self) -> None:
+        """Read the keys, and replace the newest one if it is old."""
+        if self._is_fresh():
+            return
+        await self._read()
+        now = self._clock.real()
+        if not self._keys or now - self._keys[-1].created_at > SIGNS_FOR:
+            await self._units.run(lambda unit: rotate(unit, now))
+            await self._read()
 
     async def link(self, token: str) -> Link | None:
         """Return the content of a token; None: it was not signed by a key of this installation. Raises `StorageError`."""

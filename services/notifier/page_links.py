@@ -26,7 +26,7 @@ from services.notifier.store.threads import first_mail
 PATH: Final = "/a/"
 MAIL: Final = "email"
 SLACK: Final = "slack"
-WAIT_SECONDS: Final = 1.0
+WAIT_SECONDS: Final = 3.0
 """How long a page waits for the database: a part of the time that its channel may take."""
 
 _log = structlog.get_logger(__name__)
