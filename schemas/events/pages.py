@@ -21,6 +21,7 @@ class PageSent(Event, frozen=True, kw_only=True, gc=False):
     channel: str
     at: datetime
     tries: int = 1
+    kind: str = ""  # owner, manager, reminder ...; empty: written by an older release
 
 
 class PageFailed(Event, frozen=True, kw_only=True, gc=False):

@@ -154,6 +154,7 @@ def _page_sent(page: Page, result: SendResult) -> PageSent:
         channel=page.channel,
         at=result.at,
         tries=page.deliveries,
+        kind=page.kind,
     )
 
 

@@ -2,10 +2,16 @@
 
 from typing import Any
 
+import sqlalchemy as sa
+
+from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.unit import Unit
+from services.reporting.rebuilding import models
+from services.reporting.responses import responses
 from tests.story.conftest import OpenWorld
 from tests.story.world import World
 
+FORGET = (statements.Sql(lambda _: sa.delete(responses)), statements.Sql(lambda _: sa.delete(models)))
 ANN, BEN, CID, DAN, EVE = (f"{name}@prospect.example" for name in ("ann", "ben", "cid", "dan", "eve"))
 
 
@@ -115,8 +121,8 @@ async def test_rebuilt_report_equals_the_report_as_it_was(world: World) -> None:
     before = await report(world, "?since=1d&by=rep")
 
     def forget(unit: Unit) -> None:
-        for table in ("reporting_responses", "reporting_models"):
-            unit.connection.exec_driver_sql(f"DELETE FROM {table}")
+        for statement in FORGET:
+            statement.run(unit.connection)
 
     await world.system.units.run(forget)
     assert (await report(world))["total"]["requests"] == 0
