@@ -90,8 +90,6 @@ def trial_router(resources: Resources, ways: Ways, context: NotifierContext) -> 
 
 def _person(config: Config, rep: str, principal: Principal) -> Rep:
     """Return the rep. Raises `Problem` if there is none, or the principal may not act for them."""
-    if not principal.may_act_for(rep):
-        raise Problem(403, "Forbidden", "Test pages of a rep may be sent by the rep, managers and admins.")
     person = config.team.rep_by_id.get(rep)
     if person is None:
         ids = list(config.team.rep_by_id)
@@ -99,6 +97,8 @@ def _person(config: Config, rep: str, principal: Principal) -> Rep:
         raise Problem(
             404, "Unknown rep", f"There is no rep {rep!r}; the team is: {', '.join(ids[:REPS_NAMED_MAX])}{more}."
         )
+    if not principal.may_act_for(rep):
+        raise Problem(403, "Forbidden", "Test pages of a rep may be sent by the rep, managers and admins.")
     if not person.active:
         raise Problem(409, "Set by team file", f"{rep} is not active in team.yaml and gets no pages; change it there.")
     return person

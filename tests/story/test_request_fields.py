@@ -108,6 +108,7 @@ def bodies(now: datetime) -> dict[str, dict[str, tuple[Any, str]]]:
     """Return the fields of each action. Each has a value, and the text that shows this value after the action."""
     before, after = now - timedelta(minutes=2), now + timedelta(days=20)
     until = (after.isoformat(), f"{after:%Y-%m-%dT%H:%M:%S}")
+    soon = now + timedelta(minutes=20)
     return {
         "accept": {},
         "touch": {
@@ -118,6 +119,8 @@ def bodies(now: datetime) -> dict[str, dict[str, tuple[Any, str]]]:
         },
         "reject": {"reason": ("not-now", "not-now"), "until": until},
         "recycle": {"reason": ("stalled", "stalled"), "until": until},
+        "snooze": {"until": (soon.isoformat(), f"{soon:%Y-%m-%dT%H:%M:%S}")},
+        "page-test": {},
         "opt-out": {"reason": ("Asked by letter", "Asked by letter")},
         "assign": {
             "rep": ("cy", '"owner": {"id": "cy"'),
