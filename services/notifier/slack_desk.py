@@ -55,7 +55,14 @@ _log = structlog.get_logger(__name__)
 class SlackDesk:
     """Applies the requests of people in Slack."""
 
-    def __init__(self, resources: Resources, context: NotifierContext, slack: SlackAnswers) -> None:
+    def __init__(
+        self,
+        resources: Resources,
+        context: NotifierContext,
+        slack: SlackAnswers,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> None:
+        self._answer_seconds = answer_seconds
         self._resources = resources
         self._context = context
         self._slack = slack
@@ -72,7 +79,7 @@ class SlackDesk:
         task = asyncio.create_task(self._run(command))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        done, _ = await asyncio.wait({task}, timeout=ANSWER_SECONDS)
+        done, _ = await asyncio.wait({task}, timeout=self._answer_seconds)
         if done:
             return task.result()
         task.add_done_callback(_log_failure)
@@ -119,7 +126,7 @@ class SlackDesk:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        done, _ = await asyncio.wait({task}, timeout=ANSWER_SECONDS)
+        done, _ = await asyncio.wait({task}, timeout=self._answer_seconds)
         if done:
             return task.result()
         task.add_done_callback(_log_failure)

@@ -56,7 +56,7 @@ class StoryInstallation:
 
     directory: Path
     clock: HandClock = field(default_factory=HandClock)
-    slack: FakeSlack = field(default_factory=FakeSlack)
+    slack: FakeSlack = field(init=False)
     smtp: FakeSmtp = field(default_factory=FakeSmtp)
     shown: list[Message] = field(default_factory=list)  # the messages that the inbox showed in the terminal
     backends: Backends | None = None  # Kafka and PostgreSQL; None: the embedded profile
@@ -67,6 +67,9 @@ class StoryInstallation:
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
     _installation: Installation | None = None
     _process: DistributedHarness | None = None
+
+    def __post_init__(self) -> None:
+        self.slack = FakeSlack(seconds=self.clock.monotonic)
 
     # --- opening and closing ------------------------------------------------------------------------------------------
 

@@ -180,10 +180,10 @@ def notice_body(notice: Notice) -> dict[str, Any]:
 
 
 def _blocks(message: Message, page: Words, clickable: bool) -> list[SlackBlock]:
-    """Return the page with what became of its assignment at the top, and the buttons that are left above the footer."""
+    """Return the page with what became of its assignment at the top, and the buttons that are left below the facts."""
     blocks = page_blocks(page)
     if clickable and message.standing.actions:
-        blocks.insert(-1, buttons(message.page_id, message.standing.actions).to_dict())
+        blocks.insert(2 if page.facts else 1, buttons(message.page_id, message.standing.actions).to_dict())
     said = [text for text in (message.standing.text, message.standing.notice) if text]
     if said:
         blocks.insert(1, paragraph("\n".join(said)))

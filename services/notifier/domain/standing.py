@@ -11,12 +11,12 @@ from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.outside_text import NAME_CHARS_MAX, unlinked
 from services.notifier.domain.page import Page
 
-_ALL: Final[tuple[Action, ...]] = ("accept", "reached", "no_answer", "reject", "snooze", "hand_over")
+ALL_ACTIONS: Final[tuple[Action, ...]] = ("accept", "reached", "no_answer", "reject", "snooze", "hand_over")
 _BY_KIND: Final[Mapping[str, tuple[Action, ...]]] = {
-    "owner": _ALL,
-    "reassigned": _ALL,
-    "reminder": _ALL,
-    "again": _ALL,
+    "owner": ALL_ACTIONS,
+    "reassigned": ALL_ACTIONS,
+    "reminder": ALL_ACTIONS,
+    "again": ALL_ACTIONS,
     "manager": ("reached", "no_answer", "hand_over"),
     "missed": ("reached", "no_answer", "hand_over"),
     "cover": ("accept", "reached", "no_answer"),
