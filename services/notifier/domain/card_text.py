@@ -17,6 +17,7 @@ from services.notifier.domain.times import earlier, instant, lasting
 from services.notifier.domain.whereabouts import LocalTime, local_time, place_of
 
 ACTIVITY_MAX: Final = 5
+EMPLOYEES_MAX: Final = 10_000_000  # of a company; a larger number is a mistake
 REQUEST_LINES_MAX: Final = 8
 REQUEST_CHARS_MAX: Final = 900
 SUBJECT_CHARS_MAX: Final = 60
@@ -90,7 +91,8 @@ def _difference(local: LocalTime, now: datetime, zone: ZoneInfo) -> str:
 def about_facts(card: LeadCard) -> list[Fact]:
     """Return the facts about the person, the company and the score."""
     person = _listed(unlinked(card.name), unlinked(card.title), _country(card.country))
-    size = f"{card.employees:,.0f} employee{'' if card.employees == 1 else 's'}" if card.employees >= 1 else ""
+    known = 1 <= card.employees <= EMPLOYEES_MAX
+    size = f"{card.employees:,.0f} employee{'' if card.employees == 1 else 's'}" if known else ""
     company = _listed(unlinked(card.company), size, _country(card.company_country))
     score = f"{card.total:.0f}" + (f", grade {unlinked(card.grade, 10)}" if card.grade else "")
     facts = (("Person", person), ("Company", company), ("Score", score))

@@ -48,7 +48,7 @@ _OF_MANAGER: Final = (ACTIONS["reached"], ACTIONS["no_answer"], ACTIONS["hand_ov
 _OF_NEXT_ATTEMPT: Final = tuple(ACTIONS[name] for name in ("reached", "no_answer", "hand_over", "reject"))
 _OF_COVER: Final = (ACTIONS["reached"], ACTIONS["no_answer"], ACTIONS["accept"])
 
-_CONTACT: Final = "Contact the lead now and record a touch, answered or not. The touch stops the clock."
+_CONTACT: Final = "Contact the lead now, then record the touch: reached, or no answer."
 _TO_OWNER: Final = (
     _CONTACT,
     "Need a moment? Accept the lead. Reminders to you end, but the clock keeps running.",

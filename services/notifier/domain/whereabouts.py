@@ -63,11 +63,13 @@ def place_of(card: LeadCard) -> Place | None:
     """Return the probable place of the person; None: nothing is known."""
     countries = (country_code(card.country), region_of(card.phone), country_code(card.company_country))
     country = next((code for code in countries if code), None)
-    name = country_name(country) if country else None
-    if zone := known_zone(card.zone):
-        return Place(name or zone.rpartition("/")[2].replace("_", " "), (zone,), country)
     zones = zones_of(country) if country else ()
-    return Place(name or country or "", zones, country) if zones else None
+    name = (country_name(country) if country else None) or country or ""
+    if zone := known_zone(card.zone):
+        if zone in zones:
+            return Place(name, (zone,), country)
+        return Place(zone.rpartition("/")[2].replace("_", " "), (zone,), None)  # the person is elsewhere
+    return Place(name, zones, country) if zones else None
 
 
 def local_time(place: Place, at: datetime) -> LocalTime:

@@ -34,6 +34,7 @@ def texts(facts: list[Fact]) -> list[str]:
             LeadCard(company="acme.com", employees=12_500.0),
             ["Company: acme .com, 12,500 employees", "Score: 0"],
         ),
+        (LeadCard(employees=1e300), ["Score: 0"]),
         (LeadCard(employees=0.3, country="somewhere", grade="B"), ["Person: somewhere", "Score: 0, grade B"]),
     ],
 )

@@ -46,6 +46,10 @@ def shown(card: LeadCard, now: datetime = TUESDAY, zone: ZoneInfo = BERLIN) -> s
             {"country": "US", "zone": "America/Chicago"},
             "Tue 03:00 in United States when sent, 7 h behind; outside office hours until 16:00 CET",
         ),
+        (
+            {"country": "US", "zone": "Asia/Tokyo"},
+            "Tue 18:00 in Tokyo when sent, 8 h ahead; outside office hours until Wed 2 Dec 01:00 CET",
+        ),
         ({"zone": "Asia/Ho_Chi_Minh"}, "Tue 16:00 in Ho Chi Minh when sent, 6 h ahead; office hours until 11:00 CET"),
         ({"country": "AU"}, "Tue 17:00 to Tue 20:00 when sent, Australia has several times; outside office hours"),
         ({"country": "Atlantis", "zone": "../../etc/passwd"}, ""),
