@@ -67,6 +67,8 @@ def _add_owner_actions(api: APIRouter, resources: Resources) -> None:
     async def touch(lead: str, body: TouchBody, principal: Sales, once: Action) -> Response:
         """Record a conversation with the lead, or an attempt: this keeps the promise and ends the ladder.
 
+        If only a conversation does by the agreement (`stopped_by`), an attempt postpones the next step of the ladder.
+
         `effect` is the effect of the touch, or why it was ignored: a touch from before the submit does not count."""
         return await once(
             lambda unit: commands.touch(unit, lead, body.channel, body.answered, body.at, principal, skew_us, body.note)

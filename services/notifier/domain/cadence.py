@@ -23,6 +23,8 @@ from services.notifier.domain.whereabouts import office_hours, place_of
 
 FIRST_NUMBER: Final = 700_000
 """The number `rung` of the first reminder of an assignment."""
+APART_MIN: Final = timedelta(minutes=15)
+"""The shortest time between two reminders, whatever is promised."""
 _AHEAD: Final = timedelta(days=14)
 _LOOKS_MAX: Final = 200
 
@@ -48,9 +50,7 @@ def _next_at(clock: ResponseClock, terms: Terms, after: datetime | None) -> date
     if clock.state != "met" or clock.talked_at is not None or clock.attempts >= promise.attempts:
         return None
     end = clock.submit_at + promise.within
-    apart = (end - last) / (promise.attempts - clock.attempts + 1)
-    if apart <= timedelta():
-        return None
+    apart = max((end - last) / (promise.attempts - clock.attempts + 1), APART_MIN)
     target = last + apart * ((after - last) // apart + 1)
     return good_time(target, clock, terms) if target < end else None
 
@@ -93,6 +93,8 @@ def remind(clock: ResponseClock, terms: Terms, now: datetime, real: datetime) ->
     """
     if clock.remind_at is None or clock.rep is None or clock.remind_at > now:
         return ClockStep(timed(clock, terms))
+    if terms.cadence is None:  # it is no longer promised
+        return ClockStep(timed(replace(clock, remind_at=None), terms))
     number = FIRST_NUMBER + clock.reminders
     first = next((rung for rung in ladder_of(clock, terms) if rung.page == OWNER), None)
     page = Page(

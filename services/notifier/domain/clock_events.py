@@ -111,6 +111,7 @@ def _for_submit(
             counted_in=promise.counted_in,
             touch_within=promise.touch_within,
             counted_from=submit_at,
+            reminders=clock.reminders if clock else 0,
         )
     state: State = "met" if clock.touched_at else "missed" if clock.missed_at else "live"
     return replace(clock, version=event.version, updated_at=now, state=state, opted_out=False)

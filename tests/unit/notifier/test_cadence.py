@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from schemas.agreement.promises import AttemptsPromise
-from schemas.events.routes import LeadCard, TouchApplied
+from schemas.events.routes import LeadAssigned, LeadCard, LeadEvent, LeadReleased, TouchApplied
 from services.notifier.context import NotifierContext
 from services.notifier.domain.cadence import FIRST_NUMBER, good_time, is_obsolete, remind
 from services.notifier.domain.clock import ResponseClock, due_at
@@ -60,6 +60,12 @@ def clock_after(*touches: TouchApplied, clock: ResponseClock = CLOCK, terms: Ter
     return result
 
 
+def clock_of(event: LeadEvent, clock: ResponseClock) -> ResponseClock:
+    result = hear(clock, event, TERMS, event.at).clock
+    assert result is not None
+    return result
+
+
 def reminders_of(clock: ResponseClock, terms: Terms = TERMS) -> list[Page]:
     """Return the reminders that come if nothing else happens."""
     pages: list[Page] = []
@@ -98,6 +104,46 @@ def test_each_attempt_postpones_the_next_reminder_until_the_promised_number_is_m
 def test_no_reminder_is_scheduled(change: dict[str, Any], terms: Terms) -> None:
     clock = clock_after(touch(TUESDAY, 2), clock=replace(CLOCK, **change), terms=terms)
     assert due_at(clock, terms) is None or clock.running
+
+
+def test_reminders_keep_a_distance_whatever_is_promised() -> None:
+    terms = with_fields(TERMS, cadence=AttemptsPromise(attempts=100_000, within=timedelta(hours=2), share=1))
+    times = [page.due_at for page in reminders_of(clock_after(touch(TUESDAY, 2), terms=terms), terms)]
+    assert len(times) == 7
+    assert {later - earlier for earlier, later in pairwise(times)} == {timedelta(minutes=15)}
+
+
+def test_reminder_that_is_no_longer_promised_is_not_sent() -> None:
+    clock, now = clock_after(touch(TUESDAY, 2)), TUESDAY + 9 * DAY
+    step = remind(clock, with_fields(TERMS, cadence=None), now, now)
+    assert (step.pages, step.clock and step.clock.due_at) == ((), None)
+
+
+def test_next_owner_is_reminded() -> None:
+    clock = clock_after(touch(TUESDAY, 2))
+    record: dict[str, Any] = {
+        "lead_id": "l1",
+        "status": "assigned",
+        "was": "qualified",
+        "by": "rep:max",
+        "at": TUESDAY + DAY,
+    }
+    released = LeadReleased(**record, version=3, epoch=1, rep="ana", kind="hand-over", reason="asked")
+    assert due_at(clock_of(released, clock), TERMS) is None
+    assigned = LeadAssigned(
+        **record,
+        version=4,
+        epoch=2,
+        rep="bo",
+        decision_id="d",
+        urgency="hot",
+        submit_at=TUESDAY,
+        assigned_at=TUESDAY + DAY,
+        touched_at=TUESDAY,
+    )
+    pages = reminders_of(clock_of(assigned, clock_of(released, clock)))
+    assert {(page.person, page.epoch) for page in pages} == {("bo", 2)}
+    assert len(pages) == 5
 
 
 def test_conversation_ends_the_cadence_in_any_order_of_the_reports() -> None:
