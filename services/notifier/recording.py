@@ -68,7 +68,7 @@ def record(
         changed.append(after)
         if after.state == "sent":
             ended.append(after)
-            if after.channel == SLACK and isinstance(result.outcome, Sent) and not result.claim.fellows:
+            if after.channel == SLACK and isinstance(result.outcome, Sent) and page.id == result.claim.page.id:
                 shown.append((after, result.claim.message, result.outcome.provider_id))
             unit.emit(_page_sent(after, result), key=page.lead_id)
         elif page.refusals < after.refusals == usable_count:
@@ -94,7 +94,9 @@ def _note_messages(
         if clock is not None and standing(page, clock, terms.team).identity != identity:
             stale.add(page.id)
         recipient = content.person_slack or ""
-        messages.append(SlackMessage(page.id, page.lead_id, page.person, recipient, channel, ts, 0, 0, identity, None))
+        messages.append(
+            SlackMessage(page.id, page.lead_id, page.person, recipient, channel, ts, 0, 0, identity, None, content.also)
+        )
     if messages:
         add_messages(unit, messages, stale)
     if stale:

@@ -5,6 +5,7 @@ pages never wait for it.
 """
 
 import asyncio
+import dataclasses
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import structlog
 
 from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.storage.unit import Lane, StorageError, Unit
-from services.notifier.channels.base import GiveUp, Outcome, Sent, TryAgain
+from services.notifier.channels.base import RETRY_AFTER_SECONDS_MAX, GiveUp, Outcome, Sent, TryAgain
 from services.notifier.channels.slack import SlackChannel
 from services.notifier.context import SLACK_UPDATES, Claim, NotifierContext
 from services.notifier.domain.message import Message, message_of
@@ -36,6 +37,8 @@ LOOK_SECONDS = 1.0
 TRIES_MAX = 40
 """With the longest pause between two tries these take most of a day."""
 PAUSE_SECONDS_MAX = 1_800.0
+MAX_PAUSE = timedelta(seconds=RETRY_AFTER_SECONDS_MAX)
+"""A longer pause is one of a host's clock that was set back, and counts as over."""
 _GONE = "its lead is no longer here"
 
 _log = structlog.get_logger(__name__)
@@ -72,6 +75,7 @@ class SlackUpdates:
         self._links = PageLinks(resources)
         self._jitter = jitter
         self._wakeup = asyncio.Event()
+        self._paused_until: datetime | None = None  # real time: Slack asked for a pause
         self._next_at: datetime | None = None  # real time
 
     def wake(self) -> None:
@@ -80,7 +84,11 @@ class SlackUpdates:
 
     async def step(self) -> bool:
         """Show the messages anew that are due. Return whether there were any."""
-        units = self._resources.units
+        units, real = self._resources.units, self._resources.clock.real()
+        if self._paused_until is not None and real < self._paused_until <= real + MAX_PAUSE:
+            self._next_at = self._paused_until
+            return False
+        self._paused_until = None
         updates, self._next_at = await units.run(partial(claim_updates, context=self._context), Lane.BULK)
         if not updates:
             return False
@@ -123,6 +131,8 @@ class SlackUpdates:
             if isinstance(outcome, Sent):
                 settle_message(unit, message, update.shown)
                 continue
+            if isinstance(outcome, TryAgain) and outcome.after_seconds:
+                self._paused_until = unit.clock.real() + timedelta(seconds=outcome.after_seconds)
             last = isinstance(outcome, GiveUp) or message.tries >= TRIES_MAX
             next_at = None if last else unit.clock.real() + self._pause(message, outcome)
             settle_message(unit, message, message.shown, next_at, storable(outcome.why))
@@ -153,6 +163,7 @@ def claim_updates(unit: Unit, context: NotifierContext) -> tuple[list[Update], d
             settle_message(unit, message, message.shown, error=_GONE)
             continue
         content = message_of(page, clock, terms, now, context.public_url).noticed(message.notice)
+        content = dataclasses.replace(content, also=message.also)
         shown = content.standing.identity
         if shown == message.shown:
             settle_message(unit, message, shown)

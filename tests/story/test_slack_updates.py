@@ -61,7 +61,7 @@ async def test_reassigned_lead_names_the_new_owner_to_the_old_one(world: World) 
     await click(world, "U0ANA", "hand_over")
     await choose(world, "U0ANA", "cy")
     assert text_of(shown(world, "U0ANA")) == "Reassigned to Cy Young."
-    assert buttons_of(shown(world, "U0ANA")) == []
+    assert len(shown(world, "U0ANA")["blocks"]) == 2, "its facts are no longer shown"
     assert "accept" in buttons_of(shown(world, "U0CY"))
 
 
@@ -152,3 +152,18 @@ async def test_message_that_shows_it_all_is_not_sent_again(open_world: OpenWorld
     await world.touch(CTO, by="ana")
     await world.touch(CTO, by="ana")
     assert len(world.slack.updates) == 2
+
+
+async def test_message_that_carries_other_leads_keeps_naming_them(open_world: OpenWorld) -> None:
+    budget = {"pages": 1, "per": "10m"}
+    world = await open_world(agreement={"response": {"budget": budget}}, team=reps(pool=["ana"]))
+    world.slack.hang(times=None)
+    await world.submit_form(email=CTO, name="Ann Lee")
+    await world.submit_form(email="two@prospect.example", name="Ben Ode")
+    world.slack.recover()
+    await world.wait(minutes=10)
+    carriers = [m for m in world.slack.posted.values() if "Ann Lee" in str(m) and "Ben Ode" in str(m)]
+    assert carriers
+    await world.accept(CTO, by="ana")
+    await world.accept("two@prospect.example", by="ana")
+    assert any("Accepted by Ana" in str(m) and "Ann Lee" in str(m) and "Ben Ode" in str(m) for m in world.slack.updates)

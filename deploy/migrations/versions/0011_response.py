@@ -80,6 +80,7 @@ def _add_slack_messages() -> None:
         sa.Column("asked", INTEGER, nullable=False),
         sa.Column("shown", TEXT, nullable=False),
         sa.Column("notice", TEXT),
+        sa.Column("also", TEXT, nullable=False),
         sa.Column("next_at", INTEGER),
         sa.Column("tries", INTEGER, nullable=False),
         sa.Column("error", TEXT),

@@ -189,6 +189,7 @@ def _team(files: ConfigDocuments) -> Iterator[ConfigProblem]:
     reps = defined(team, "reps")
     yield from _repeated(team, ("reps",), "id", "the rep")
     yield from _repeated(team, ("reps",), "email", "the address", str.lower)
+    yield from _repeated(team, ("reps",), "slack", "the Slack id")  # a click in Slack counts for one rep
     yield from _repeated(team, ("pools",), "id", "the pool")
     yield from _repeated(team, ("accounts",), "domain", "the account", str.lower)
     yield from _languages(team, _field(team, ("reps",), "languages"))

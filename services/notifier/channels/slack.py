@@ -180,8 +180,11 @@ def notice_body(notice: Notice) -> dict[str, Any]:
 
 
 def _blocks(message: Message, page: Words, clickable: bool) -> list[SlackBlock]:
-    """Return the page with what became of its assignment at the top, and the buttons that are left below the facts."""
-    blocks = page_blocks(page)
+    """Return the page with what became of its assignment at the top, and the buttons that are left below the facts.
+
+    Once the assignment has ended, the facts are left out: two people never call the same person.
+    """
+    blocks = page_blocks(page)[: 1 if message.standing.ended else None]
     if clickable and message.standing.actions:
         blocks.insert(2 if page.facts else 1, buttons(message.page_id, message.standing.actions).to_dict())
     said = [text for text in (message.standing.text, message.standing.notice) if text]

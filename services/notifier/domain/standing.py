@@ -34,6 +34,7 @@ class PageStanding:
     text: str | None
     actions: tuple[Action, ...]
     notice: str | None = None  # for the person: why a click was refused later
+    ended: bool = False  # the assignment is over: the facts about the lead are no longer shown
 
     @property
     def identity(self) -> str:
@@ -56,14 +57,18 @@ def standing(page: Page, clock: ResponseClock, team: Team) -> PageStanding:
     if clock.touched_at is not None and page.epoch == clock.epoch:
         return PageStanding("Contacted: the clock has stopped.", ())
     if clock.opted_out:
-        return PageStanding("Closed: the person opted out.", ())
+        return _ended("Closed: the person opted out.")
     if clock.rep is None and not clock.running:
-        return PageStanding("Closed.", ())
+        return _ended("Closed.")
     if clock.rep is None or page.epoch != clock.epoch:
-        return PageStanding(f"Reassigned to {_name(team, clock.rep)}." if clock.rep else "Waits for another owner.", ())
+        return _ended(f"Reassigned to {_name(team, clock.rep)}." if clock.rep else "Waits for another owner.")
     if clock.accepted:
         return PageStanding(f"Accepted by {_name(team, clock.rep)}.", tuple(a for a in offered if a != "accept"))
     return PageStanding(None, offered)
+
+
+def _ended(text: str) -> PageStanding:
+    return PageStanding(text, (), ended=True)
 
 
 def stands_differently(was: ResponseClock, clock: ResponseClock) -> bool:

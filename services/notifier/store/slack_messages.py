@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
@@ -15,6 +16,8 @@ from services.notifier.store.tables import slack_messages as messages
 MESSAGE_DAYS = 60
 """How long a message is shown anew after it was sent."""
 _DAY_US = 86_400_000_000
+_json = msgspec.json.Encoder().encode
+_headlines = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
 def _ask(_: statements.SqlDialect) -> Any:
@@ -84,6 +87,7 @@ class SlackMessage(NamedTuple):
     tries: int
     shown: str
     notice: str | None
+    also: tuple[str, ...]  # the headlines of other leads in this message
 
 
 def add_messages(unit: Unit, new: Sequence[SlackMessage], stale: Collection[str]) -> None:
@@ -92,6 +96,7 @@ def add_messages(unit: Unit, new: Sequence[SlackMessage], stale: Collection[str]
     rows = [
         {
             **message._asdict(),
+            "also": _json(message.also).decode(),
             "next_at": real if message.page_id in stale else None,
             "error": None,
             "day": real // _DAY_US,
@@ -152,4 +157,5 @@ def forget_messages(unit: Unit, limit: int) -> int:
 
 
 def _message(row: Any) -> SlackMessage:
-    return SlackMessage(*(getattr(row, name) for name in SlackMessage._fields))
+    fields = {name: getattr(row, name) for name in SlackMessage._fields}
+    return SlackMessage(**fields | {"also": _headlines(row.also)})

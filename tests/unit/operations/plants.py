@@ -190,6 +190,7 @@ TABLES: Final[dict[str, Table]] = {
                 "asked",
                 "shown",
                 "notice",
+                "also",
                 "next_at",
                 "tries",
                 "error",

@@ -43,3 +43,11 @@ def test_rep_without_a_calendar_is_named_if_promises_count_in_it(harness: Config
 def test_mapping_to_a_fact_that_only_firsthour_states_is_refused_with_remedy(harness: ConfigHarness, fact: str) -> None:
     with pytest.raises(ConfigError, match=r"only FirstHour may state `.*`; map it to `custom\."):
         replay_warnings(harness, event=f", time: t, data: {{{fact}: x}}")
+
+
+def test_slack_id_of_two_reps_is_refused(harness: ConfigHarness) -> None:
+    harness.change("team.yaml", "  - id: tom\n", "  - id: tom\n    slack: U012AB3CD\n")
+    assert harness.complaints() == []
+    harness.change("team.yaml", "  - id: noor\n", "  - id: noor\n    slack: U012AB3CD\n")
+    [complaint] = harness.complaints()
+    assert "the Slack id `U012AB3CD` occurs twice" in complaint
