@@ -1,5 +1,6 @@
 """The model of `team.yaml`: reps, pools, and accounts with owners."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
@@ -11,6 +12,18 @@ from schemas.values import EMAIL_PATTERN, ID_PATTERN, Flag, Shape, Whole, Words,
 
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
 Email = Annotated[str, Field(pattern=EMAIL_PATTERN, max_length=254), AfterValidator(str.lower)]
+_PHONE = re.compile(r"\+[0-9][0-9 ()./-]{4,30}")
+
+
+def _phone(value: str) -> str:
+    digits = re.sub(r"\D", "", value)
+    if not _PHONE.fullmatch(value) or not 6 <= len(digits) <= 15:
+        raise wrong(f"{shown(value)} is not a phone number", 'write it with its country, as "+49 30 1234567"')
+    return f"+{digits}"
+
+
+Phone = Annotated[str, AfterValidator(_phone)]
+"""A phone number as E.164."""
 Count = Annotated[Whole, Field(ge=1, le=1_000_000)]
 
 
@@ -93,6 +106,7 @@ class Rep(Shape):
     id: Id
     name: Annotated[str, Field(min_length=1, max_length=200)]
     email: Email
+    phone: Phone | None = None  # for channels that call or text the rep
     slack: Annotated[str, Field(pattern=r"^[A-Z0-9]{2,30}$")] | None = None  # the member id, such as U012AB3CD
     manager: str | None = None
     calendar: str | None = None

@@ -101,6 +101,18 @@ class PagerDutyWay(Shape):
         return (self.routing_key,)
 
 
+class AppriseWay(Shape):
+    """A service of the `apprise` library, by its URL. `{phone}` and `{email}` in it stand for those of the person."""
+
+    kind: Literal["apprise"]
+    url: Reference
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """The places of its secrets."""
+        return (self.url,)
+
+
 class WebhookWay(Shape):
     """A web address of yours that gets the changes of leads, signed as defined at standardwebhooks.com.
 
@@ -127,5 +139,5 @@ def _name(name: str) -> str:
     return name
 
 
-WayOut = Annotated[TeamsWay | PagerDutyWay | WebhookWay, Field(discriminator="kind")]
+WayOut = Annotated[TeamsWay | PagerDutyWay | AppriseWay | WebhookWay, Field(discriminator="kind")]
 WaysOut = Annotated[dict[Annotated[str, AfterValidator(_name)], WayOut], Field(max_length=WAYS_MAX)]

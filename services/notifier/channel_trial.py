@@ -139,6 +139,7 @@ def _message(person: Rep, terms: Terms, clock: Clock) -> Message:
         kind="test",
         person_name=person.name,
         person_email=person.email,
+        person_phone=person.phone or "",
         person_slack=person.slack,
         lead_id="",
         card=LeadCard(),

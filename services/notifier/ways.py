@@ -18,8 +18,9 @@ from firsthour.runtime.config import source_secrets
 from firsthour.runtime.config.documents import ConfigProblem
 from firsthour.runtime.config.source_secrets import SecretError, UnusableSecretError
 from firsthour.runtime.settings import Settings, environ
-from schemas.agreement.ways_out import PagerDutyWay, WayOut, WebhookWay
+from schemas.agreement.ways_out import AppriseWay, PagerDutyWay, WayOut, WebhookWay
 from schemas.sources import Secret
+from services.notifier.channels.apprise import SHAPE, AppriseChannel
 from services.notifier.channels.base import Channel, Outcome, Unusable
 from services.notifier.channels.pagerduty import PagerDutyChannel
 from services.notifier.channels.teams import TeamsChannel
@@ -28,6 +29,7 @@ from services.notifier.domain.message import Message
 
 Read = Callable[[Secret], str]
 """Returns the value of a secret, or raises `SecretError`."""
+NAMED_MAX: Final = 5
 _ROUTING_KEY: Final = re.compile(r"[A-Za-z0-9]{20,64}")
 _NOWHERE: Final = ("agreement.yaml", 1, 1)
 
@@ -99,6 +101,11 @@ def open_channel(
     if isinstance(way, PagerDutyWay):
         key, remedy = _routing_key(way.routing_key, read), f"set {_named(way.routing_key)} to the integration key"
         return PagerDutyChannel(name, key, remedy, settings.pagerduty_url)
+    if isinstance(way, AppriseWay):
+        value = read(way.url)
+        if not SHAPE.fullmatch(value):
+            raise UnusableSecretError(f"the value of {_named(way.url)} is no URL of apprise", "write scheme://...")
+        return AppriseChannel(name, value, _named(way.url))
     return TeamsChannel(name, _url(way.url, read), f"make a new one and set {_named(way.url)} to its URL")
 
 
@@ -107,10 +114,20 @@ def problems(config: Config, environment: Mapping[str, str], settings: Settings)
     read = partial(source_secrets.resolve, environ=environment, directory=config.directory)
     for name, way in config.agreement.channels.items():
         try:
-            open_channel(name, way, read, settings)
+            channel = open_channel(name, way, read, settings)
+            if isinstance(channel, AppriseChannel):
+                yield from _without(config, name, channel)
         except SecretError as error:
             place = config.channel_places.get(name, _NOWHERE)
             yield str(ConfigProblem(*place, f"nothing is sent over {name}: {error.mistake}", error.remedy))
+
+
+def _without(config: Config, name: str, channel: AppriseChannel) -> Iterator[str]:
+    """Yield the active reps whom the channel cannot reach, in one line."""
+    without = [rep.id for rep in config.team.reps if rep.active and channel.lacks(rep.phone or "", rep.email)]
+    if without:
+        more = f" and {len(without) - NAMED_MAX} more" if len(without) > NAMED_MAX else ""
+        yield f"{name} cannot reach {', '.join(without[:NAMED_MAX])}{more}: add `phone` in team.yaml"
 
 
 def _stamps(config: Config, environment: Mapping[str, str]) -> tuple[object, ...]:

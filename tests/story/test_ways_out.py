@@ -12,6 +12,7 @@ from standardwebhooks import Webhook
 
 from tests.fakes.services import FakeService, ServiceCall
 from tests.story.conftest import OpenWorld
+from tests.story.sample_config import reps
 
 CTO = "cto@prospect.example"
 SECRET = "whsec_" + "c2VjcmV0IG9mIHRoZSBDUk0gYW5kIHVz"
@@ -249,6 +250,22 @@ async def test_on_call_alert_is_raised_acknowledged_and_resolved(
         ("trigger", f"firsthour:{second}"),  # 429, so the page goes by Slack
         ("resolve", f"firsthour:{second}"),
     ]
+
+
+async def test_page_goes_as_a_text_message_to_the_phone_of_the_rep(
+    open_world: OpenWorld, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.status = 200
+    monkeypatch.setenv("SMS_URL", f"json://127.0.0.1:{service.port}/sms/{{phone}}")
+    ladder = [{"at": "0m", "page": "owner", "by": ["sms", "email"]}]
+    channels = {"sms": {"kind": "apprise", "url": {"env": "SMS_URL"}}}
+    team = reps({"id": "ana", "phone": "+49 30 1234567"})
+    world = await open_world(agreement={"channels": channels, "response": {"ladder": ladder}}, team=team)
+    await world.submit_form(email=CTO)
+    await world.submit_form(email="second@prospect.example")
+    assert [call.target.partition("?")[0] for call in service.calls] == ["/sms/+49301234567"]
+    assert world.mail_recipients == ["bo"], "bo has no phone"
+    assert any("sms cannot reach bo, cy, max: add `phone`" in line for line in (await world.get("/readyz"))["warnings"])
 
 
 TELL = {

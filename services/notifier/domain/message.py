@@ -37,6 +37,7 @@ class Message:
     person_name: str
     person_email: str
     person_slack: str | None  # their Slack user id, or the channel
+    person_phone: str = ""  # as E.164; empty: unknown
     lead_id: str
     card: LeadCard  # text from outside: shown through `message_text` only
     urgency: str
@@ -81,6 +82,7 @@ def message_of(page: Page, clock: ResponseClock, terms: Terms, written_at: datet
         kind=page.kind,
         person_name=person.name if person else page.person,
         person_email=person.email if person else "",
+        person_phone=(person.phone or "") if person else "",
         person_slack=slack_channel(page.person) if page.kind == "channel" else person.slack if person else None,
         lead_id=page.lead_id,
         card=clock.card,
