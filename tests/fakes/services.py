@@ -42,7 +42,7 @@ class FakeService:
         self.calls: list[ServiceCall] = []
         self._answers: deque[ServiceAnswer] = deque()
         self._server: asyncio.Server | None = None
-        self._open: set[asyncio.StreamWriter] = set()
+        self._open: dict[asyncio.StreamWriter, asyncio.Task[Any] | None] = {}
         self.port = 0
 
     @property
@@ -71,19 +71,21 @@ class FakeService:
     async def __aexit__(self, *exc: object) -> None:
         if self._server is not None:
             self._server.close()
+            tasks = [task for task in self._open.values() if task is not None]
             for writer in list(self._open):
                 writer.close()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self._server.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open.add(writer)
+        self._open[writer] = asyncio.current_task()
         try:
             while True:
                 await self._answer(await _call(reader), reader, writer)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
-            self._open.discard(writer)
+            self._open.pop(writer, None)
             writer.close()
 
     async def _answer(self, call: ServiceCall, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -92,7 +92,7 @@ async def test_unknown_service_is_named_without_its_url(gateway: FakeService) ->
 async def test_hanging_calls_are_bounded_and_delay_no_other_channel(gateway: FakeService) -> None:
     await channel(gateway, "warm").send(page_message())  # the library is loaded
     gateway.hang(times=THREADS_MAX)
-    hung = channel(gateway, "hung")
+    hung = channel(gateway, "hung?cto=60&rto=60")
     calls = [asyncio.create_task(hung.send(page_message())) for _ in range(THREADS_MAX)]
     async with asyncio.timeout(60):
         while len(gateway.calls) < 1 + THREADS_MAX:
