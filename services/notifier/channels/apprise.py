@@ -148,7 +148,12 @@ def _notify(url: str, title: str, body: str) -> bool:
     """Send. Return whether the service accepted it."""
     library = _library()
     asset = library.AppriseAsset(
-        app_id="FirstHour", app_desc="FirstHour", app_url="", storage_mode=library.PersistentStoreMode.MEMORY
+        app_id="FirstHour",
+        app_desc="FirstHour",
+        app_url="",
+        storage_mode=library.PersistentStoreMode.MEMORY,
+        async_mode=False,  # in this thread: the threads of the library are few, and shared by all channels
+        service_timeout=0,
     )
     service = library.Apprise(asset=asset)
     if not service.add(limited(url)):
