@@ -19,6 +19,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.ext.compiler import compiles
 
+from firsthour.runtime.storage import sqlite_rows
 from firsthour.runtime.storage.compiled_sql import Compiled, compile_statement, join_texts, over_rows
 
 metadata = sa.MetaData()
@@ -126,15 +127,16 @@ class Sql:
         text, bound = self.bound(connection.dialect, values)
         if isinstance(connection, DriverConnection):
             return connection.rows(text, bound)
-        return connection.exec_driver_sql(text, bound).all()
+        return sqlite_rows.rows(connection, text, bound)
 
     def first(self, connection: Connection, **values: Any) -> Any:
         """Return the first row, or None."""
         text, bound = self.bound(connection.dialect, values)
         if isinstance(connection, DriverConnection):
             rows = connection.rows(text, bound)
-            return rows[0] if rows else None
-        return connection.exec_driver_sql(text, bound).first()
+        else:
+            rows = sqlite_rows.rows(connection, text, bound)
+        return rows[0] if rows else None
 
     def locked(self, connection: Connection, **values: Any) -> tuple[Sequence[Any], int | None]:
         """Run a SELECT that locks. Return its rows and the time at which the last of them was locked.

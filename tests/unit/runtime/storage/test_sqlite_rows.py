@@ -1,0 +1,68 @@
+"""Rows of SELECTs on SQLite: read from the driver, with the names and the errors of SQLAlchemy."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.sqlite_engines import writer_engine
+from firsthour.runtime.storage.sqlite_rows import rows
+
+_TABLE = sa.table("t", sa.column("id"), sa.column("class"), sa.column("_mark"))
+_SELECT = statements.Sql(lambda _: sa.select(_TABLE).where(_TABLE.c.id >= sa.bindparam("least")).order_by(_TABLE.c.id))
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> Iterator[Connection]:
+    engine = writer_engine(tmp_path / "x.db")
+    with engine.connect() as connection, connection.begin():
+        connection.exec_driver_sql('CREATE TABLE t (id INTEGER, "class" TEXT, _mark BLOB)')
+        connection.exec_driver_sql("INSERT INTO t VALUES (1, 'a', X'00'), (2, NULL, X'01')")
+        yield connection
+    engine.dispose()
+
+
+def test_rows_have_the_names_and_values_of_sqlalchemy(connection: Connection) -> None:
+    (text, bound) = _SELECT.bound(connection.dialect, {"least": 1})
+    expected = connection.exec_driver_sql(text, bound).all()
+    found = _SELECT.all(connection, least=1)
+    assert [tuple(row) for row in found] == [tuple(row) for row in expected]
+    assert [dict(row._mapping) for row in found] == [dict(row._mapping) for row in expected]
+    assert (found[0].id, found[0][1], *found[1]) == (1, "a", 2, None, b"\x01")
+
+
+def test_first_row_of_none_is_none(connection: Connection) -> None:
+    assert _SELECT.all(connection, least=3) == []
+    assert _SELECT.first(connection, least=3) is None
+    assert _SELECT.first(connection, least=2).id == 2
+
+
+def test_errors_have_the_class_of_sqlalchemy(connection: Connection) -> None:
+    with pytest.raises(sa.exc.OperationalError, match="no such table"):
+        rows(connection, "SELECT * FROM missing", ())
+
+
+def test_observer_of_a_connection_sees_every_statement(connection: Connection) -> None:
+    seen: list[str] = []
+
+    def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        seen.append(statement)
+
+    sa.event.listen(connection.engine, "before_cursor_execute", note)
+    assert _SELECT.first(connection, least=2).id == 2
+    sa.event.remove(connection.engine, "before_cursor_execute", note)
+    assert len(seen) == 1
+    assert _SELECT.first(connection, least=2).id == 2
+    assert len(seen) == 1
+
+
+def test_statement_begins_a_transaction_where_there_is_none(tmp_path: Path) -> None:
+    engine = writer_engine(tmp_path / "y.db")
+    with engine.connect() as connection:
+        assert rows(connection, "SELECT 1 AS one", ())[0].one == 1
+        assert connection.in_transaction()
+    engine.dispose()
