@@ -17,6 +17,7 @@ Channels = Annotated[
 ALWAYS = "always"
 OWNER = "owner"
 CHANNEL = "channel"
+REMINDERS_APART = timedelta(minutes=5)
 SLACK: tuple[Channel, ...] = ("slack",)
 Recipient = Literal["owner", "cover", "manager", "channel"]
 CHANNEL_PATTERN = r"^(#[a-z0-9_-]{1,80}|[CG][A-Z0-9]{2,30})$"
@@ -68,6 +69,25 @@ class Rung(Shape):
         return self
 
 
+class Notice(Shape):
+    """A page to the manager, over the channels of `by` in order."""
+
+    page: Literal["manager"] = "manager"
+    by: Channels = CHANNELS
+
+
+class Reminder(Notice):
+    """The reminders of the manager after the last rung, until a touch is recorded or the lead leaves Sales."""
+
+    every: Span = timedelta(hours=2)
+
+    @model_validator(mode="after")
+    def _leaves_time(self) -> Self:
+        if self.every < REMINDERS_APART:
+            raise wrong("reminders come at least 5 minutes apart", "write `every: 5m` or more")
+        return self
+
+
 LADDER = (
     Rung(at=timedelta(0), page="owner"),
     Rung(at=timedelta(minutes=20), page="manager"),
@@ -112,6 +132,8 @@ class Response(Shape):
 
     stopped_by: Literal["attempt", "conversation"] = "attempt"
     ladder: tuple[Rung, ...] = LADDER
+    remind: Reminder = Reminder()
+    missed: Notice = Notice()
     pauses: Pauses = Pauses()
     reassign_at_most: Annotated[Whole, Field(ge=0, le=20)] = 1
     budget: Budget | None = None  # None: any number of pages to a person

@@ -16,7 +16,7 @@ from services.notifier.context import NotifierContext
 from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.message import message_of
 from services.notifier.domain.message_text import words
-from services.notifier.domain.page import Page
+from services.notifier.domain.page import Page, index_of
 from services.notifier.domain.page_words import content_of
 from services.notifier.domain.terms import Terms
 from services.notifier.store.clocks import find_clocks
@@ -65,7 +65,7 @@ def _item(page: Page, clock: ResponseClock | None, terms: Terms) -> dict[str, An
         "id": page.id,
         "lead": page.lead_id,
         "epoch": page.epoch,
-        "rung": page.rung,
+        "rung": index_of(page.rung),
         "kind": page.kind,
         "person": page.person or None,
         "channel": page.channel,

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from firsthour.kernel.config import Config
 from firsthour.runtime.storage.unit import Unit
 from services.notifier.domain.bulkhead import Bulkhead
+from services.notifier.domain.follow_up import follow_up_of
 from services.notifier.domain.health import ChannelHealth, Refusals
 from services.notifier.domain.message import Message
 from services.notifier.domain.pace import Pace
@@ -114,6 +115,8 @@ class NotifierContext:
             pauses=response.pause_limits,
             stopped_by=response.stopped_by,
             cadence=config.agreement.promises.cadence,
+            follow_up=follow_up_of(response),
+            queue_alert_after=config.agreement.routing.queue.after,
         )
 
     def usable(self, config: Config) -> tuple[str, ...]:

@@ -110,7 +110,7 @@ def count_anew(unit: Unit, context: NotifierContext) -> datetime | None:
 
 def _fire(unit: Unit, due: Sequence[ResponseClock], terms: Terms, changes: Batch) -> None:
     """Fire these clocks. The availability of reps is read only if a rung chooses among people."""
-    chooses = any(reads_absences(clock, ladder_of(clock, terms)) for clock in due)
+    chooses = any(reads_absences(clock, ladder_of(clock, terms), unit.now) for clock in due)
     absences = find_absences(unit) if chooses else NO_ABSENCES
     for clock in due:
         changes.add(fire(clock, terms, unit.now, unit.clock.real(), absences))

@@ -160,7 +160,7 @@ async def test_page_without_a_set_up_channel_is_not_sent(open_world: OpenWorld) 
     await world.submit_form(email=CTO)
     await world.wait(minutes=90)
 
-    pages = await world.pages(CTO)
+    pages = [page for page in await world.pages(CTO) if page["kind"] != "missed"]
     assert {page["state"] for page in pages} == {"pending", "cancelled"}
     assert all(page["sent_at"] is None for page in pages)
     assert await world.owner_of(CTO) == "ana"

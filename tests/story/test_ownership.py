@@ -39,7 +39,8 @@ async def test_decision_names_ineligible_reps_with_reasons(world: World) -> None
     assert in_pool == {"ana": "had the lead before and did not take it", "bo": None, "cy": "away"}
 
 
-async def test_rep_can_get_a_rejected_lead_again_after_the_pause(world: World) -> None:
+async def test_rep_can_get_a_rejected_lead_again_after_the_pause(open_world: OpenWorld) -> None:
+    world = await open_world(agreement={"response": {"remind": {"every": "40d"}}})  # nothing else happens meanwhile
     await world.submit_form(email=CTO)
     for rep in ("ana", "bo", "cy"):
         await world.reject(CTO, by=rep, reason="no-time")
@@ -201,7 +202,9 @@ async def test_absence_in_the_team_file_is_respected(open_world: OpenWorld) -> N
     await world.submit_form(email=CTO)
     assert (await world.lead(CTO))["queue"]["reason"].startswith("the only rep: away")
 
-    await world.wait(days=2)
+    await world.wait(hours=38, minutes=59)
+    assert await world.owner_of(CTO) is None
+    await world.wait(minutes=2)
     assert await world.owner_of(CTO) == "ana"
 
 

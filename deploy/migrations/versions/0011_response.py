@@ -213,12 +213,16 @@ def _drop_requests() -> None:
 
 
 def _add_rungs() -> None:
-    """Note whether the last rung of a clock had a recipient."""
+    """Note whether the last rung of a clock had a recipient, and what follows the ladder."""
     op.add_column("notifier_clocks", sa.Column("rung_empty", INTEGER, nullable=False, server_default="0"))
+    op.add_column("notifier_clocks", sa.Column("follow_up", TEXT))
+    op.add_column("notifier_clocks", sa.Column("waiting_at", INTEGER))
+    op.add_column("notifier_clocks", sa.Column("request", INTEGER, nullable=False, server_default="0"))
 
 
 def _drop_rungs() -> None:
-    op.drop_column("notifier_clocks", "rung_empty")
+    for name in ("request", "waiting_at", "follow_up", "rung_empty"):
+        op.drop_column("notifier_clocks", name)
 
 
 def _add_link_keys() -> None:

@@ -14,13 +14,13 @@ import msgspec
 from firsthour.kernel.time_units import micros, moment
 from firsthour.operations.verify.lead_history import LeadRows
 from firsthour.operations.verify.snapshot import OVERDUE, Snapshot
-from schemas.agreement.response import ALWAYS, Rung
+from schemas.agreement.response import ALWAYS
 from schemas.events.pages import PageFailed, PageSent
-from services.notifier.domain import cadence
 from services.notifier.domain.clock import COUNTED, ResponseClock, due_at
 from services.notifier.domain.clock_events import hear
 from services.notifier.domain.counting import promise_end
-from services.notifier.domain.page import TO_OWNER, page_id
+from services.notifier.domain.next_page import last_number
+from services.notifier.domain.page import TO_OWNER, WAITING, index_of, page_number
 from services.notifier.recording import ATTEMPTS_KEPT_MAX
 
 NEXT_ATTEMPT: Final = "next_attempt"
@@ -39,6 +39,8 @@ _REPLAYED: Final = (
     "reassignments",
     "rep_version",
     "pool",
+    "request",
+    "waiting_at",
     "card",
     "attempts",
     "attempted_at",
@@ -151,10 +153,13 @@ def _check_ladder(snapshot: Snapshot, rows: LeadRows, clock: ResponseClock) -> I
         return
     if clock.ladder not in {tuple(terms.ladder) for terms in snapshot.configurations.terms}:
         yield f"lead {rows.id}: no agreement has the ladder of its clock"
+    if clock.follow_up not in {None, *(terms.follow_up for terms in snapshot.configurations.terms)}:
+        yield f"lead {rows.id}: no agreement has the reminders of its clock"
     if not clock.running or clock.rep is None:
         return
-    pages = [row for row in rows.pages if row.epoch == clock.epoch and row.kind != NEXT_ATTEMPT]
-    owner_pages = [row for row in pages if row.kind in TO_OWNER and row.person == clock.rep]
+    pages = [row for row in rows.pages if row.epoch == clock.epoch and index_of(row.rung) < WAITING]
+    of_request = [row for row in pages if row.rung >= page_number(clock.request, 0)]
+    owner_pages = [row for row in of_request if row.kind in TO_OWNER and row.person == clock.rep]
     sent_at = {row.sent_at for row in owner_pages if row.state == "sent"}
     if _micros(clock.told_at) not in (sent_at or {None}) and not _knows_otherwise(clock):
         yield f"lead {rows.id}: its clock notes the owner's page at {clock.told_at}, but its pages do not match"
@@ -162,7 +167,7 @@ def _check_ladder(snapshot: Snapshot, rows: LeadRows, clock: ResponseClock) -> I
     if untold_at is not None and all(row.state in ("sent", "sending") and not row.refusals for row in owner_pages):
         yield f"lead {rows.id}: its clock notes an undelivered page at {untold_at}, but its pages have none"
     for row in pages:
-        if row.rung == clock.next_rung - 1:
+        if row.rung == last_number(clock):
             yield from _check_last_page(rows, clock, row)
         elif row.state == "pending" and row.person in _later_recipients(pages, row.rung):
             yield f"lead {rows.id}: page {row.id} is pending, but the same person has a later page"
@@ -187,63 +192,6 @@ def _check_last_page(rows: LeadRows, clock: ResponseClock, row: Any) -> Iterator
 def _later_recipients(pages: Sequence[Any], rung: int) -> set[str]:
     """Return the recipients of pages of later rungs that were not cancelled."""
     return {row.person for row in pages if row.rung > rung and row.state != "cancelled"}
-
-
-# --- I5 ---------------------------------------------------------------------------------------------------------------
-
-
-def rungs_have_pages(snapshot: Snapshot, rows: LeadRows) -> Iterator[str]:
-    """Check I5: each rung that the clock has passed has its page. This includes the rungs of earlier assignments."""
-    pages = {(row.epoch, row.rung) for row in rows.pages}
-    passed: dict[int, int] = {}  # number of rungs by epoch
-    if rows.clock is not None:
-        passed[rows.clock.epoch] = rows.clock.next_rung
-    for event in rows.records.actions:
-        rung = _rung_of(event.action_id, rows.id, event.epoch)
-        if rung is not None:
-            passed[event.epoch] = max(passed.get(event.epoch, 0), rung)
-    for epoch, rungs in passed.items():
-        by_ladder = [_rungs_without_page(ladder, epoch, rungs, pages) for ladder in _ladders(snapshot, rows, epoch)]
-        for rung in min(by_ladder, key=len, default=[]):
-            yield f"lead {rows.id}: rung {rung} of assignment {epoch} was reached, but has no page"
-
-
-def _ladders(snapshot: Snapshot, rows: LeadRows, epoch: int) -> list[Sequence[Rung]]:
-    """Return the ladder in the clock; for earlier assignments, every ladder that may have applied."""
-    stored = rows.clock.ladder if rows.clock is not None else None
-    if stored is not None and rows.clock is not None and epoch == rows.clock.epoch:
-        return [stored]
-    return [*([stored] if stored is not None else []), *(terms.ladder for terms in snapshot.configurations.terms)]
-
-
-def _rungs_without_page(ladder: Sequence[Rung], epoch: int, rungs: int, pages: set[tuple[int, int]]) -> list[int]:
-    if rungs > len(ladder):
-        return list(range(rungs))
-    return [n for n, rung in enumerate(ladder[:rungs]) if rung.page and (epoch, n) not in pages]
-
-
-def _rung_of(action_id: str, lead: str, epoch: int) -> int | None:
-    """Return the number of the rung that requested the action; None if a person did."""
-    rung = action_id.removeprefix(f"{lead}:{epoch}:")
-    return int(rung) if rung != action_id and rung.isdecimal() else None
-
-
-def pages_fit_ladder(snapshot: Snapshot, rows: LeadRows) -> Iterator[str]:
-    """Check I5: the id of a page is made of its lead, assignment, rung and person, and its kind fits its rung."""
-    for row in rows.pages:
-        if row.kind == NEXT_ATTEMPT:
-            if row.rung < cadence.FIRST_NUMBER:
-                yield f"page {row.id}: a reminder of the next attempt has the number of a rung"
-        elif ("owner" if row.kind in TO_OWNER else row.kind) not in _recipients(snapshot, row.rung):
-            yield f"page {row.id}: no agreement has kind {row.kind} on rung {row.rung}"
-        if row.id != page_id(row.lead_id, row.epoch, row.rung, row.person):
-            yield f"page {row.id}: its id does not match its lead, assignment, rung and person"
-
-
-def _recipients(snapshot: Snapshot, rung: int) -> set[str | None]:
-    """Return the recipients of the rung in all agreements that have it. Empty: none has the rung."""
-    ladders = (terms.ladder for terms in snapshot.configurations.terms)
-    return {ladder[rung].page for ladder in ladders if rung < len(ladder)}
 
 
 # --- I6 ---------------------------------------------------------------------------------------------------------------

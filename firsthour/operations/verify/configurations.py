@@ -12,6 +12,7 @@ from firsthour.kernel.business_time import Span
 from firsthour.operations.verify.queries import Queries
 from schemas.agreement.agreement import Agreement
 from schemas.team import Team
+from services.notifier.domain.follow_up import follow_up_of
 from services.notifier.domain.terms import Terms
 from services.notifier.domain.working_hours import fingerprint
 
@@ -97,6 +98,8 @@ class Configurations:
                 config.agreement.calendars,
                 self.leave,
                 pauses=config.agreement.response.pause_limits,
+                follow_up=follow_up_of(config.agreement.response),
+                queue_alert_after=config.agreement.routing.queue.after,
             )
             for config in self.readable
         ]

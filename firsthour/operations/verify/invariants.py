@@ -21,6 +21,7 @@ from firsthour.operations.verify import (
     lead_chain,
     request_checks,
     row_checks,
+    rung_chain,
 )
 from firsthour.operations.verify.lead_history import LEADS_AT_ONCE, LeadRows, load_leads
 from firsthour.operations.verify.record_checks import CapacityCheck, allowed_changes
@@ -63,8 +64,8 @@ LEAD_CHECKS: Final[tuple[tuple[str, LeadCheck], ...]] = (
     ("I3", assignment_chain.lead_matches_history),
     ("I3", assignment_chain.assignments_match_history),
     ("I4", clock_chain.clock_matches_history),
-    ("I5", clock_chain.rungs_have_pages),
-    ("I5", clock_chain.pages_fit_ladder),
+    ("I5", rung_chain.rungs_have_pages),
+    ("I5", rung_chain.pages_fit_ladder),
     ("I6", clock_chain.pages_match_history),
     ("I10", assignment_chain.decisions_replay),
 )

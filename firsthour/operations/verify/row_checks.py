@@ -10,6 +10,7 @@ from firsthour.operations.verify.snapshot import OVERDUE, Snapshot
 from schemas.envelope import UnknownEventError, decode, event_of
 from schemas.events.pages import PageSent
 from schemas.events.routes import LeadAssigned
+from services.notifier.domain.page import REQUEST_PAGES, WAITING
 
 _SLACK_US: Final = 50_000
 """The possible difference of two readings of one moment, one of them computed from the other clock."""
@@ -127,7 +128,7 @@ _UNKNOWN_EPOCH: Final = """
     SELECT id, epoch FROM notifier_pages WHERE NOT EXISTS (
       SELECT 1 FROM router_assignments
       WHERE router_assignments.lead_id = notifier_pages.lead_id AND router_assignments.epoch = notifier_pages.epoch)
-    ORDER BY id"""
+      AND NOT (epoch = 0 AND rung % :request_pages >= :waiting) ORDER BY id"""
 
 
 def rungs_fire_once(snapshot: Snapshot) -> Iterator[str]:
@@ -136,7 +137,7 @@ def rungs_fire_once(snapshot: Snapshot) -> Iterator[str]:
         yield f"lead {row.lead_id}: rung {row.rung} of assignment {row.epoch} fired {row.times} times"
     for row in snapshot.ask(_EARLY):
         yield f"page {row.id}: created before it was due"
-    for row in snapshot.ask(_UNKNOWN_EPOCH):
+    for row in snapshot.ask(_UNKNOWN_EPOCH, request_pages=REQUEST_PAGES, waiting=WAITING):
         yield f"page {row.id}: its assignment {row.epoch} does not exist"
 
 

@@ -33,8 +33,6 @@ NOT_YET: Final = (
     UnusedSetting("agreement", ("personas",), "classify leads by persona"),
     UnusedSetting("agreement", ("lifecycle", "campaigns"), "limit campaign lists to these statuses"),
     UnusedSetting("agreement", ("segments",), "divide customers into segments"),
-    UnusedSetting("agreement", ("routing", "queue", "alert"), "alert the manager of waiting leads"),
-    UnusedSetting("agreement", ("routing", "queue", "after"), "set the time after which the manager is alerted"),
     UnusedSetting("agreement", ("recycle",), "send stalled leads back to Marketing"),
     UnusedSetting("agreement", ("audiences",), "make campaign lists"),
     UnusedSetting("agreement", ("holds",), "let a team exclude a lead from campaigns"),

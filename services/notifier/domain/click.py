@@ -220,7 +220,7 @@ def _touch(click: Click, clock: ResponseClock, terms: Terms, now: datetime) -> C
 def _accept(click: Click, clock: ResponseClock, terms: Terms, now: datetime) -> ClickDecision:
     if not clock.running:
         return refused("The lead has been contacted already.")
-    cancel = Cancel(clock.lead_id, clock.epoch, BY_OWNER, owners_only=True)
+    cancel = Cancel(clock.lead_id, clock.epoch, BY_OWNER, scope="owner")
     step = ClockStep(replace(accepted(clock, terms, now), updated_at=now), cancels=(cancel,))
     text = f"Accepted. Reminders to the owner end; the time runs until {time_text(clock.promise_at, now, zone_of(terms.zone(click.person)))}."
     return _applied(text, step, _request(click, "accept", now))
@@ -239,7 +239,7 @@ def _snooze(click: Click, clock: ResponseClock, terms: Terms, now: datetime) -> 
         return refused(after)
     until = snoozed_until(after, now) or now
     known = owner_knows(replace(after, updated_at=now), terms, now)
-    cancel = Cancel(clock.lead_id, clock.epoch, SNOOZED, owners_only=True)
+    cancel = Cancel(clock.lead_id, clock.epoch, SNOOZED, scope="owner")
     request = replace(_request(click, "snooze", now), until=until)
     effect = "The clock pauses until then." if after.pauses != clock.pauses else "The clock keeps running."
     text = f"Snoozed until {time_text(until, now, zone_of(terms.zone(click.person)))}. {effect}"

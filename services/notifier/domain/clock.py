@@ -15,7 +15,8 @@ from firsthour.kernel.business_time import ReducedHours, Span, WorkingHours
 from firsthour.kernel.time_units import micros, moment
 from schemas.agreement.response import ALWAYS, OWNER, Rung
 from schemas.events.routes import LeadCard
-from services.notifier.domain.ladder import Progress, next_due
+from services.notifier.domain.follow_up import FollowUp
+from services.notifier.domain.ladder import Progress, later, next_due, reminder_due
 from services.notifier.domain.terms import Terms
 from services.notifier.domain.working_hours import ALWAYS_OPEN
 
@@ -45,7 +46,7 @@ class ResponseClock(msgspec.Struct, frozen=True, kw_only=True):
     promise_at: datetime
     updated_at: datetime
     epoch: int = 0
-    rep: str | None = None  # None: the lead has no owner, so no rung is due
+    rep: str | None = None  # None: the lead waits for an owner
     assigned_at: datetime | None = None
     next_rung: int = 0
     due_at: datetime | None = None  # of the next rung or the end of the promise; None: neither is to come
@@ -68,6 +69,9 @@ class ResponseClock(msgspec.Struct, frozen=True, kw_only=True):
     touch_within: timedelta = timedelta(hours=1)  # as when the clock started
     worked: timedelta = timedelta()  # the time counted before `counted_from`; after a touch: until the touch
     counted_from: datetime | None = None  # from when the rest counts; None: from the submit
+    follow_up: FollowUp | None = None  # as when the clock started; None: written by an older release
+    waiting_at: datetime | None = None  # from when the lead waits for an owner; None: it has one
+    request: int = 0  # of the person within this assignment; 0 is the first
     pool: str | None = None  # None: not known yet, or the lead was assigned without one
     pauses: tuple[Pause, ...] = ()  # in their order
     attempts: int = 0  # touches without an answer since the submit, as far as their records were read
@@ -117,15 +121,19 @@ def due_at(clock: ResponseClock, terms: Terms | None) -> datetime | None:
 
 
 def next_rung_at(clock: ResponseClock, terms: Terms) -> datetime | None:
-    """Return when the next rung is due; None: no rung is."""
-    if clock.rep is None or clock.assigned_at is None:
+    """Return when the next rung, reminder or page about the waiting lead is due; None: none is."""
+    progress, hours = clock.progress, hours_of_clock(clock, terms)
+    if clock.rep is None:
+        return _waiting_due(clock, terms, progress, hours)
+    if clock.assigned_at is None:
         return None
-    progress = clock.progress
     if clock.ladder is None:  # an older release did not store these times
         fired_at = clock.fired_at or clock.assigned_at
         progress = Progress(clock.next_rung, fired_at, clock.rung_told_at or fired_at, owner_at=clock.assigned_at)
     rungs = ladder_of(clock, terms)
-    rung_at = next_due(rungs, clock.promise_at, clock.assigned_at, progress)
+    if progress.next_rung >= len(rungs):
+        return reminder_due(follow_up_for(clock, terms).every, clock.assigned_at, progress, hours)
+    rung_at = next_due(rungs, clock.promise_at, clock.assigned_at, progress, hours)
     rung_at = None if rung_at is None else _after_pauses(clock, rung_at)
     if rung_at is None or clock.snoozed_until is None or rungs[progress.next_rung].page != OWNER:
         return rung_at
@@ -138,6 +146,19 @@ def _after_pauses(clock: ResponseClock, at: datetime) -> datetime:
         if pause.start <= micros(at) < pause.end:
             at = moment(pause.end)
     return at
+
+
+def _waiting_due(clock: ResponseClock, terms: Terms, progress: Progress, hours: WorkingHours | None) -> datetime | None:
+    if clock.waiting_at is None:
+        return None
+    if progress.next_rung == 0:
+        return later(hours, clock.waiting_at, terms.queue_alert_after)
+    return reminder_due(follow_up_for(clock, terms).every, clock.waiting_at, progress, hours)
+
+
+def follow_up_for(clock: ResponseClock, terms: Terms) -> FollowUp:
+    """Return the pages after the ladder: those of the clock's start, or the current ones for a clock of an older release."""
+    return clock.follow_up or terms.follow_up
 
 
 def ladder_of(clock: ResponseClock, terms: Terms) -> Sequence[Rung]:

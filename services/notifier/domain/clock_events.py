@@ -53,14 +53,14 @@ def hear(clock: ResponseClock | None, event: LeadEvent, terms: Terms, now: datet
     if event.status not in COUNTED:
         return _over(clock, f"the lead is {event.status}")
     if isinstance(event, LeadAccepted):
-        cancel = Cancel(clock.lead_id, clock.epoch, BY_OWNER, owners_only=True)
+        cancel = Cancel(clock.lead_id, clock.epoch, BY_OWNER, scope="owner")
         return ClockStep(accepted(clock, terms, now), cancels=(cancel,))
     if isinstance(event, LeadSnoozed):
         return _snoozed(clock, event, terms, now)
     if isinstance(event, LeadReleased):
         return ClockStep(
             _unowned(clock, clock.epoch, None, event.at, terms),
-            cancels=(Cancel(clock.lead_id, clock.epoch, "the assignment ended"),),
+            cancels=(Cancel(clock.lead_id, clock.epoch, "the assignment ended", scope="assignment"),),
         )
     return ClockStep(clock)
 
@@ -68,8 +68,10 @@ def hear(clock: ResponseClock | None, event: LeadEvent, terms: Terms, now: datet
 def _waiting(clock: ResponseClock | None, event: LeadQualified | LeadQueued, terms: Terms, now: datetime) -> ClockStep:
     old = clock.epoch if clock else 0
     base = _for_submit(clock, event, event.urgency, event.submit_at, terms, now)
-    cancels = (Cancel(base.lead_id, old, "the assignment ended"),) if clock and clock.rep else ()
+    cancels = (Cancel(base.lead_id, old, "the assignment ended", scope="assignment"),) if clock and clock.rep else ()
     pool = event.pool if isinstance(event, LeadQueued) else None
+    if base.waiting_at is not None and base.epoch >= event.epoch:  # it waits in another pool, or for another reason
+        return ClockStep(timed(passed_on(base, terms, None, pool or None, event.at), terms))
     return ClockStep(_unowned(base, max(event.epoch, old), pool or None, event.at, terms), cancels=cancels)
 
 
@@ -78,9 +80,9 @@ def _assigned(clock: ResponseClock | None, event: LeadAssigned, terms: Terms, no
     is_touched = base.touched_at is None and event.touched_at is not None
     base = passed_on(base, terms, event.rep, event.pool or None, event.assigned_at)
     base = replace(base, card=event.card, reassignments=event.reassignments)
-    cancels = (Cancel(base.lead_id, event.epoch - 1, "the lead has another owner"),)
+    cancels = (Cancel(base.lead_id, event.epoch - 1, "the lead has another owner", scope="assignment"),)
     if event.epoch > base.epoch:
-        base = replace(_from_the_start(base), epoch=event.epoch, assigned_at=event.assigned_at)
+        base = replace(_from_the_start(base), epoch=event.epoch, assigned_at=event.assigned_at, request=0)
     base = replace(base, rep_version=event.rep_version)
     if is_touched and event.touched_at is not None:
         step = touched(base, event.touched_at, None, terms, now)
@@ -106,7 +108,9 @@ def _for_submit(
             promise_at=submit_at + promise.touch_within,  # of an `owner`: counted anew with the owner or the pool
             updated_at=now,
             epoch=clock.epoch if clock else 0,
+            request=clock.request + 1 if clock else 0,
             card=clock.card if clock else LeadCard(),
+            follow_up=terms.follow_up,
             ladder=tuple(terms.ladder),
             counted_in=promise.counted_in,
             touch_within=promise.touch_within,
@@ -120,7 +124,7 @@ def _for_submit(
 def _unowned(clock: ResponseClock, epoch: int, pool: str | None, at: datetime, terms: Terms) -> ResponseClock:
     """Return the clock of a lead that has no owner since `at`. `pool` None: that of the clock."""
     clock = passed_on(clock, terms, None, pool, at)
-    return timed(replace(_from_the_start(clock), epoch=epoch, assigned_at=None), None)
+    return timed(replace(_from_the_start(clock), epoch=epoch, assigned_at=None, waiting_at=at), terms)
 
 
 def _from_the_start(clock: ResponseClock) -> ResponseClock:
@@ -132,6 +136,7 @@ def _from_the_start(clock: ResponseClock) -> ResponseClock:
         fired_at=None,
         rung_told_at=None,
         rung_empty=False,
+        waiting_at=None,
         told_at=None,
         untold_at=None,
         rep_version=0,
@@ -157,7 +162,7 @@ def _snoozed(clock: ResponseClock, event: LeadSnoozed, terms: Terms, now: dateti
     after = snoozed(clock, event.until, terms, event.at)
     if isinstance(after, str):
         return ClockStep(clock)  # the time has passed, or the agreement allows no more
-    cancel = Cancel(clock.lead_id, clock.epoch, SNOOZED, owners_only=True)
+    cancel = Cancel(clock.lead_id, clock.epoch, SNOOZED, scope="owner")
     return ClockStep(owner_knows(after, terms, now), cancels=(cancel,))
 
 

@@ -2,16 +2,34 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final, Literal
 
 from schemas.events.actions import ActionRequested
 from schemas.events.pages import PromiseKept, PromiseMissed
 from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.counting import counted_until
-from services.notifier.domain.page import TO_OWNER, Page
+from services.notifier.domain.page import TO_OWNER, Kind, Page
 from services.notifier.domain.terms import Terms
 
-RUNGS_MAX = 1_000_000
+RUNGS_MAX = 2**53
 ClockEvent = PromiseKept | PromiseMissed | ActionRequested
+
+
+Scope = Literal["owner", "assignment", "all"]
+"""The pages that a cancellation concerns: those to the owner, those that end with the assignment, or all."""
+BEYOND_ASSIGNMENT: Final[frozenset[Kind]] = frozenset({"missed"})
+"""Pages that stay true when the owner changes."""
+
+
+def in_scope(kind: Kind, scope: Scope) -> bool:
+    """Return whether a cancellation of this scope concerns pages of this kind."""
+    match scope:
+        case "owner":
+            return kind in TO_OWNER
+        case "assignment":
+            return kind not in BEYOND_ASSIGNMENT
+        case "all":
+            return True
 
 
 @dataclass(frozen=True)
@@ -21,7 +39,7 @@ class Cancel:
     lead_id: str
     epoch: int
     why: str
-    owners_only: bool = False
+    scope: Scope = "all"
     person: str | None = None  # None: pages to any person
     below: int = RUNGS_MAX  # only pages of rungs before this one
 
@@ -29,7 +47,7 @@ class Cancel:
         """Return whether the page is to be cancelled."""
         concerned = page.lead_id == self.lead_id and page.epoch <= self.epoch and page.rung < self.below
         concerned = concerned and self.person in (None, page.person)
-        return concerned and page.state == "pending" and (page.kind in TO_OWNER or not self.owners_only)
+        return concerned and page.state == "pending" and in_scope(page.kind, self.scope)
 
 
 @dataclass(frozen=True)

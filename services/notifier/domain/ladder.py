@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from firsthour.kernel.business_time import WorkingHours, due_after, working_time
 from schemas.agreement.response import OWNER, Channel, Rung
 
 ON_TIME = timedelta(minutes=1)
@@ -26,18 +27,29 @@ class Progress:
     owner_told: bool = True  # whether it was accepted
 
 
-def planned(rung: Rung, promise_at: datetime, assigned_at: datetime) -> datetime:
+def later(hours: WorkingHours | None, start: datetime, span: timedelta) -> datetime:
+    """Return the time at which this span has been counted since `start`. Hours that never come count every minute."""
+    if hours is None:
+        return start + span
+    return due_after(hours, start, span) or start + span
+
+
+def planned(rung: Rung, promise_at: datetime, assigned_at: datetime, hours: WorkingHours | None = None) -> datetime:
     """Return when a rung is due if the pages of all rungs before it are accepted without delay.
 
     Rungs count from the assignment. A rung after the end of the promise is due at that end, so that a person hears of a
     promise before it is broken. An assignment that begins after the end has its whole ladder.
     """
-    due_at = assigned_at + rung.at
+    due_at = later(hours, assigned_at, rung.at)
     return min(due_at, promise_at) if assigned_at < promise_at else due_at
 
 
 def next_due(
-    ladder: Sequence[Rung], promise_at: datetime, assigned_at: datetime, progress: Progress
+    ladder: Sequence[Rung],
+    promise_at: datetime,
+    assigned_at: datetime,
+    progress: Progress,
+    hours: WorkingHours | None = None,
 ) -> datetime | None:
     """Return when the next rung is due; None: the ladder has ended, or the rung waits for a page that is being sent.
 
@@ -45,25 +57,29 @@ def next_due(
     after a page to the owner was accepted. While a page is being sent the owner is not changed. At the end of the promise,
     later pages no longer wait, so that a manager is paged even if the owner cannot be reached. A rung without a recipient
     is passed at once: it takes no time from the rungs after it.
+
+    Args:
+        hours: in which the times of the rungs count; None: every minute counts.
     """
     index = progress.next_rung
     if index >= len(ladder):
         return None
     rung = ladder[index]
     if index == 0:
-        return planned(rung, promise_at, assigned_at)
+        return planned(rung, promise_at, assigned_at, hours)
 
     def after(earlier: Rung, told_at: datetime) -> datetime:
-        span, was_planned = rung.at - earlier.at, planned(earlier, promise_at, assigned_at)
-        if told_at - was_planned <= ON_TIME:
-            span = planned(rung, promise_at, assigned_at) - was_planned  # shorter if the end of the promise cuts one
-        return told_at + span
+        span, was_planned = rung.at - earlier.at, planned(earlier, promise_at, assigned_at, hours)
+        if told_at - was_planned <= ON_TIME:  # the span is shorter if the end of the promise cuts one
+            until = planned(rung, promise_at, assigned_at, hours)
+            span = min(span, until - was_planned if hours is None else working_time(hours, was_planned, until))
+        return later(hours, told_at, span)
 
     before, told_at = ladder[index - 1], progress.rung_told_at
     if told_at is None:
         if rung.reassign or progress.fired_at is None:
             return None
-        return max(promise_at, progress.fired_at + (rung.at - before.at))
+        return max(promise_at, later(hours, progress.fired_at, rung.at - before.at))
     due_at = told_at if progress.empty else after(before, told_at)
     first = next((earlier for earlier in ladder[:index] if earlier.page == OWNER), None)
     if not rung.reassign or first is None:
@@ -71,6 +87,13 @@ def next_due(
     if progress.owner_at is None:
         return None
     return max(due_at, after(first, progress.owner_at) if progress.owner_told else progress.owner_at)
+
+
+def reminder_due(
+    every: timedelta, started_at: datetime, progress: Progress, hours: WorkingHours | None = None
+) -> datetime:
+    """Return when the next reminder is due: its spacing after the page before it, whether or not that was accepted."""
+    return later(hours, progress.rung_told_at or progress.fired_at or started_at, every)
 
 
 # --- the stored form -----------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import NamedTuple, Self
 from schemas.agreement.response import Rung
 from schemas.events.routes import LeadCard
 from services.notifier.domain.clock import ResponseClock
-from services.notifier.domain.page import TO_OWNER, Kind, Page, page_id, slack_channel
+from services.notifier.domain.page import TO_OWNER, WAITING, Kind, Page, index_of, page_id, slack_channel
 from services.notifier.domain.standing import OPEN, PageStanding, standing
 from services.notifier.domain.terms import Terms
 
@@ -75,10 +75,12 @@ def message_of(page: Page, clock: ResponseClock, terms: Terms, written_at: datet
     """Return the content of a page as of `written_at` (business time), without its links. `public_url` None: no links."""
     reps = terms.team.rep_by_id
     person = reps.get(page.person)
-    owner = page.person if page.epoch != clock.epoch or clock.rep is None else clock.rep
+    owner = clock.rep or ""
+    if page.kind in TO_OWNER and (page.epoch != clock.epoch or clock.rep is None):
+        owner = page.person
     return Message(
         page_id=page.id,
-        rung=page.rung,
+        rung=index_of(page.rung),
         kind=page.kind,
         person_name=person.name if person else page.person,
         person_email=person.email if person else "",
@@ -103,6 +105,8 @@ def message_of(page: Page, clock: ResponseClock, terms: Terms, written_at: datet
 
 def _thread(page: Page, ladder: Iterable[Rung]) -> str | None:
     """Return the first page of this assignment to the same part (owner, cover ...); None: this one is the first."""
-    part = "owner" if page.kind in TO_OWNER else page.kind
+    part = "owner" if page.kind in TO_OWNER else "manager" if page.kind in ("reminder", "missed") else page.kind
     first = next((index for index, rung in enumerate(ladder) if rung.page == part), page.rung)
+    if page.kind == "reminder" and index_of(page.rung) > WAITING:  # of a lead without an owner
+        first = page.rung - index_of(page.rung) + WAITING
     return None if first >= page.rung else page_id(page.lead_id, page.epoch, first, page.person)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from services.notifier.domain.cadence import is_obsolete
 from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.clock_events import BY_OWNER
-from services.notifier.domain.page import TO_OWNER, Page
+from services.notifier.domain.page import TO_OWNER, WAITING, Page, index_of
 from services.notifier.domain.terms import Terms
 
 
@@ -47,7 +47,10 @@ def objection(
         return is_obsolete(page, clock) or _no_recipient(page, clock, terms, availability, now)
     if clock is None or not clock.running:
         return "a touch was recorded" if clock and clock.touched_at else "the clock has ended"
-    if page.epoch != clock.epoch or clock.rep is None:
+    if page.kind == "missed":
+        if clock.state != "missed":
+            return "a newer request has its own clock"
+    elif page.epoch != clock.epoch or (clock.rep is None) != (index_of(page.rung) >= WAITING):
         return "the assignment ended"
     if clock.accepted and page.kind in TO_OWNER:
         return BY_OWNER

@@ -6,7 +6,7 @@ time; only `due_at`, `created_at` and `sent_at` are business time.
 """
 
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Final, Literal
 from uuid import UUID, uuid5
 
 import msgspec
@@ -27,7 +27,18 @@ FIRST, REST = 0, 1
 
 _PAGES = UUID("6f6b2f0e-7a53-5d0b-9e0e-6a1d0c9a4f11")
 
-Kind = Literal["owner", "cover", "manager", "channel", "reassigned", "next_attempt", "test"]
+Kind = Literal[
+    "owner",
+    "cover",
+    "manager",
+    "channel",
+    "reassigned",
+    "reminder",
+    "missed",
+    "queued",
+    "next_attempt",
+    "test",
+]
 State = Literal["pending", "sending", "sent", "failed", "cancelled"]
 Delay = Literal["", "rate_limit", "busy", "down", "quiet_hours", "budget"]
 TO_OWNER: frozenset[str] = frozenset({"owner", "reassigned"})
@@ -39,7 +50,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     lead_id: str
     epoch: int
-    rung: int
+    rung: int  # see `page_number`
     kind: Kind
     person: str  # rep id, or a Slack channel (kind `channel`); empty: there is no recipient, and `error` says why
     # From the rung's `by`, never empty. A channel may not be set up, or may have no address of the person.
@@ -80,6 +91,24 @@ def channel_recipient(to: str) -> str:
 def slack_channel(recipient: str) -> str:
     """Return the Slack channel of a recipient that `channel_recipient` made: `#name`, or the id without the `#`."""
     return recipient if recipient[1:2].islower() or not recipient[1:].isalnum() else recipient[1:]
+
+
+REQUEST_PAGES: Final = 1_000_000
+"""Page numbers for each request of the person within one assignment."""
+WAITING: Final = 500_000
+"""The number of the first page about a lead without an owner."""
+MISSED: Final = 900_000
+"""The number of the notice of a missed promise."""
+
+
+def page_number(request: int, index: int) -> int:
+    """Return the number `rung` of a page: the `index` of its rung, counted on after the ladder by reminders, or of a notice."""
+    return request * REQUEST_PAGES + index
+
+
+def index_of(rung: int) -> int:
+    """Return the index of a page number."""
+    return rung % REQUEST_PAGES
 
 
 def page_id(lead_id: str, epoch: int, rung: int, person: str) -> str:

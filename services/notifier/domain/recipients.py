@@ -6,7 +6,7 @@ from hashlib import sha256
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from schemas.agreement.response import Rung
+from schemas.agreement.response import OWNER, Rung
 from schemas.team import Pool
 from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.objection import Availability, absence
@@ -25,10 +25,10 @@ class Recipient(NamedTuple):
     why: str = ""
 
 
-def reads_absences(clock: ResponseClock, ladder: Sequence[Rung]) -> bool:
-    """Return whether the next rung of the clock chooses among people. The first page of an assignment never does."""
-    rung = ladder[clock.next_rung] if clock.next_rung < len(ladder) else None
-    return clock.next_rung > 0 or (rung is not None and rung.page in ("cover", "manager"))
+def reads_absences(clock: ResponseClock, ladder: Sequence[Rung], now: datetime) -> bool:
+    """Return whether a page that is due chooses among people. The first page to an owner does not."""
+    first_to_owner = clock.rep is not None and clock.next_rung == 0 and bool(ladder) and ladder[0].page == OWNER
+    return not first_to_owner or now >= clock.promise_at
 
 
 def recipient(rung: Rung, clock: ResponseClock, terms: Terms, absences: Absences, now: datetime) -> Recipient:
@@ -51,17 +51,36 @@ def recipient(rung: Rung, clock: ResponseClock, terms: Terms, absences: Absences
 def manager(clock: ResponseClock, terms: Terms, absences: Absences, now: datetime) -> Recipient:
     """Return the nearest manager of the owner who is there, else the manager of the pool. If all are away: the nearest."""
     people = [person for person in _managers(clock, terms) if person != clock.rep]
-    there = (person for person in people if absence(person, terms, absences.get(person), now) is None)
-    person = next(there, people[0] if people else "")
-    return Recipient(person, "" if person else f"no recipient: {clock.rep} has no `manager` in team.yaml")
+    person = _first_there(people, terms, absences, now) or next(iter(people), "")
+    if person:
+        return Recipient(person)
+    where = f"{clock.rep} has no `manager`" if clock.rep else "no pool has a `manager`"
+    return Recipient("", f"no recipient: {where} in team.yaml")
+
+
+def reminded(rung: Rung, clock: ResponseClock, terms: Terms, absences: Absences, now: datetime) -> Recipient:
+    """Return the recipient of a reminder: a manager, else the owner. The ladder never ends in silence."""
+    people = [*_managers(clock, terms), *((clock.rep,) if clock.rep else ())]
+    there = _first_there(people, terms, absences, now)
+    return Recipient(there) if there else manager(clock, terms, absences, now)
+
+
+def _first_there(people: Sequence[str], terms: Terms, absences: Absences, now: datetime) -> str | None:
+    return next((one for one in people if absence(one, terms, absences.get(one), now) is None), None)
 
 
 def _managers(clock: ResponseClock, terms: Terms) -> Iterator[str]:
     if clock.rep is not None:
         yield from terms.team.managers(clock.rep)
+        pool = _pool(clock, terms)
+        if pool is not None and pool.manager is not None:
+            yield pool.manager
+        return
     pool = _pool(clock, terms)
-    if pool is not None and pool.manager is not None:
-        yield pool.manager
+    for one in [*((pool,) if pool is not None else ()), *terms.team.pools]:
+        if one.manager is not None:
+            yield one.manager
+        yield from (boss for member in one.members for boss in terms.team.managers(member.rep))
 
 
 def _pool(clock: ResponseClock, terms: Terms) -> Pool | None:

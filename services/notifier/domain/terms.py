@@ -8,9 +8,21 @@ from typing import Final
 from firsthour.kernel.business_time import WorkingHours
 from schemas.agreement.calendars import Calendar
 from schemas.agreement.promises import AttemptsPromise
-from schemas.agreement.response import ALWAYS, OWNER, SLACK, Budget, QuietHours, Rung, Urgency
+from schemas.agreement.response import (
+    ALWAYS,
+    CHANNELS,
+    OWNER,
+    SLACK,
+    Budget,
+    QuietHours,
+    Reminder,
+    Rung,
+    Urgency,
+)
+from schemas.agreement.routing import QueuePolicy
 from schemas.mail import deliverable
 from schemas.team import Team
+from services.notifier.domain.follow_up import FollowUp
 from services.notifier.domain.working_hours import (
     ALWAYS_OPEN,
     NO_LEAVE,
@@ -39,6 +51,8 @@ class Terms:
     stopped_by: str = "attempt"  # `attempt`: any touch ends a clock; `conversation`: only one with an answer does
     cadence: AttemptsPromise | None = None  # the attempts that are promised to a lead without an answer
     pauses: Mapping[str, timedelta] = field(default_factory=dict)  # the longest time of all pauses of a kind
+    follow_up: FollowUp = field(default_factory=lambda: FollowUp(Reminder().every, CHANNELS, CHANNELS))
+    queue_alert_after: timedelta = QueuePolicy().after
     _hours: dict[tuple[str, str | None, str | None], WorkingHours] = field(
         default_factory=dict, init=False, compare=False, repr=False
     )

@@ -90,6 +90,18 @@ VOICES: Final[Mapping[str, Voice]] = {
         _OF_COVER,
     ),
     "manager": Voice(*_NO_CONTACT, _TO_MANAGER, _THEIRS, _OF_MANAGER),
+    "missed": Voice(*_NO_CONTACT, _TO_MANAGER, _THEIRS, _OF_MANAGER),
+    "reminder": Voice(
+        "Still no contact with {lead}", "Overdue: still no contact with {lead}", _TO_MANAGER, _THEIRS, _OF_MANAGER
+    ),
+    "queued": Voice(
+        "{lead} waits: no rep can take the lead",
+        "Overdue: {lead} waits, and no rep can take the lead",
+        ("Assign the lead, or contact the person yourself and record a touch.",),
+        "FirstHour sent this page because you manage the reps who could take this lead.",
+        _OF_MANAGER,
+        names_owner=False,
+    ),
     "next_attempt": Voice(
         "Try again: {call}",
         "Try again: {call}",

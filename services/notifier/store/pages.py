@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from operator import attrgetter, itemgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import msgspec
 import sqlalchemy as sa
@@ -12,9 +12,9 @@ from sqlalchemy.engine import Connection, Row
 from firsthour.kernel.time_units import micros, moment
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.unit import Unit
-from services.notifier.domain.clock_step import Cancel
+from services.notifier.domain.clock_step import Cancel, Scope, in_scope
 from services.notifier.domain.objection import Availability
-from services.notifier.domain.page import FIRST, REST, TO_OWNER, Page
+from services.notifier.domain.page import FIRST, REST, Kind, Page
 from services.notifier.store.columns import optional_micros, optional_moment
 from services.notifier.store.tables import MESSAGES, attempts, pages, reps
 
@@ -44,7 +44,13 @@ _CANCEL_PAGES = statements.Sql(
             pages.c.rung < sa.bindparam("below", type_=sa.Integer),
             sa.or_(sa.bindparam("to", type_=sa.Text) == "", pages.c.person == sa.bindparam("to", type_=sa.Text)),
             sa.or_(
-                sa.bindparam("all_kinds", type_=sa.Integer) == 1, *(pages.c.kind == kind for kind in sorted(TO_OWNER))
+                *(
+                    sa.and_(
+                        sa.bindparam("scope", type_=sa.Text) == scope,
+                        sa.or_(*(pages.c.kind == kind for kind in get_args(Kind) if in_scope(kind, scope))),
+                    )
+                    for scope in get_args(Scope)
+                )
             ),
         )
         .values(state="cancelled", error=sa.bindparam("why"), next_at=None)
@@ -205,7 +211,7 @@ def cancel_pages(unit: Unit, cancels: Iterable[Cancel]) -> None:
             "to_epoch": c.epoch,
             "below": c.below,
             "to": c.person or "",
-            "all_kinds": 0 if c.owners_only else 1,
+            "scope": c.scope,
             "why": c.why,
         }
         for c in cancels

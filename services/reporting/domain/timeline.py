@@ -95,7 +95,7 @@ _LINES: dict[type[Event], Callable[[Any], str]] = {
     LeadStatusChanged: lambda e: f"{e.was} -> {e.status}" + (f": {e.reason}" if e.reason else ""),
     ActionRequested: lambda e: f"{e.action} requested by {e.by}",
     ActionResolved: lambda e: f"{e.action} {e.outcome}" + (f": {e.why}" if e.why else ""),
-    PageSent: lambda e: f"{e.person} paged by {e.channel} ({_OF_PAGE.get(e.kind) or f'rung {e.rung}'})",
+    PageSent: lambda e: f"{e.person} paged by {e.channel} ({e.kind or f'rung {e.rung}'})",
     PageFailed: lambda e: f"page to {e.person} failed: {e.why}",
     PromiseKept: lambda e: f"first touch {e.seconds / 60:.0f} min after the submit{', late' if e.late else ''}",
     PromiseMissed: lambda e: "promise missed: no touch before its end",

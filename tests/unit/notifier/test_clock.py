@@ -14,6 +14,7 @@ from services.notifier.channels.base import GiveUp, TryAgain
 from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.clock_events import hear
 from services.notifier.domain.firing import fire, settled
+from services.notifier.domain.page import MISSED
 from services.notifier.domain.terms import Terms
 from tests.hand_clock import HandClock
 from tests.unit.notifier.harness import CONFIG, NotifierHarness, with_ladder
@@ -43,7 +44,7 @@ async def test_ladder_fires_every_rung_once_without_a_touch(harness: NotifierHar
         ("reassign", 1, "l1:1:3", "system")
     ]
     await harness.wait(minutes=100)
-    assert len(harness.slack.messages) == 3
+    assert [message.kind for message in harness.slack.messages] == ["owner", "owner", "manager", "missed"]
     assert len(harness.events(ActionRequested)) == 1
 
 
@@ -61,7 +62,7 @@ async def test_rung_does_not_fire_before_it_is_due(harness: NotifierHarness) -> 
 async def test_tick_returns_the_next_due_time(harness: NotifierHarness) -> None:
     assert harness.tick() is None
     harness.hear(harness.qualified())
-    assert harness.tick() == NINE + timedelta(hours=1)
+    assert harness.tick() == NINE + timedelta(minutes=15), "the alert of a lead that waits"
     harness.hear(harness.assigned())
     assert harness.tick() == NINE + timedelta(hours=1), "the first page is being sent"
     await harness.settle()
@@ -93,11 +94,12 @@ async def test_assignment_after_a_missed_promise_has_a_full_ladder(harness: Noti
     harness.hear(harness.qualified(), harness.queued())
     await harness.wait(minutes=61)
     assert len(harness.events(PromiseMissed)) == 1
+    assert [message.kind for message in harness.slack.messages] == ["queued", "missed"]
     harness.hear(harness.assigned())
     await harness.wait(minutes=9)
-    assert len(harness.slack.messages) == 1
+    assert len(harness.slack.messages) == 3
     await harness.wait(minutes=25)
-    assert harness.slack.recipients == ["Ana", "Ana", "Max"]
+    assert harness.slack.recipients[2:] == ["Ana", "Ana", "Max"]
     assert len(harness.events(PromiseMissed)) == 1
 
 
@@ -181,7 +183,7 @@ async def test_acceptance_ends_only_the_reminders_to_the_owner(harness: Notifier
     await harness.wait(minutes=1)
     harness.hear(harness.accepted())
     await harness.wait(minutes=100)
-    assert harness.slack.recipients == ["Ana", "Max"]
+    assert [message.kind for message in harness.slack.messages] == ["owner", "manager", "missed"]
     assert harness.page(1)["error"] == "the owner accepted"
     assert len(harness.events(ActionRequested)) == 1
     assert len(harness.events(PromiseMissed)) == 1
@@ -204,7 +206,7 @@ async def test_unowned_lead_has_a_clock_and_no_ladder(harness: NotifierHarness) 
     assert harness.events(PromiseMissed) == []
     await harness.wait(minutes=1)
     assert len(harness.events(PromiseMissed)) == 1
-    assert harness.slack.messages == []
+    assert harness.slack.recipients == ["Max", "Max"], "the manager of the pool is told"
 
 
 async def test_rungs_missed_during_an_outage_keep_their_spans(
@@ -233,9 +235,10 @@ async def test_ladder_continues_with_the_next_rung_after_an_outage(harness: Noti
     harness.clock.advance(hours=3)
     harness.restart()
     await harness.settle()
-    assert harness.slack.recipients == ["Ana", "Ana"]
+    assert [message.kind for message in harness.slack.messages] == ["owner", "owner"]
     await harness.wait(minutes=10)
-    assert harness.slack.recipients == ["Ana", "Ana", "Max"]
+    assert [message.kind for message in harness.slack.messages] == ["owner", "owner", "manager"]
+    assert harness.page(MISSED)["error"] == "bundled into rung 2"
     assert harness.events(ActionRequested) == []
 
 
@@ -294,7 +297,8 @@ async def test_clock_keeps_the_ladder_of_its_start(harness: NotifierHarness) -> 
 
     harness.hear(harness.qualified("l2"), harness.assigned("l2"))
     await harness.wait(minutes=30)
-    assert harness.slack.recipients[3:] == ["Ana", "Max"]
+    pages = [message for message in harness.slack.messages if message.lead_id == "l2"]
+    assert [message.kind for message in pages] == ["owner", "manager"]
 
 
 async def test_clock_of_an_older_release_uses_the_current_ladder(harness: NotifierHarness) -> None:
