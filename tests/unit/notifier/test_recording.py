@@ -80,6 +80,8 @@ async def test_metrics_count_attempts_lateness_and_promises(harness: NotifierHar
     shown = harness.telemetry.text().decode()
     assert 'pages_total{channel="slack",outcome="gave_up"} 1.0' in shown
     assert 'pages_total{channel="email",outcome="sent"} 1.0' in shown
-    assert "page_lateness_seconds_count 1.0" in shown
+    assert "page_lateness_seconds_count 3.0" in shown, (
+        "the manager is told of the lead that waits, and of its missed promise"
+    )
     assert 'promises_total{outcome="met"} 1.0' in shown
     assert 'promises_total{outcome="missed"} 1.0' in shown
