@@ -69,14 +69,14 @@ class Rung(Shape):
         return self
 
 
-class Notice(Shape):
+class ManagerPage(Shape):
     """A page to the manager, over the channels of `by` in order."""
 
     page: Literal["manager"] = "manager"
     by: Channels = CHANNELS
 
 
-class Reminder(Notice):
+class Reminder(ManagerPage):
     """The reminders of the manager after the last rung, until a touch is recorded or the lead leaves Sales."""
 
     every: Span = timedelta(hours=2)
@@ -133,7 +133,7 @@ class Response(Shape):
     stopped_by: Literal["attempt", "conversation"] = "attempt"
     ladder: tuple[Rung, ...] = LADDER
     remind: Reminder = Reminder()
-    missed: Notice = Notice()
+    missed: ManagerPage = ManagerPage()
     pauses: Pauses = Pauses()
     reassign_at_most: Annotated[Whole, Field(ge=0, le=20)] = 1
     budget: Budget | None = None  # None: any number of pages to a person
