@@ -125,13 +125,14 @@ class Up:
                 lock, clock = embedded.open_clock(self.settings.data_dir, self.speed)
                 feed = Feed(out())
                 inbox = InboxChannel(feed.page) if self.feed and not self.demo else hidden_inbox()
-                channels = {"inbox": inbox} if self.demo else channels_of(self.settings, clock, inbox)
-                system = await embedded.open_system(
-                    self.settings, clock, config, channels, lock=lock, ways_out=not self.demo
-                )
                 token = running_server.new_token()
-                system.keys.local_token = token
                 me = Running(os.getpid(), running_server.reachable(self.host, port_of(bound)), token)
+                channels = {"inbox": inbox} if self.demo else channels_of(self.settings, clock, inbox)
+                own_settings = with_address(self.settings, me.url)
+                system = await embedded.open_system(
+                    own_settings, clock, config, channels, lock=lock, ways_out=not self.demo
+                )
+                system.keys.local_token = token
                 try:
                     async with _running(system, feed, stop, shown=self.feed and not self.demo):
                         serving = Serving(self, system, me, stop)
@@ -146,6 +147,13 @@ class Up:
                         await channel.close()
         _log.info("stopped", pid=me.pid)
         return 0
+
+
+def with_address(process_settings: Settings, url: str) -> Settings:
+    """Return the settings with this public URL, unless the environment sets one: links then lead to the port in use."""
+    if "public_url" in process_settings.model_fields_set:
+        return process_settings
+    return process_settings.model_copy(update={"public_url": url})
 
 
 @contextlib.asynccontextmanager

@@ -255,11 +255,22 @@ class Settings(BaseSettings):
             return f"{PREFIX}PUBLIC_URL is an address of this machine; set it to one that Slack can reach"
         return None
 
+    def _mails_lead_nowhere(self) -> bool:
+        """Return whether mails leave this machine while their links do not."""
+        mail_server = urlsplit(self.smtp_url.get_secret_value()).hostname if self.smtp_url else None
+        public = urlsplit(self.public_url).hostname or ""
+        return mail_server is not None and not addresses.is_loopback(mail_server) and addresses.is_loopback(public)
+
     def warnings(self) -> tuple[str, ...]:
         """Return a line for each valid but unwise setting."""
         lines = []
         if self.slack_bot_token and (obstacle := self.slack_obstacle()):
             lines.append(f"messages in Slack have no buttons: {obstacle}")
+        if self._mails_lead_nowhere():
+            lines.append(
+                f"links in mails open on this machine alone: {PREFIX}PUBLIC_URL is an address of it; set it to one that "
+                "every rep can reach"
+            )
         if self.kafka_security_protocol == "SASL_PLAINTEXT":
             lines.append(f"{PREFIX}KAFKA_SECURITY_PROTOCOL=SASL_PLAINTEXT sends events unencrypted; use SASL_SSL")
         return tuple(lines)

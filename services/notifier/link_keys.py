@@ -59,13 +59,11 @@ class LinkKeys:
 
     async def link(self, token: str) -> Link | None:
         """Return the content of a token; None: it was not signed by a key of this installation. Raises `StorageError`."""
-        link = link_of(token, self._keys)
-        if link is None and self._age() > LOOK_SECONDS:
+        if self._age() > READ_SECONDS or (link_of(token, self._keys) is None and self._age() > LOOK_SECONDS):
             async with self._reading:
                 if self._age() > LOOK_SECONDS:
                     await self._read()
-            link = link_of(token, self._keys)
-        return link
+        return link_of(token, self._keys)
 
     def _age(self) -> float:
         return float("inf") if self._read_at is None else self._clock.monotonic() - self._read_at

@@ -67,6 +67,10 @@ class FakeSmtp:
         """Reject the next mails with 451, 550 and so on. The reply repeats an address, as replies of real servers do."""
         self._faults.append(SmtpFault(stage, times, f"{code} <somebody@example.test>: not now or not ever"))
 
+    def reply(self, line: str, stage: Stage = "RCPT", times: int | None = 1) -> None:
+        """Answer the next mails with this line."""
+        self._faults.append(SmtpFault(stage, times, line))
+
     def hang(self, stage: Stage = "DATA", times: int | None = 1) -> None:
         """Stop answering the next mails at this stage."""
         self._faults.append(SmtpFault(stage, times, None))

@@ -127,13 +127,14 @@ class EmailChannel:
             async with asyncio.timeout(self._timeout_seconds):
                 await self._hand_over(mail, recipient)
         except SMTPRecipientsRefused as error:
-            return _reply_outcome(max(recipient.code for recipient in error.recipients))
+            refused = max(error.recipients, key=lambda recipient: recipient.code)
+            return _reply_outcome(refused.code, refused.message)
         except SMTPAuthenticationError as error:
             return _rejection_outcome(error.code, "check user and password in FIRSTHOUR_SMTP_URL")
         except SMTPSenderRefused as error:
             return _rejection_outcome(error.code, "check FIRSTHOUR_MAIL_FROM")
         except SMTPDataError as error:
-            return _reply_outcome(error.code)
+            return _reply_outcome(error.code, error.message)
         except SMTPResponseException as error:  # at the greeting, before the page was transmitted
             return _rejection_outcome(error.code, "check FIRSTHOUR_SMTP_URL")
         except (OSError, TimeoutError) as error:  # refused, reset, closed, unknown host, invalid certificate
@@ -215,11 +216,22 @@ def _message_id(page_id: str, sender: Address) -> str:
     return f"<{re.sub(r'[^A-Za-z0-9_-]', '-', page_id)}@{sender.domain}>"
 
 
-def _reply_outcome(code: int) -> TryAgain | GiveUp:
-    """Return the outcome of a reply code. The text of the reply is left out because it repeats addresses."""
+_ENHANCED = re.compile(r"([245])\.(\d{1,3})\.\d{1,3}\b").match
+_SUBJECTS = {
+    "1": "the address does not exist there; check `email` of the rep in team.yaml",
+    "2": "the mailbox is full or switched off; ask the rep, or correct `email` in team.yaml",
+    "7": "its policy refuses our mail; check SPF, DKIM and FIRSTHOUR_MAIL_FROM",
+}
+"""The remedy, by the subject of the enhanced status code (RFC 3463)."""
+
+
+def _reply_outcome(code: int, text: str) -> TryAgain | GiveUp:
+    """Return the outcome of a reply. Its text is left out because it repeats addresses; its status code has the subject."""
+    enhanced = _ENHANCED(text.lstrip())
+    remedy = f"; {_SUBJECTS[enhanced[2]]}" if enhanced is not None and enhanced[2] in _SUBJECTS else ""
     if 500 <= code < 600:
-        return GiveUp(f"the mail server rejected the page ({code})")
-    return TryAgain(None, f"the mail server cannot accept the page now ({code})")
+        return GiveUp(f"the mail server rejected the page ({code}){remedy}")
+    return TryAgain(None, f"the mail server cannot accept the page now ({code}){remedy}")
 
 
 def _rejection_outcome(code: int, remedy: str) -> TryAgain | Unusable:

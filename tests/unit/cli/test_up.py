@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from firsthour.cli.running_server import Running
-from firsthour.cli.up import Serving, Up
+from firsthour.cli.up import Serving, Up, with_address
 from firsthour.runtime.http.server import StopSignal
+from firsthour.runtime.settings import load
 from tests.unit.operations.harness import OperationsHarness
 
 SOURCES = """sources:
@@ -88,3 +89,9 @@ async def test_python_release_with_unsafe_mail_headers_is_named(
     monkeypatch.setattr(EmailMessage, "as_bytes", written)
     [warning] = [line for line in await warnings_of(harness, capsys) if "Python" in line]
     assert "update to the newest release" in warning
+
+
+def test_links_lead_to_the_port_in_use_unless_the_environment_names_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert with_address(load(), "http://127.0.0.1:9000").public_url == "http://127.0.0.1:9000"
+    monkeypatch.setenv("FIRSTHOUR_PUBLIC_URL", "https://firsthour.example")
+    assert with_address(load(), "http://127.0.0.1:9000").public_url == "https://firsthour.example"

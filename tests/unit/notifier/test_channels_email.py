@@ -120,6 +120,26 @@ async def test_recipient_error_4xx_is_temporary_and_5xx_permanent(smtp: FakeSmtp
     assert len(smtp.mails) == 1
 
 
+@pytest.mark.parametrize(
+    ("reply", "remedy"),
+    [
+        ("550 5.1.1 <x@y.example>: no such user", "the address does not exist there"),
+        ("552 5.2.2 <x@y.example>: mailbox full", "full or switched off"),
+        ("554 5.7.1 <x@y.example>: rejected by policy", "SPF, DKIM and FIRSTHOUR_MAIL_FROM"),
+        ("450 4.2.1 <x@y.example>: try later", "full or switched off"),
+        ("550 5.1.1234567 <x@y.example>", ""),
+        ("550 <5.1.1@y.example> no", ""),
+    ],
+)
+async def test_rejection_names_its_remedy_and_no_address(smtp: FakeSmtp, reply: str, remedy: str) -> None:
+    smtp.reply(reply)
+    outcome = await email_channel(smtp).send(page_message())
+    assert isinstance(outcome, GiveUp if reply[0] == "5" else TryAgain)
+    assert remedy in outcome.why
+    assert "y.example" not in outcome.why
+    assert remedy or outcome.why.endswith("(550)")
+
+
 async def test_rejected_sender_makes_the_channel_unusable_and_names_the_setting(smtp: FakeSmtp) -> None:
     smtp.refuse(451, "MAIL")
     assert isinstance(await email_channel(smtp).send(page_message()), TryAgain)

@@ -71,3 +71,13 @@ async def test_old_key_is_removed_once_its_links_have_expired(harness: NotifierH
     await keys.signing()
     assert await keys_of(harness).link(old) is None
     assert [row["id"] for row in harness.rows("SELECT id FROM notifier_link_keys")] == [2]
+
+
+async def test_links_of_a_removed_key_are_refused_within_ten_minutes(harness: NotifierHarness) -> None:
+    gateway = keys_of(harness)
+    old = token(harness, await gateway.signing())
+    assert await gateway.link(old) is not None
+    harness.execute("DELETE FROM notifier_link_keys")
+    harness.clock.advance(minutes=10, seconds=1)
+    assert await gateway.link(old) is None
+    assert await gateway.link(token(harness, await gateway.signing())) is not None

@@ -271,6 +271,17 @@ def test_slack_without_a_public_url_is_a_warning(monkeypatch: pytest.MonkeyPatch
     assert load().warnings() == ()
 
 
+def test_mails_whose_links_lead_nowhere_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIRSTHOUR_MAIL_FROM", "leads@example.com")
+    monkeypatch.setenv("FIRSTHOUR_SMTP_URL", "smtp://127.0.0.1:25")
+    assert load().warnings() == ()
+    monkeypatch.setenv("FIRSTHOUR_SMTP_URL", "smtp://mail.example.com")
+    [local] = load().warnings()
+    assert "links in mails open on this machine alone" in local
+    monkeypatch.setenv("FIRSTHOUR_PUBLIC_URL", "https://firsthour.example")
+    assert load().warnings() == ()
+
+
 def test_environ_is_a_copy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FIRSTHOUR_HOOK_SECRET", "s")
     copy = settings.environ()
