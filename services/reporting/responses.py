@@ -16,8 +16,8 @@ from services.reporting.store import statuses
 responses = sa.Table(
     "reporting_responses",
     statements.metadata,
+    sa.Column("submit_at", statements.Integer, primary_key=True, autoincrement=False),  # first: reports read a time
     sa.Column("lead_id", statements.Text, primary_key=True),
-    sa.Column("submit_at", statements.Integer, primary_key=True),
     sa.Column("urgency", statements.Text, nullable=False),
     sa.Column("source", statements.Text),
     sa.Column("rep", statements.Text),
@@ -27,7 +27,7 @@ responses = sa.Table(
     sa.Column("left_at", statements.Integer),
     sa.Column("attempts", statements.Integer, nullable=False),
     sa.Column("conversations", statements.Integer, nullable=False),
-    sa.Index("reporting_responses_by_submit", "submit_at"),
+    sa.Index("reporting_responses_by_lead", "lead_id"),
     sqlite_with_rowid=False,
 )
 aliases = sa.Table(

@@ -1,5 +1,6 @@
 """The report on the first hour: its figures equal a hand count."""
 
+import asyncio
 from typing import Any
 
 import sqlalchemy as sa
@@ -114,6 +115,17 @@ async def test_report_rejects_what_it_cannot_count(world: World) -> None:
         assert answer.status_code == 422, query
         assert text in answer.text, query
     assert (await world.ask("GET", "/v1/reports/response", "marketing")).status_code == 403
+
+
+async def test_reports_are_computed_one_by_one_and_few_wait(world: World) -> None:
+    await world.submit_form(email=ANN)
+    key = await world.key("sales")
+    headers = {"Authorization": f"Bearer {key}"}
+    requests = [world.http.get("/v1/reports/response?since=400d", headers=headers) for _ in range(12)]
+    statuses = [answer.status_code for answer in await asyncio.gather(*requests)]
+    assert set(statuses) == {200, 429}
+    assert statuses.count(200) >= 5
+    assert (await report(world))["total"]["requests"] == 1
 
 
 async def test_rebuilt_report_equals_the_report_as_it_was(world: World) -> None:

@@ -174,8 +174,8 @@ def _add_requests() -> None:
     """Add the requests of leads with the response to each, for the report on the first hour."""
     op.create_table(
         "reporting_responses",
+        sa.Column("submit_at", INTEGER, nullable=False, autoincrement=False),
         sa.Column("lead_id", TEXT, nullable=False),
-        sa.Column("submit_at", INTEGER, nullable=False),
         sa.Column("urgency", TEXT, nullable=False),
         sa.Column("source", TEXT),
         sa.Column("rep", TEXT),
@@ -185,10 +185,10 @@ def _add_requests() -> None:
         sa.Column("left_at", INTEGER),
         sa.Column("attempts", INTEGER, nullable=False),
         sa.Column("conversations", INTEGER, nullable=False),
-        sa.PrimaryKeyConstraint("lead_id", "submit_at"),
+        sa.PrimaryKeyConstraint("submit_at", "lead_id"),
         sqlite_with_rowid=False,
     )
-    op.create_index("reporting_responses_by_submit", "reporting_responses", ["submit_at"])
+    op.create_index("reporting_responses_by_lead", "reporting_responses", ["lead_id"])
     op.create_table(
         "reporting_aliases",
         sa.Column("merged_id", TEXT, nullable=False),
