@@ -36,7 +36,12 @@ from services.router.store.team import lock_team_state
 CHUNK: Final = 2_000
 COPY_TRIES: Final = 20
 COPY_SECONDS: Final = 0.5
-_FORGET: Final[Mapping[str, Any]] = {"slack_bot_token": None, "slack_signing_secret": None, "smtp_url": None}
+_FORGET: Final[Mapping[str, Any]] = {
+    "slack_bot_token": None,
+    "slack_signing_secret": None,
+    "slack_app_token": None,
+    "smtp_url": None,
+}
 
 
 async def connect(settings: Settings, **session: str) -> Any:

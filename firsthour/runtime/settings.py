@@ -73,6 +73,10 @@ class Settings(BaseSettings):
         None,
         description="Signing secret of the Slack app, which verifies clicks and commands; without it, messages have no buttons.",
     )
+    slack_app_token: HeaderSecret = Field(
+        None,
+        description="App-level token (`xapp-...`) for Socket Mode: the notifier opens the connection, so Slack need not reach this installation.",
+    )
     slack_api_url: ApiAddress = Field(
         "https://slack.com/api/", description="Base URL of Slack's Web API; plain http is allowed only to this machine."
     )
@@ -249,6 +253,8 @@ class Settings(BaseSettings):
 
     def slack_obstacle(self) -> str | None:
         """Return why clicks in Slack cannot reach this installation, with the remedy; None: they can."""
+        if self.slack_app_token:
+            return None
         if not self.slack_signing_secret:
             return f"{PREFIX}SLACK_SIGNING_SECRET is not set; set it to the signing secret of the Slack app"
         if addresses.is_loopback(urlsplit(self.public_url).hostname or ""):

@@ -79,6 +79,7 @@ class NotifierContext:
     public_url: str | None = None
     health: ChannelHealth = field(default_factory=ChannelHealth)
     refusals: Refusals = field(default_factory=Refusals)
+    problems: dict[str, str] = field(default_factory=dict)  # of runners, by their name: warnings of `/readyz`
     pace: Pace = field(default_factory=Pace)
     ways_out: bool = True  # the channels of the agreement are used; False: in a demo
     bulkhead: Bulkhead = field(default_factory=Bulkhead)

@@ -233,7 +233,7 @@ class Delivery:
             )
         for name, outage in self._context.health.outages():
             lines.append(f"{name} accepts no pages since {outage.since:%Y-%m-%d %H:%M} UTC: {outage.why}")
-        lines += self._context.refusals.lines()
+        lines += [*self._context.refusals.lines(), *self._context.problems.values()]
         return lines
 
     async def _record(self) -> bool:

@@ -1,6 +1,6 @@
 """The notifier as data."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from fastapi import APIRouter
@@ -18,6 +18,8 @@ from services.notifier.handlers import count_anew, fire_due, hear_routes
 from services.notifier.lead_api import lead_router
 from services.notifier.lead_views import History
 from services.notifier.slack_api import slack_router
+from services.notifier.slack_desk import desk_of
+from services.notifier.slack_socket import SlackSocket
 from services.notifier.slack_updates import SlackUpdates
 from services.notifier.store.alerts import forget_alerts
 from services.notifier.store.clicks import forget_clicks
@@ -50,8 +52,8 @@ def service(
 
     def runners(resources: Resources) -> Sequence[Runner]:
         ways, slack = Ways(channels, resources.settings, resources.clock.real), channels.get("slack")
-        updates = [SlackUpdates(resources, slack, context)] if isinstance(slack, SlackChannel) else []
-        return [Delivery(resources, ways, context), Dispatcher(resources, ways, context), *updates]
+        own = slack_runners(resources, slack, context) if isinstance(slack, SlackChannel) else ()
+        return [Delivery(resources, ways, context), Dispatcher(resources, ways, context), *own]
 
     return Service(
         name="notifier",
@@ -64,3 +66,12 @@ def service(
         api=api,
         runners=runners,
     )
+
+
+def slack_runners(resources: Resources, slack: SlackChannel, context: NotifierContext) -> Iterator[Runner]:
+    """Yield the runners of the Slack app."""
+    yield SlackUpdates(resources, slack, context)
+    token = resources.settings.slack_app_token
+    if token is not None:
+        desk = desk_of(resources, context)
+        yield SlackSocket(desk, context, token.get_secret_value(), resources.settings.slack_api_url)

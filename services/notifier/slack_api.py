@@ -6,19 +6,18 @@ from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.http.signatures import SlackSignature
 from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.settings import PREFIX
-from services.notifier.channels.slack_web import SlackAnswers, SlackWeb
 from services.notifier.context import NotifierContext
 from services.notifier.domain.slack_request import UnreadableRequestError
-from services.notifier.slack_desk import SlackDesk
+from services.notifier.slack_desk import desk_of
 
 _UNSET = f"Slack is not set up here; set {PREFIX}SLACK_BOT_TOKEN and {PREFIX}SLACK_SIGNING_SECRET."
 _FORGED = "The signature does not hold, or the request is older than five minutes; check the signing secret of the app."
 
 
-def slack_router(resources: Resources, context: NotifierContext, slack: SlackAnswers | None = None) -> APIRouter:
-    """Return the routes that Slack calls. `slack`: the way back; None: as the settings say."""
+def slack_router(resources: Resources, context: NotifierContext) -> APIRouter:
+    """Return the routes that Slack calls."""
     api = APIRouter(tags=["slack"])
-    desk = SlackDesk(resources, context, slack or _web(resources))
+    desk = desk_of(resources, context)
 
     @api.post("/slack/interactions")
     async def interactions(request: Request) -> Response:
@@ -39,12 +38,6 @@ def slack_router(resources: Resources, context: NotifierContext, slack: SlackAns
             raise Problem(400, "Invalid request", f"This is no request of Slack: {error}.") from None
 
     return api
-
-
-def _web(resources: Resources) -> SlackAnswers:
-    settings = resources.settings
-    token = settings.slack_bot_token.get_secret_value() if settings.slack_bot_token else ""
-    return SlackWeb(token, settings.slack_api_url)
 
 
 def _answer(body: bytes) -> Response:

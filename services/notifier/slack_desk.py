@@ -14,7 +14,7 @@ from firsthour.runtime.processing.service import Resources
 from schemas.events.actions import ActionRequested
 from schemas.team import Rep
 from services.notifier.channels.slack_blocks import dialog, notice
-from services.notifier.channels.slack_web import TEXT_CHARS_MAX, SlackAnswers
+from services.notifier.channels.slack_web import TEXT_CHARS_MAX, SlackAnswers, SlackWeb
 from services.notifier.clicks import apply_click
 from services.notifier.context import NotifierContext
 from services.notifier.domain.click import NOTHING, Click, ClickAnswer, next_owners, reject_reasons
@@ -192,6 +192,13 @@ class SlackDesk:
         task = asyncio.create_task(_told(telling))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def desk_of(resources: Resources, context: NotifierContext) -> SlackDesk:
+    """Return the desk of this process, which answers over the Slack of the settings."""
+    settings = resources.settings
+    token = settings.slack_bot_token.get_secret_value() if settings.slack_bot_token else ""
+    return SlackDesk(resources, context, SlackWeb(token, settings.slack_api_url))
 
 
 async def _told(telling: Coroutine[Any, Any, bool]) -> bytes:

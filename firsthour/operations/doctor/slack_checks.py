@@ -34,7 +34,31 @@ class _SlackReply(msgspec.Struct):
 
 
 async def slack(settings: Settings, config: Config | None) -> AsyncIterator[Finding]:
-    """Yield the findings about Slack. `config` None: the channels of the agreement are not checked."""
+    """Yield the findings about Slack and its Socket Mode."""
+    async for finding in _of_bot(settings, config):
+        yield finding
+    if settings.slack_bot_token is not None and settings.slack_app_token is not None:
+        yield await _of_app_token(settings.slack_api_url, settings.slack_app_token.get_secret_value().strip())
+
+
+async def _of_app_token(url: str, token: str) -> Finding:
+    endpoint = Endpoint(url, ANSWER_SECONDS, headers={"authorization": f"Bearer {token}"}, idle_max=0)
+    remedy = f"check {PREFIX}SLACK_APP_TOKEN; it needs the scope connections:write"
+    try:
+        reply = _read(await endpoint.post_form("apps.connections.open", {}))
+    except NoAnswerError as error:
+        return Finding(
+            "slack socket", "wrong", str(error), "let this host reach Slack; until then clicks do not arrive"
+        )
+    if reply is not None and reply.ok:
+        return Finding("slack socket", "ok", "the app token is valid")
+    return Finding(
+        "slack socket", "wrong", f"Slack refuses the app token ({_code(reply) if reply else 'no JSON'})", remedy
+    )
+
+
+async def _of_bot(settings: Settings, config: Config | None) -> AsyncIterator[Finding]:
+    """Yield the findings about the bot token and the channels. `config` None: the channels of the agreement are not checked."""
     if settings.slack_bot_token is None:
         return
     token = settings.slack_bot_token.get_secret_value().strip()

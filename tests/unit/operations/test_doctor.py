@@ -186,6 +186,17 @@ async def test_channel_that_the_app_is_not_in_is_wrong(place: Path) -> None:
         assert (finding.verdict, "missing_scope" in finding.said) == ("warning", True)
 
 
+async def test_app_token_of_socket_mode_is_verified(place: Path) -> None:
+    tokens = {"slack_bot_token": TOKEN, "slack_app_token": "xapp-" + "1" * 20}
+    for body, verdict in (
+        ('{"ok": true, "url": "wss://x"}', "ok"),
+        ('{"ok": false, "error": "invalid_auth"}', "wrong"),
+    ):
+        async with fake_slack(body) as (url, requests):
+            assert (await look(place, slack_api_url=url, **tokens))["slack socket"].verdict == verdict
+        assert b"POST /api/apps.connections.open" in requests[-1]
+
+
 async def test_unreachable_slack_is_wrong(place: Path) -> None:
     async with fake_slack("") as (url, _):
         pass

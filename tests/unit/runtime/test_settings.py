@@ -59,7 +59,7 @@ def test_secret_is_read_from_file_and_stripped(monkeypatch: pytest.MonkeyPatch, 
 
 def test_secret_fields_are_the_settings_with_a_file_variable() -> None:
     assert set(settings.secret_fields()) == {
-        "admin_key", "slack_bot_token", "slack_signing_secret", "smtp_url", "database_url", "kafka_password",
+        "admin_key", "slack_app_token", "slack_bot_token", "slack_signing_secret", "smtp_url", "database_url", "kafka_password",
     }  # fmt: skip
 
 
@@ -268,6 +268,9 @@ def test_slack_without_a_public_url_is_a_warning(monkeypatch: pytest.MonkeyPatch
     [unreachable] = load().warnings()
     assert "have no buttons: FIRSTHOUR_PUBLIC_URL is an address of this machine" in unreachable
     monkeypatch.setenv("FIRSTHOUR_PUBLIC_URL", "https://firsthour.example")
+    assert load().warnings() == ()
+    monkeypatch.delenv("FIRSTHOUR_PUBLIC_URL")
+    monkeypatch.setenv("FIRSTHOUR_SLACK_APP_TOKEN", "xapp-1234567890")
     assert load().warnings() == ()
 
 
