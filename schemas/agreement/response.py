@@ -116,9 +116,14 @@ class PauseLimit(Shape):
 
 
 class Pauses(Shape):
-    """The rules that pause the clock of a lead. `snooze`: the owner postpones it. Absent: a snooze only delays reminders."""
+    """The rules that pause the clock of a lead. A kind that is absent pauses nothing.
+
+    `snooze`: the owner postpones the lead; absent: a snooze only delays reminders. `waiting_for_prospect`: the owner wrote to
+    the prospect (email, chat), under `stopped_by: conversation`.
+    """
 
     snooze: PauseLimit | None = None
+    waiting_for_prospect: PauseLimit | None = None
 
 
 class Response(Shape):

@@ -151,6 +151,25 @@ async def test_snooze_pauses_the_clock_if_the_agreement_says_so(open_world: Open
     assert (await world.act(CTO, "snooze", by="ana", until="2026-12-01T15:00:00Z")).status_code == 409
 
 
+async def test_clock_waits_for_the_prospect_after_an_attempt_in_writing(open_world: OpenWorld) -> None:
+    ladder = [{"at": "0m", "page": "owner", "by": ["slack"]}, {"at": "20m", "page": "manager", "by": ["slack"]}]
+    pauses = {"waiting_for_prospect": {"at_most": "1d"}}
+    changes = agreement("always", stopped_by="conversation", pauses=pauses, ladder=ladder)
+    world = await open_world(agreement=changes)
+    await world.submit_form(email=CTO)
+    await world.wait(minutes=10)
+    await world.act(CTO, "touch", by="ana", channel="phone", answered=False)
+    await world.settle()
+    assert await due_at(world) == utc(2026, 12, 1, 10), "a call without an answer waits for nothing"
+    await world.act(CTO, "touch", by="ana", channel="email", answered=False)
+    await world.settle()
+    assert await due_at(world) == utc(2026, 12, 2, 10)
+    await world.wait(hours=20)
+    assert world.slack_recipients == ["ana"]
+    await world.touch(CTO, by="ana", answered=True)
+    assert await outcomes(world) == [("promise.kept", 20 + 1 / 6, 1 / 6)]
+
+
 async def test_clock_of_a_waiting_lead_counts_the_hours_of_its_pool(open_world: OpenWorld) -> None:
     world = await open_world(agreement=agreement(), team=team(ana="office", bo="new-york"))
     await world.is_away("ana", days=5)

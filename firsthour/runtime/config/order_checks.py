@@ -22,6 +22,7 @@ def agreement(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
     yield from _scoring(files)
     yield from _ladder(files)
     yield from _unspoken(files)
+    yield from _pauses(files)
 
 
 def team(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
@@ -123,6 +124,17 @@ def _ladder(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
         if late:
             rung = f"the rung at {duration_text(after)}"
             yield loc, f"{rung} comes later than the promise of {', '.join(late)}; put it before"
+
+
+def _pauses(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
+    """Yield the pause for an answer of the prospect, if the attempt before it already stops the clock."""
+    response = at(files.agreement.data, "response")
+    if at(response, "pauses", "waiting_for_prospect") is not None and at(response, "stopped_by") != "conversation":
+        mistake = "any attempt stops the clock, so it never waits for the prospect"
+        yield (
+            ("response", "pauses", "waiting_for_prospect"),
+            f"{mistake}; write `stopped_by: conversation`, or remove it",
+        )
 
 
 def _unspoken(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:

@@ -19,14 +19,17 @@ from schemas.events.routes import (
     LeadSnoozed,
     TouchApplied,
 )
+from schemas.team import NO_END
 from services.notifier.domain.cadence import counted, scheduled
 from services.notifier.domain.clock import COUNTED, ResponseClock, State, ladder_of, timed
 from services.notifier.domain.clock_step import Cancel, ClockEvent, ClockStep, promise_missed
-from services.notifier.domain.counting import counted_anew, counted_until, passed_on, stopped
+from services.notifier.domain.counting import counted_anew, counted_until, passed_on, paused, stopped
 from services.notifier.domain.snooze import SNOOZED, snoozed
 from services.notifier.domain.terms import Terms
 
 WORKING = "working"
+WRITTEN = frozenset({"email", "chat"})
+"""The channels of an attempt after which the prospect has to answer, if only a conversation ends the clock."""
 TOUCHED = "a touch was recorded"
 """Why pages are cancelled after a touch."""
 BY_OWNER = "the owner accepted"
@@ -167,11 +170,17 @@ def _snoozed(clock: ResponseClock, event: LeadSnoozed, terms: Terms, now: dateti
 
 
 def _touch(clock: ResponseClock, event: TouchApplied, terms: Terms, now: datetime) -> ClockStep:
-    """Apply the record of a touch: count it, and schedule the next attempt."""
+    """Apply the record of a touch: count it, and schedule the next attempt.
+
+    After an attempt in writing the clock waits for the prospect, as long as the agreement says. A conversation ends that.
+    """
     before, clock = clock, counted(clock, event.touched_at, answered=event.answered)
     apply = touched if event.stops else attempted
     step = apply(clock, event.touched_at, event.rep, terms, now)
-    after = scheduled(step.clock, terms) if step.clock is not None else None
+    after = step.clock
+    if after is not None and not event.stops and event.channel in WRITTEN:
+        after = paused(after, "waiting_for_prospect", NO_END, terms, event.at) or after
+    after = scheduled(after, terms) if after is not None else None
     cancels = step.cancels if before.running else (Cancel(clock.lead_id, clock.epoch, TOUCHED),)
     return ClockStep(after, step.events, cancels=cancels)
 

@@ -32,6 +32,15 @@ def test_webhook_with_time_causes_no_warning(harness: ConfigHarness, verify: str
     assert replay_warnings(harness, verify, event) == []
 
 
+def test_pause_for_the_prospect_is_named_where_any_attempt_stops_the_clock(harness: ConfigHarness) -> None:
+    pauses = "  pauses: {waiting_for_prospect: {at_most: 5d}}\n"
+    harness.change("agreement.yaml", "  reassign_at_most: 1\n", f"  reassign_at_most: 1\n{pauses}")
+    (warning,) = harness.load().warnings
+    assert "it never waits for the prospect; write `stopped_by: conversation`" in warning
+    harness.change("agreement.yaml", pauses, f"{pauses}  stopped_by: conversation\n")
+    assert harness.load().warnings == ()
+
+
 def test_rep_without_a_calendar_is_named_if_promises_count_in_it(harness: ConfigHarness) -> None:
     harness.change("agreement.yaml", "  hot: {touch_within: 1h}", "  hot: {touch_within: 1h, counted_in: owner}")
     (warning,) = harness.load().warnings
