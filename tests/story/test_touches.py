@@ -29,9 +29,7 @@ async def test_attempt_without_an_answer_schedules_the_next_one(open_world: Open
     assert world.slack_recipients == ["ana", "ana"]
     page = (await world.pages(CTO))[-1]
     assert (page["kind"], page["due_at"]) == ("next_attempt", "2026-12-04T00:00:00Z")
-    assert "ana paged by slack (reminder of the next attempt)" in [
-        item["line"] for item in await world.lead_items(CTO, "timeline")
-    ]
+    assert "ana paged by slack (next attempt)" in [item["line"] for item in await world.lead_items(CTO, "timeline")]
     assert page["text"] == "Try again: write to Ann Lee (prospect.example)"
     await world.touch(CTO, by="ana", answered=False)
     await world.touch(CTO, by="ana")

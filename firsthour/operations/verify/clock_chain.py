@@ -23,7 +23,6 @@ from services.notifier.domain.next_page import last_number
 from services.notifier.domain.page import TO_OWNER, WAITING, index_of, page_number
 from services.notifier.recording import ATTEMPTS_KEPT_MAX
 
-NEXT_ATTEMPT: Final = "next_attempt"
 OUTCOMES: Final = frozenset({"sent", "try_again", "gave_up", "unusable", "unknown"})
 
 _REPLAYED: Final = (

@@ -17,7 +17,7 @@ from firsthour.kernel.time_zones import by_offset
 from schemas.agreement.response import CHANNELS, OWNER
 from services.notifier.domain.clock import ResponseClock, ladder_of, timed
 from services.notifier.domain.clock_step import Cancel, ClockStep
-from services.notifier.domain.page import Page, page_id
+from services.notifier.domain.page import Page, page_id, page_number
 from services.notifier.domain.terms import Terms
 from services.notifier.domain.whereabouts import office_hours, place_of
 
@@ -95,7 +95,7 @@ def remind(clock: ResponseClock, terms: Terms, now: datetime, real: datetime) ->
         return ClockStep(timed(clock, terms))
     if terms.cadence is None:  # it is no longer promised
         return ClockStep(timed(replace(clock, remind_at=None), terms))
-    number = FIRST_NUMBER + clock.reminders
+    number = page_number(clock.request, FIRST_NUMBER + clock.reminders)
     first = next((rung for rung in ladder_of(clock, terms) if rung.page == OWNER), None)
     page = Page(
         id=page_id(clock.lead_id, clock.epoch, number, clock.rep),
@@ -120,6 +120,6 @@ def is_obsolete(page: Page, clock: ResponseClock) -> str | None:
         return "the assignment ended"
     if clock.state != "met" or clock.talked_at is not None:
         return "the person was reached, or asked again"
-    if page.rung != FIRST_NUMBER + clock.reminders - 1:
+    if page.rung != page_number(clock.request, FIRST_NUMBER + clock.reminders - 1):
         return "a touch was recorded, or a later reminder replaces it"
     return None

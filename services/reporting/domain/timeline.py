@@ -76,8 +76,6 @@ def _back(e: Any) -> str:
     return f"back with Marketing ({e.kind}): {e.reason}" + (f", until {e.until:%Y-%m-%d %H:%MZ}" if e.until else "")
 
 
-_OF_PAGE = {"next_attempt": "reminder of the next attempt"}
-"""What a page is about, by its kind. Another page belongs to its rung."""
 _LINES: dict[type[Event], Callable[[Any], str]] = {
     LeadScored: _scored,
     LeadTouched: _touched,
@@ -95,7 +93,7 @@ _LINES: dict[type[Event], Callable[[Any], str]] = {
     LeadStatusChanged: lambda e: f"{e.was} -> {e.status}" + (f": {e.reason}" if e.reason else ""),
     ActionRequested: lambda e: f"{e.action} requested by {e.by}",
     ActionResolved: lambda e: f"{e.action} {e.outcome}" + (f": {e.why}" if e.why else ""),
-    PageSent: lambda e: f"{e.person} paged by {e.channel} ({e.kind or f'rung {e.rung}'})",
+    PageSent: lambda e: f"{e.person} paged by {e.channel} ({e.kind.replace('_', ' ') or f'rung {e.rung}'})",
     PageFailed: lambda e: f"page to {e.person} failed: {e.why}",
     PromiseKept: lambda e: f"first touch {e.seconds / 60:.0f} min after the submit{', late' if e.late else ''}",
     PromiseMissed: lambda e: "promise missed: no touch before its end",
