@@ -25,7 +25,10 @@ from firsthour.bootstrap.partitions import (
 )
 from firsthour.bootstrap.refreshers import KEY_REFRESHER, KeyRefresher
 from firsthour.bootstrap.runners import ProcessState, load_company_domains, run_all, service_runners
-from firsthour.bootstrap.services import GATEWAY, READ_ADDRESSES, ROUTER, all_services
+from firsthour.bootstrap.services import GATEWAY, NOTIFIER, READ_ADDRESSES, ROUTER, all_services
+from firsthour.operations.audit.auditor import Auditor
+from firsthour.operations.audit.checks import records_are_published
+from firsthour.operations.audit.heartbeat import Heartbeat
 from firsthour.operations.distributed_profile_checks import DISTRIBUTED_CHECKS
 from firsthour.runtime.clock import Clock
 from firsthour.runtime.eventlog.kafka_consumer import KafkaLog
@@ -155,6 +158,9 @@ async def open_distributed(
     monitor = DatabaseMonitor(PostgresReader(engine, at_once=1), base.config, base.clock, base.telemetry)
     base.registry.add([monitor, publisher, KeyRefresher(keys, units, reads, home)])
     base.registry.add(service_runners(services, resources, embedded=False))
+    if NOTIFIER in service_names:
+        heartbeat = Heartbeat(settings.heartbeat_url, base.telemetry)
+        base.registry.add([Auditor(resources, records_are_published(settings.kafka_partitions), heartbeat)])
     base.registry.add(_last_runners(base, crews, reads, front))
     if READ_ADDRESSES & set(service_names):
         load_company_domains()

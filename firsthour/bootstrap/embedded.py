@@ -13,6 +13,9 @@ from firsthour.bootstrap.readiness import EmbeddedReadiness
 from firsthour.bootstrap.refreshers import ConfigReloader, KeyRefresher, store_config
 from firsthour.bootstrap.runners import RunnerRegistry, load_company_domains, run_all, service_runners
 from firsthour.bootstrap.services import all_services
+from firsthour.operations.audit.auditor import Auditor
+from firsthour.operations.audit.checks import records_are_read
+from firsthour.operations.audit.heartbeat import Heartbeat
 from firsthour.operations.profile_checks import EMBEDDED_CHECKS
 from firsthour.runtime.clock import Clock, HostClock
 from firsthour.runtime.config.reading import ConfigFiles
@@ -119,6 +122,8 @@ async def open_system(
     gauges = Gauges(workers, reads, resources.telemetry, bytes_max=settings.database_bytes_max)
     registry.add(workers)
     registry.add(service_runners(services, resources, embedded=True))
+    if only is None:
+        registry.add([Auditor(resources, records_are_read, Heartbeat(settings.heartbeat_url, resources.telemetry))])
     registry.add(
         [
             key_refresher,

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 from firsthour.bootstrap.monitors import Gauges
 from firsthour.kernel.config import Config
+from firsthour.operations.audit.auditor import AUDITOR, Auditor
 from firsthour.runtime.config import host_warnings, source_secrets
 from firsthour.runtime.config.reading import ConfigFiles, Configs
 from firsthour.runtime.http import auth
@@ -78,6 +79,9 @@ def common_warnings(
     if config.problem is not None:
         warnings.append(f"configuration refused, version {current.version} stays in force: {config.problem}")
     warnings += [warning.text for warning in config_warnings(current, runners, secrets=secrets)]
+    auditor = runners.get(AUDITOR)
+    if isinstance(auditor, Auditor):
+        warnings += auditor.warnings()
     return warnings + worker_warnings(keys, workers)
 
 

@@ -14,6 +14,7 @@ from services.notifier.channels.base import Channel
 from services.reporting.lead_events import recent_events
 
 GATEWAY = "gateway"
+NOTIFIER = "notifier"
 ROUTER = "router"
 READ_ADDRESSES = frozenset({GATEWAY, "scoring"})
 """The services that look up the company of an email address."""

@@ -46,6 +46,13 @@ def _api_address(value: str) -> str:
     return value + "/"  # so that the name of a method can be appended
 
 
+def _heartbeat(value: SecretStr | None) -> SecretStr | None:
+    if value is not None:
+        addresses.split(value.get_secret_value().strip(), {"http", "https"}, "https://host/path")
+        return SecretStr(value.get_secret_value().strip())
+    return None
+
+
 def _hard_to_guess(value: SecretStr | None) -> SecretStr | None:
     if value is not None and not re.fullmatch(r"[!-~]{32,512}", value.get_secret_value()):
         raise ValueError(
@@ -104,6 +111,8 @@ ApiAddress = Annotated[WebAddress, AfterValidator(_api_address)]
 """A URL with a slash at its end. Plain http is allowed only to this machine."""
 AdminKey = Annotated[SecretStr | None, AfterValidator(_hard_to_guess)]
 HeaderSecret = Annotated[SecretStr | None, AfterValidator(_header_safe)]
+HeartbeatAddress = Annotated[SecretStr | None, AfterValidator(_heartbeat)]
+"""A URL that may hold a secret in its path or query."""
 MailServer = Annotated[SecretStr | None, AfterValidator(_mail_server)]
 MailSender = Annotated[str | None, AfterValidator(_sender)]
 Database = Annotated[SecretStr | None, AfterValidator(_database)]

@@ -21,6 +21,7 @@ from firsthour.runtime.setting_types import (
     Brokers,
     Database,
     HeaderSecret,
+    HeartbeatAddress,
     Hosts,
     KafkaPrefix,
     LowerCase,
@@ -117,6 +118,11 @@ class Settings(BaseSettings):
         le=65_535,
         description="Port that answers only `/metrics`, without a key: for a network that only the monitoring can reach. "
         "Without this setting, `/metrics` needs a key of any role except `ingest`.",
+    )
+    heartbeat_url: HeartbeatAddress = Field(
+        None,
+        description="URL that the notifier calls (GET) each minute while its audit works: that of a service outside that raises "
+        "the alarm when the call stays away.",
     )
     log_format: Literal["json", "console"] = Field("json", description="`json` for machines, `console` for people.")
     log_level: Annotated[Literal["debug", "info", "warning", "error"], LowerCase] = Field(

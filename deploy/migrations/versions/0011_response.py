@@ -26,6 +26,7 @@ def upgrade() -> None:
     _add_slack_messages()
     _count_in_hours()
     _delivery()
+    _add_audit()
     _add_requests()
     _add_attempts()
     _add_rungs()
@@ -41,6 +42,7 @@ def downgrade() -> None:
     _drop_attempts()
     _drop_requests()
     _count_every_minute()
+    _drop_audit()
     _undo_delivery()
     op.drop_table("notifier_slack_messages")
     _drop_clicks()
@@ -157,6 +159,33 @@ def _delivery() -> None:
         sqlite_where=messages,
         postgresql_where=messages,
     )
+
+
+def _add_audit() -> None:
+    """Add the findings of the audit, and the indexes of its checks."""
+    op.create_table(
+        "notifier_findings",
+        sa.Column("check_name", TEXT, primary_key=True),
+        sa.Column("since", INTEGER, nullable=False),
+        sa.Column("seen_at", INTEGER, nullable=False),
+        sa.Column("number", INTEGER, nullable=False),
+        sa.Column("text", TEXT, nullable=False),
+    )
+    for name, condition in (
+        (
+            "router_leads_forgotten",
+            "owner IS NULL AND queue_pool IS NULL AND status IN ('qualified', 'assigned', 'accepted', 'working')",
+        ),
+        ("router_leads_untouched", "touched_at IS NULL AND status IN ('qualified', 'assigned', 'accepted')"),
+    ):
+        where = sa.text(condition)
+        op.create_index(name, "router_leads", ["lead_id"], sqlite_where=where, postgresql_where=where)
+
+
+def _drop_audit() -> None:
+    op.drop_index("router_leads_untouched", "router_leads")
+    op.drop_index("router_leads_forgotten", "router_leads")
+    op.drop_table("notifier_findings")
 
 
 def _undo_delivery() -> None:

@@ -79,19 +79,25 @@ class Endpoint:
 
     async def post_json(self, path: str, body: bytes) -> HttpAnswer:
         """POST a JSON body, and return the answer. Raises `NoAnswerError`. The timeout covers the whole call."""
-        return await self._post(path, body, "application/json; charset=utf-8")
+        return await self._call("POST", path, body, "application/json; charset=utf-8")
 
     async def post_form(self, path: str, fields: Mapping[str, str]) -> HttpAnswer:
         """POST the fields of a form, and return the answer. Raises `NoAnswerError`."""
-        return await self._post(path, urlencode(fields).encode(), "application/x-www-form-urlencoded")
+        return await self._call("POST", path, urlencode(fields).encode(), "application/x-www-form-urlencoded")
 
-    async def _post(self, path: str, body: bytes, content_type: str) -> HttpAnswer:
-        headers = {"content-type": content_type}
+    async def get(self, path: str) -> HttpAnswer:
+        """GET a path or a whole URL, and return the answer. Raises `NoAnswerError`. The timeout covers the whole call."""
+        return await self._call("GET", path)
+
+    async def _call(
+        self, method: str, path: str, body: bytes | None = None, content_type: str | None = None
+    ) -> HttpAnswer:
+        headers = {} if content_type is None else {"content-type": content_type}
         try:
             async with (
                 self._connection() as client,
                 asyncio.timeout(self._timeout_seconds),
-                client.stream("POST", path, content=body, headers=headers) as response,
+                client.stream(method, path, content=body, headers=headers) as response,
             ):
                 return HttpAnswer(response.status_code, dict(response.headers), await _bounded_body(response))
         except TimeoutError as error:

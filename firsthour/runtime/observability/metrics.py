@@ -79,6 +79,7 @@ class Telemetry:
         self._routes: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._pools: set[str] = set()
         self._add_pages(r)
+        self._add_audit(r)
 
     def _add_pages(self, r: CollectorRegistry) -> None:
         self.pages = Counter("pages_total", "Attempts to deliver a page", ["channel", "outcome"], registry=r)
@@ -91,6 +92,12 @@ class Telemetry:
         self.page_lateness = Histogram(
             "page_lateness_seconds", "Seconds from the due time of a page to its hand-over", buckets=_LATE, registry=r
         )
+
+    def _add_audit(self, r: CollectorRegistry) -> None:
+        self.audits = Counter("audits_total", "Audits of leads, clocks, pages and records", ["outcome"], registry=r)
+        self.audit_findings = Gauge("audit_findings", "Rows that the audit has found, up to 100", ["check"], registry=r)
+        self.heartbeats = Counter("heartbeats_total", "Calls of FIRSTHOUR_HEARTBEAT_URL", ["outcome"], registry=r)
+        self._checks: set[str] = set()
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count an answered request. `route`: the template (`/v1/leads/{id}`), never the path as sent."""
@@ -128,6 +135,20 @@ class Telemetry:
     def handed_over(self, late_seconds: float) -> None:
         """Observe the seconds from the due time of a page to its hand-over to the channel."""
         self.page_lateness.observe(late_seconds)
+
+    def audit(self, outcome: str) -> None:
+        """Count an audit. `outcome`: `done` or `failed`."""
+        self.audits.labels(outcome).inc()
+
+    def findings(self, numbers: Mapping[str, int]) -> None:
+        """Set the number of rows that each check has found. A check that is not in `numbers` has found none."""
+        self._checks |= numbers.keys()
+        for check in self._checks:
+            self.audit_findings.labels(check).set(numbers.get(check, 0))
+
+    def heartbeat(self, outcome: str) -> None:
+        """Count a heartbeat. `outcome`: `sent` or `failed`."""
+        self.heartbeats.labels(outcome).inc()
 
     def promise(self, outcome: str) -> None:
         """Count a response clock that ended. `outcome`: `met`, `missed` or `cancelled`."""

@@ -19,12 +19,16 @@ ROLES: Final = (*SERVICES, APPLY)
 FRONT: Final = "gateway"
 """The service that answers HTTP for all services: it runs their commands and retries their dead letters."""
 
+AUDITOR: Final = "notifier"
+"""The service whose processes audit the installation."""
+
 _WRITES: Final = "SELECT, INSERT, UPDATE, DELETE"
 _READS: Final = "SELECT"
 
 # Every unit writes these.
 _WORK: Final = frozenset({"log", "cursors", "seen", "dead_letters", "dead_letter_totals"})
 _IN_FORCE: Final = frozenset({"applied", "configurations"})
+_AUDITED: Final = frozenset({"router_leads"})
 _OF_THE_FRONT: Final = frozenset({"idempotency"})
 _READ_BY_ALL: Final = frozenset({"meta", "alembic_version"})
 _VIEWS: Final = frozenset({"leads"})
@@ -44,7 +48,8 @@ def rights(table: str) -> Mapping[str, Sequence[str]]:
     """Return the rights of each role on this table. Raises `UnownedTableError`."""
     service = owner(table)
     if service is not None:
-        return {service: (_WRITES,), FRONT: (_WRITES,)}
+        readers = {AUDITOR: (_READS,)} if table in _AUDITED else {}
+        return {**readers, service: (_WRITES,), FRONT: (_WRITES,)}
     if table in _WORK:
         return {**dict.fromkeys(SERVICES, (_WRITES,)), APPLY: (_READS,)}
     if table in _IN_FORCE:

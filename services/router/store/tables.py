@@ -40,6 +40,13 @@ sa.Index(
     sqlite_where=WAITS,
     postgresql_where=WAITS,
 )
+# The audit looks at these: leads that nothing would bring forward, and leads that must have a clock.
+_FORGOTTEN = sa.text(
+    "owner IS NULL AND queue_pool IS NULL AND status IN ('qualified', 'assigned', 'accepted', 'working')"
+)
+_UNTOUCHED = sa.text("touched_at IS NULL AND status IN ('qualified', 'assigned', 'accepted')")
+sa.Index("router_leads_forgotten", leads.c.lead_id, sqlite_where=_FORGOTTEN, postgresql_where=_FORGOTTEN)
+sa.Index("router_leads_untouched", leads.c.lead_id, sqlite_where=_UNTOUCHED, postgresql_where=_UNTOUCHED)
 assignments = sa.Table(
     "router_assignments",
     statements.metadata,

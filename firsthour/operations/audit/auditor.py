@@ -1,0 +1,125 @@
+"""The runner of the audit: it looks each minute, keeps what it found, and sends a heartbeat while it works.
+
+The heartbeat goes to an address outside, whose service raises the alarm when it stays away. A finding does not stop it: the
+operator is told of findings in other ways. A failure of the audit itself does.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Final
+
+import structlog
+from sqlalchemy.engine import Connection
+
+from firsthour.operations.audit.checks import (
+    LEAD_CHECKS,
+    AuditTime,
+    Check,
+    Finding,
+    clockless_finding,
+    find_clockless,
+)
+from firsthour.operations.audit.heartbeat import Heartbeat
+from firsthour.runtime.processing.service import Resources
+from firsthour.runtime.storage.unit import Lane, Unit
+from services.notifier.store.findings import OpenFinding, end_findings, lock_findings, save_findings
+
+AUDITOR: Final = "operations.auditor"
+EVERY_SECONDS: Final = 60.0
+AUDIT_SECONDS_MAX: Final = 45.0
+FAILING_AFTER: Final = timedelta(minutes=3)
+"""How long after the last whole audit its absence is a warning."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Auditor:
+    """Audits one installation. Each process of the notifier has one: they find the same, and store one row for each check."""
+
+    name = AUDITOR
+
+    def __init__(self, resources: Resources, records: Check, heartbeat: Heartbeat) -> None:
+        """`records`: the check for records that wait, of this profile."""
+        self._resources = resources
+        self._checks = (*LEAD_CHECKS, records)
+        self._heartbeat = heartbeat
+        self._due = resources.clock.monotonic() + EVERY_SECONDS  # the timers have a minute to catch up after a start
+        self._whole_at = resources.clock.real()  # the last audit that could look at everything
+        self._open: Sequence[OpenFinding] = ()
+        self._after = ""  # where the next slice of leads begins
+        self._cycle: list[Any] = []  # leads without their clock in this walk over all slices
+        self._last_cycle: list[Any] = []  # and in the walk before
+
+    async def step(self) -> bool:
+        """Audit if a minute has passed."""
+        if self._resources.clock.monotonic() >= self._due:
+            self._due = self._resources.clock.monotonic() + EVERY_SECONDS
+            await self.audit()
+        return False
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(EVERY_SECONDS)
+            await self.audit()
+
+    async def audit(self) -> None:
+        """Look once, store what was found, and send the heartbeat. A failure is logged, and the heartbeat left out."""
+        try:
+            async with asyncio.timeout(AUDIT_SECONDS_MAX):
+                found = await self._resources.reads(self._examine)
+                await self._resources.units.run(partial(self._store, found=found), Lane.BATCH)
+        except Exception as failure:  # noqa: BLE001  # the audit must not end: it reports the failure and looks again
+            _log.error("audit failed", error_type=type(failure).__name__, problem=str(failure)[:500])
+            self._resources.telemetry.audit("failed")
+            return
+        self._whole_at = self._resources.clock.real()
+        self._resources.telemetry.audit("done")
+        await self._heartbeat.send(self._whole_at)
+
+    def warnings(self) -> list[str]:
+        """Return the warnings of `/readyz`: what was found, and an audit or a heartbeat that fails."""
+        lines = [f"audit: {one.text} (since {one.since:%Y-%m-%d %H:%M} UTC)" for one in self._open]
+        if self._resources.clock.real() - self._whole_at > FAILING_AFTER:
+            lines.append(f"the audit has not worked since {self._whole_at:%Y-%m-%d %H:%M} UTC; see the log")
+        return lines + self._heartbeat.warnings()
+
+    def _examine(self, connection: Connection) -> list[Finding]:
+        """Run every check on one snapshot."""
+        time = AuditTime.of(self._resources.clock)
+        found = [check(connection, time) for check in self._checks]
+        clockless = find_clockless(connection, time, self._after)
+        self._cycle += clockless.rows
+        self._after = clockless.after
+        if not self._after:
+            self._last_cycle, self._cycle = self._cycle, []
+        missing = {row.lead_id: row for row in (*self._last_cycle, *self._cycle)}
+        found.append(clockless_finding(list(missing.values())))
+        return [finding for finding in found if finding is not None]
+
+    def _store(self, unit: Unit, found: Sequence[Finding]) -> None:
+        """Compare what was found with what was found before. A finding begins once, and ends when it is cured."""
+        before = {one.check: one for one in lock_findings(unit)}
+        real = unit.clock.real()
+        after = [_continued(before.get(one.check), one, real) for one in found]
+        ended = [one for name, one in before.items() if name not in {new.check for new in after}]
+        save_findings(unit, after)
+        end_findings(unit, [one.check for one in ended])
+        unit.after.append(partial(self._report, before, after, ended))
+
+    def _report(
+        self, before: dict[str, OpenFinding], after: Sequence[OpenFinding], ended: Sequence[OpenFinding]
+    ) -> None:
+        for one in after:
+            if one.check not in before:
+                _log.error("audit finding", check=one.check, number=one.number, text=one.text)
+        for one in ended:
+            _log.info("audit finding ended", check=one.check, text=one.text)
+        self._open = after
+        self._resources.telemetry.findings({one.check: one.number for one in after})
+
+
+def _continued(before: OpenFinding | None, found: Finding, real: datetime) -> OpenFinding:
+    since = before.since if before is not None else real
+    return OpenFinding(found.check, since, real, found.number, found.text)

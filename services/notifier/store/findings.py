@@ -1,0 +1,62 @@
+"""The findings of the audit that are not cured: one row of each check, so that each is told once."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from operator import attrgetter
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from firsthour.kernel.time_units import micros, moment
+from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.unit import Unit
+
+findings = sa.Table(
+    "notifier_findings",
+    statements.metadata,
+    sa.Column("check_name", statements.Text, primary_key=True),
+    sa.Column("since", statements.Integer, nullable=False),  # real time, as the next
+    sa.Column("seen_at", statements.Integer, nullable=False),
+    sa.Column("number", statements.Integer, nullable=False),
+    sa.Column("text", statements.Text, nullable=False),
+)
+_ALL = statements.Sql(
+    lambda _: sa.select(findings).order_by(findings.c.check_name).with_for_update()  # few: one for each check
+)
+_SAVE = statements.Sql(lambda f: f.upsert(findings, ["check_name"]))
+_END = statements.Sql(lambda _: sa.delete(findings).where(findings.c.check_name == sa.bindparam("name")))
+
+
+class OpenFinding(NamedTuple):
+    """A finding that is not cured. Times are real."""
+
+    check: str
+    since: datetime
+    seen_at: datetime
+    number: int
+    text: str
+
+
+def lock_findings(unit: Unit) -> list[OpenFinding]:
+    """Lock and return the findings that are not cured."""
+    return [OpenFinding(row[0], moment(row[1]), moment(row[2]), row[3], row[4]) for row in unit.lock(_ALL)]
+
+
+def save_findings(unit: Unit, found: Iterable[OpenFinding]) -> None:
+    """Store these findings at the end of the unit."""
+    rows = [
+        {
+            "check_name": one.check,
+            "since": micros(one.since),
+            "seen_at": micros(one.seen_at),
+            "number": one.number,
+            "text": one.text,
+        }
+        for one in sorted(found, key=attrgetter("check"))
+    ]
+    unit.store(_SAVE.work(unit.connection, rows))
+
+
+def end_findings(unit: Unit, names: Sequence[str]) -> None:
+    """Remove the findings of these checks: they are cured."""
+    _END.many(unit.connection, [{"name": name} for name in names])
