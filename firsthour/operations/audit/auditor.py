@@ -15,9 +15,9 @@ from sqlalchemy.engine import Connection
 
 from firsthour.operations.audit.checks import (
     LEAD_CHECKS,
+    AuditFinding,
     AuditTime,
     Check,
-    Finding,
     clockless_finding,
     find_clockless,
 )
@@ -85,7 +85,7 @@ class Auditor:
             lines.append(f"the audit has not worked since {self._whole_at:%Y-%m-%d %H:%M} UTC; see the log")
         return lines + self._heartbeat.warnings()
 
-    def _examine(self, connection: Connection) -> list[Finding]:
+    def _examine(self, connection: Connection) -> list[AuditFinding]:
         """Run every check on one snapshot."""
         time = AuditTime.of(self._resources.clock)
         found = [check(connection, time) for check in self._checks]
@@ -98,7 +98,7 @@ class Auditor:
         found.append(clockless_finding(list(missing.values())))
         return [finding for finding in found if finding is not None]
 
-    def _store(self, unit: Unit, found: Sequence[Finding]) -> None:
+    def _store(self, unit: Unit, found: Sequence[AuditFinding]) -> None:
         """Compare what was found with what was found before. A finding begins once, and ends when it is cured."""
         before = {one.check: one for one in lock_findings(unit)}
         real = unit.clock.real()
@@ -120,6 +120,6 @@ class Auditor:
         self._resources.telemetry.findings({one.check: one.number for one in after})
 
 
-def _continued(before: OpenFinding | None, found: Finding, real: datetime) -> OpenFinding:
+def _continued(before: OpenFinding | None, found: AuditFinding, real: datetime) -> OpenFinding:
     since = before.since if before is not None else real
     return OpenFinding(found.check, since, real, found.number, found.text)

@@ -4,7 +4,7 @@ A check yields a finding or none. Its grace is real time: work that is a moment 
 timers keep in memory, so a timer that has stopped is found by the rows that it leaves behind.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
@@ -28,7 +28,7 @@ SLICE: Final = 5_000
 """Untouched leads compared with their clocks in one run. With more of them, each has its turn in a later run."""
 
 
-class Finding(NamedTuple):
+class AuditFinding(NamedTuple):
     """What one check has found. `number`: of rows, up to `NUMBER_MAX`; `text`: a sentence with an example."""
 
     check: str
@@ -59,33 +59,44 @@ class AuditTime:
         return micros(self.real - grace)
 
 
-Check = Callable[[Connection, AuditTime], Finding | None]
+Check = Callable[[Connection, AuditTime], AuditFinding | None]
 
 
-def _rows(connection: Connection, sql: sa.TextClause, values: Mapping[str, Any]) -> Sequence[Any]:
-    return connection.execute(sql, {"limit": NUMBER_MAX, **values}).all()
+class _Sql:
+    """A statement. SQLite has no statistics of the rows, so its planner is told which partial index to use."""
+
+    def __init__(self, text: str) -> None:
+        """`text`: names the index after its table, as `/* INDEXED BY name */`."""
+        self._general = sa.text(text)
+        self._sqlite = sa.text(text.replace("/* INDEXED BY", "INDEXED BY").replace(" */", ""))
+
+    def rows(self, connection: Connection, **values: Any) -> Sequence[Any]:
+        statement = self._sqlite if connection.dialect.name == "sqlite" else self._general
+        return connection.execute(statement, values).all()
 
 
-def _found(check: str, rows: Sequence[Any], one: str, several: str, example: Callable[[Any], str]) -> Finding | None:
+def _found(
+    check: str, rows: Sequence[Any], one: str, several: str, example: Callable[[Any], str]
+) -> AuditFinding | None:
     if not rows:
         return None
     number = f"{len(rows)} or more" if len(rows) >= NUMBER_MAX else f"{len(rows)}"
     text = one if len(rows) == 1 else several.format(number)
-    return Finding(check, len(rows), f"{text}: {'' if len(rows) == 1 else 'for example '}{example(rows[0])}")
+    return AuditFinding(check, len(rows), f"{text}: {'' if len(rows) == 1 else 'for example '}{example(rows[0])}")
 
 
 # --- leads and clocks -------------------------------------------------------------------------------------------------
 
-_FORGOTTEN: Final = sa.text(
-    """SELECT lead_id, status FROM router_leads
+_FORGOTTEN: Final = _Sql(
+    """SELECT lead_id, status FROM router_leads /* INDEXED BY router_leads_forgotten */
        WHERE owner IS NULL AND queue_pool IS NULL AND status IN ('qualified', 'assigned', 'accepted', 'working')
        AND updated_at < :settled LIMIT :limit"""
 )
 
 
-def leads_are_owned_or_queued(connection: Connection, time: AuditTime) -> Finding | None:
+def leads_are_owned_or_queued(connection: Connection, time: AuditTime) -> AuditFinding | None:
     """Find leads of Sales without an owner and without a place in a queue."""
-    rows = _rows(connection, _FORGOTTEN, {"settled": time.business_before(SETTLED)})
+    rows = _FORGOTTEN.rows(connection, limit=NUMBER_MAX, settled=time.business_before(SETTLED))
     one, several = (
         "a lead has neither an owner nor a place in a queue",
         "{} leads have neither an owner nor a place in a queue",
@@ -93,9 +104,10 @@ def leads_are_owned_or_queued(connection: Connection, time: AuditTime) -> Findin
     return _found("lead_forgotten", rows, one, several, lambda row: f"lead {row.lead_id} ({row.status})")
 
 
-_CLOCKLESS: Final = sa.text(
+_CLOCKLESS: Final = _Sql(
     """SELECT leads.lead_id, leads.status FROM (
-         SELECT lead_id, status, epoch, owner, submit_at, updated_at FROM router_leads
+         SELECT lead_id, status, epoch, owner, submit_at, updated_at
+         FROM router_leads /* INDEXED BY router_leads_untouched */
          WHERE touched_at IS NULL AND status IN ('qualified', 'assigned', 'accepted') AND lead_id > :after
          ORDER BY lead_id LIMIT :slice) AS leads
        LEFT JOIN notifier_clocks AS clocks ON clocks.lead_id = leads.lead_id
@@ -104,9 +116,9 @@ _CLOCKLESS: Final = sa.text(
          OR clocks.epoch <> leads.epoch OR coalesce(clocks.rep, '') <> coalesce(leads.owner, ''))
        LIMIT :limit"""
 )
-_SLICE_END: Final = sa.text(
+_SLICE_END: Final = _Sql(
     """SELECT max(lead_id) AS lead_id, count(*) AS leads FROM (
-         SELECT lead_id FROM router_leads
+         SELECT lead_id FROM router_leads /* INDEXED BY router_leads_untouched */
          WHERE touched_at IS NULL AND status IN ('qualified', 'assigned', 'accepted') AND lead_id > :after
          ORDER BY lead_id LIMIT :slice) AS leads"""
 )
@@ -121,38 +133,39 @@ class Clockless(NamedTuple):
 
 def find_clockless(connection: Connection, time: AuditTime, after: str) -> Clockless:
     """Find, in one slice of the untouched leads, those without a running clock of their assignment (I4)."""
-    values = {"after": after, "slice": SLICE}
-    rows = _rows(connection, _CLOCKLESS, {**values, "settled": time.business_before(SETTLED)})
-    end = connection.execute(_SLICE_END, values).one()
+    rows = _CLOCKLESS.rows(
+        connection, after=after, slice=SLICE, settled=time.business_before(SETTLED), limit=NUMBER_MAX
+    )
+    [end] = _SLICE_END.rows(connection, after=after, slice=SLICE)
     return Clockless(rows, str(end.lead_id) if end.leads >= SLICE else "")
 
 
-def clockless_finding(rows: Sequence[Any]) -> Finding | None:
+def clockless_finding(rows: Sequence[Any]) -> AuditFinding | None:
     """Return the finding of these leads without their clock."""
     one, several = "an untouched lead has no running clock", "{} untouched leads have no running clock"
     return _found("clock_missing", rows, one, several, lambda row: f"lead {row.lead_id} ({row.status})")
 
 
-_OVERDUE: Final = sa.text(
+_OVERDUE: Final = _Sql(
     "SELECT lead_id, due_at FROM notifier_clocks WHERE due_at < :before ORDER BY due_at LIMIT :limit"
 )
 
 
-def rungs_fire(connection: Connection, time: AuditTime) -> Finding | None:
+def rungs_fire(connection: Connection, time: AuditTime) -> AuditFinding | None:
     """Find clocks whose rung, or whose end of the promise, is overdue."""
-    rows = _rows(connection, _OVERDUE, {"before": time.business_before(OVERDUE)})
+    rows = _OVERDUE.rows(connection, limit=NUMBER_MAX, before=time.business_before(OVERDUE))
     one, several = "a rung is overdue by more than 60 s", "{} rungs are overdue by more than 60 s"
     return _found("rung_overdue", rows, one, several, lambda row: f"lead {row.lead_id}, due {_at(row.due_at)}")
 
 
 # --- pages ------------------------------------------------------------------------------------------------------------
 
-_STUCK: Final = sa.text(
+_STUCK: Final = _Sql(
     """SELECT id, state, next_at FROM notifier_pages
        WHERE next_at IS NOT NULL AND rank IN (0, 1) AND next_at < :before AND (state = 'sending' OR delay <> 'busy')
        LIMIT :limit"""
 )
-_LATE: Final = sa.text(
+_LATE: Final = _Sql(
     """SELECT id, due_at, error FROM (
          SELECT id, due_at, delay, error FROM notifier_pages
          WHERE next_at IS NOT NULL AND rank IN (0, 1) ORDER BY rank, next_at LIMIT 1000) AS pages
@@ -160,16 +173,16 @@ _LATE: Final = sa.text(
 )
 
 
-def pages_move(connection: Connection, time: AuditTime) -> Finding | None:
+def pages_move(connection: Connection, time: AuditTime) -> AuditFinding | None:
     """Find pages between claim and record whose lease has ended, and due pages that no process claims."""
-    rows = _rows(connection, _STUCK, {"before": time.real_before(OVERDUE)})
+    rows = _STUCK.rows(connection, limit=NUMBER_MAX, before=time.real_before(OVERDUE))
     one, several = "a page is stuck", "{} pages are stuck"
     return _found("page_stuck", rows, one, several, lambda row: f"page {row.id}, {row.state} since {_at(row.next_at)}")
 
 
-def pages_arrive(connection: Connection, time: AuditTime) -> Finding | None:
+def pages_arrive(connection: Connection, time: AuditTime) -> AuditFinding | None:
     """Find pages that a rate limit, a busy channel or an outage delays."""
-    rows = _rows(connection, _LATE, {"before": time.business_before(LATE)})
+    rows = _LATE.rows(connection, limit=NUMBER_MAX, before=time.business_before(LATE))
     one, several = "a page is late", "{} pages are late"
     return _found(
         "page_late", rows, one, several, lambda row: f"page {row.id}, due {_at(row.due_at)}: {row.error or 'waits'}"
@@ -178,7 +191,7 @@ def pages_arrive(connection: Connection, time: AuditTime) -> Finding | None:
 
 # --- records ----------------------------------------------------------------------------------------------------------
 
-_UNREAD: Final = sa.text(
+_UNREAD: Final = _Sql(
     """SELECT consumer, topic, at FROM (
          SELECT consumer, topic, (
            SELECT log.at FROM log WHERE log.topic = cursors.topic AND log.partition = cursors.partition
@@ -188,9 +201,9 @@ _UNREAD: Final = sa.text(
 )
 
 
-def records_are_read(connection: Connection, time: AuditTime) -> Finding | None:
+def records_are_read(connection: Connection, time: AuditTime) -> AuditFinding | None:
     """Find, on the embedded profile, topics with a record that a service has not read."""
-    rows = _rows(connection, _UNREAD, {"before": time.real_before(UNPUBLISHED)})
+    rows = _UNREAD.rows(connection, limit=NUMBER_MAX, before=time.real_before(UNPUBLISHED))
     one, several = "a record has waited for more than 30 s", "records of {} topics have waited for more than 30 s"
     return _found("record_waits", rows, one, several, lambda row: f"{row.consumer} of {row.topic}, since {_at(row.at)}")
 
@@ -199,7 +212,7 @@ def records_are_published(partitions: int) -> Check:
     """Return the check, on the distributed profile, for partitions with a record that is not published."""
     places = outbox.waiting_values(partitions)
 
-    def check(connection: Connection, time: AuditTime) -> Finding | None:
+    def check(connection: Connection, time: AuditTime) -> AuditFinding | None:
         before, since = time.real_before(UNPUBLISHED), outbox.since(outbox.WAITING.all(connection, **places))
         rows = sorted((at, place) for place, at in since.items() if at < before)[:NUMBER_MAX]
         one, several = (

@@ -255,7 +255,7 @@ async def test_cost_of_the_audit_does_not_grow_with_the_history(harness: Operati
         names = [row[1] for row in await harness.rows(f"PRAGMA table_info({table})")]
         rest = [name for name in names if name not in (key, "id", "rung", "touched_at", "next_at", "due_at", "state")]
         due_at = "NULL" if table == "notifier_clocks" else "due_at"
-        fixed = {"rung": "n", "touched_at": "1", "next_at": "NULL", "due_at": due_at, "state": "state"}
+        fixed = {"rung": "rung + n * 10", "touched_at": "1", "next_at": "NULL", "due_at": due_at, "state": "state"}
         fixed |= {key: f"{key} || n", **({"id": "id + n * 1000"} if table == "log" else {})}
         own = [name for name in fixed if name in names]
         await harness.break_by(

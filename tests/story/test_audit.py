@@ -1,0 +1,22 @@
+"""The audit beside timers that stopped: what it says, and when that ends."""
+
+from tests.story.world import World
+
+CTO = "cto@prospect.example"
+
+
+async def audit_warnings(world: World) -> list[str]:
+    return [line for line in (await world.get("/readyz"))["warnings"] if line.startswith("audit: ")]
+
+
+async def test_stopped_timers_are_found_within_two_minutes_and_then_forgotten(world: World) -> None:
+    await world.submit_form(email=CTO)
+    with world.down("notifier"):
+        await world.wait(minutes=12)
+        [warning] = await audit_warnings(world)
+        assert warning.startswith("audit: a rung is overdue by more than 60 s: lead ")
+    await world.wait(minutes=2)
+    assert await audit_warnings(world) == []
+    registry = world.system.resources.telemetry.registry
+    assert registry.get_sample_value("audits_total", {"outcome": "failed"}) is None
+    assert (registry.get_sample_value("audits_total", {"outcome": "done"}) or 0) >= 4
