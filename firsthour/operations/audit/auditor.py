@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import structlog
 from sqlalchemy.engine import Connection
@@ -24,8 +24,19 @@ from firsthour.operations.audit.checks import (
 from firsthour.operations.audit.heartbeat import Heartbeat
 from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.storage.unit import Lane, Unit
+from services.notifier.domain.notice import OPERATOR
 from services.notifier.store.findings import OpenFinding, end_findings, lock_findings, save_findings
+from services.notifier.telling import tell
 
+REMEDIES: Final = {
+    "lead_forgotten": "Assign the lead to a rep. `firsthour verify` names all of them.",
+    "clock_missing": "Tell its owner of the lead. `firsthour verify` names all of them; look for dead letters of the notifier.",
+    "rung_overdue": "See whether a process of the notifier runs, and its log and /readyz.",
+    "page_stuck": "See whether a process of the notifier runs, and its log and /readyz.",
+    "page_late": "See /readyz and `firsthour doctor` for the channel.",
+    "record_waits": "See /readyz of each service for a stopped consumer, and the database and the broker.",
+}
+"""What the operator does about the finding of each check."""
 AUDITOR: Final = "operations.auditor"
 EVERY_SECONDS: Final = 60.0
 AUDIT_SECONDS_MAX: Final = 45.0
@@ -33,6 +44,14 @@ FAILING_AFTER: Final = timedelta(minutes=3)
 """How long after the last whole audit its absence is a warning."""
 
 _log = structlog.get_logger(__name__)
+
+
+class FindingChanges(NamedTuple):
+    """The findings that are open after one audit, and those that have begun or ended with it."""
+
+    open: Sequence[OpenFinding]
+    begun: Sequence[OpenFinding]
+    ended: Sequence[OpenFinding]
 
 
 class Auditor:
@@ -69,13 +88,13 @@ class Auditor:
         try:
             async with asyncio.timeout(AUDIT_SECONDS_MAX):
                 found = await self._resources.reads(self._examine)
-                await self._resources.units.run(partial(self._store, found=found), Lane.BATCH)
+                changes = await self._resources.units.run(partial(_stored, found=found), Lane.BATCH)
         except Exception as failure:  # noqa: BLE001  # the audit must not end: it reports the failure and looks again
             _log.error("audit failed", error_type=type(failure).__name__, problem=str(failure)[:500])
             self._resources.telemetry.audit("failed")
             return
         self._whole_at = self._resources.clock.real()
-        self._resources.telemetry.audit("done")
+        self._report(changes)
         await self._heartbeat.send(self._whole_at)
 
     def warnings(self) -> list[str]:
@@ -98,26 +117,36 @@ class Auditor:
         found.append(clockless_finding(list(missing.values())))
         return [finding for finding in found if finding is not None]
 
-    def _store(self, unit: Unit, found: Sequence[AuditFinding]) -> None:
-        """Compare what was found with what was found before. A finding begins once, and ends when it is cured."""
-        before = {one.check: one for one in lock_findings(unit)}
-        real = unit.clock.real()
-        after = [_continued(before.get(one.check), one, real) for one in found]
-        ended = [one for name, one in before.items() if name not in {new.check for new in after}]
-        save_findings(unit, after)
-        end_findings(unit, [one.check for one in ended])
-        unit.after.append(partial(self._report, before, after, ended))
-
-    def _report(
-        self, before: dict[str, OpenFinding], after: Sequence[OpenFinding], ended: Sequence[OpenFinding]
-    ) -> None:
-        for one in after:
-            if one.check not in before:
-                _log.error("audit finding", check=one.check, number=one.number, text=one.text)
-        for one in ended:
+    def _report(self, changes: FindingChanges) -> None:
+        """Log what began and ended, and show what is open."""
+        for one in changes.begun:
+            _log.error("audit finding", check=one.check, number=one.number, text=one.text)
+        for one in changes.ended:
             _log.info("audit finding ended", check=one.check, text=one.text)
-        self._open = after
-        self._resources.telemetry.findings({one.check: one.number for one in after})
+        self._open = changes.open
+        self._resources.telemetry.audit("done")
+        self._resources.telemetry.findings({one.check: one.number for one in changes.open})
+
+
+def _stored(unit: Unit, found: Sequence[AuditFinding]) -> FindingChanges:
+    """Compare what was found with what was found before, and store it. A finding begins once, and ends when it is cured."""
+    before = {one.check: one for one in lock_findings(unit)}
+    real = unit.clock.real()
+    after = [_continued(before.get(one.check), one, real) for one in found]
+    ended = [one for name, one in before.items() if name not in {new.check for new in after}]
+    begun = [one for one in after if one.check not in before]
+    save_findings(unit, after)
+    end_findings(unit, [one.check for one in ended])
+    for one in begun:
+        tell(unit, OPERATOR, key=_key(one), subject=f"Audit: {one.text}", lines=(REMEDIES[one.check],))
+    for one in ended:
+        tell(unit, OPERATOR, key=f"{_key(one)} over", subject=f"Audit: over since {real:%H:%M} UTC: {one.text}")
+    return FindingChanges(after, begun, ended)
+
+
+def _key(one: OpenFinding) -> str:
+    """Return the key of a notice: a finding that comes and goes is told once an hour at most."""
+    return f"audit {one.check} {one.since:%Y-%m-%dT%H}"
 
 
 def _continued(before: OpenFinding | None, found: AuditFinding, real: datetime) -> OpenFinding:

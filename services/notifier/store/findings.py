@@ -24,7 +24,7 @@ _ALL = statements.Sql(
     lambda _: sa.select(findings).order_by(findings.c.check_name).with_for_update()  # few: one for each check
 )
 _SAVE = statements.Sql(lambda f: f.upsert(findings, ["check_name"]))
-_END = statements.Sql(lambda _: sa.delete(findings).where(findings.c.check_name == sa.bindparam("name")))
+_END = statements.Sql(lambda f: sa.delete(findings).where(f.is_any_of(findings.c.check_name, "names")))
 
 
 class OpenFinding(NamedTuple):
@@ -59,4 +59,5 @@ def save_findings(unit: Unit, found: Iterable[OpenFinding]) -> None:
 
 def end_findings(unit: Unit, names: Sequence[str]) -> None:
     """Remove the findings of these checks: they are cured."""
-    _END.many(unit.connection, [{"name": name} for name in names])
+    if names:
+        _END.run(unit.connection, names=sorted(names))
