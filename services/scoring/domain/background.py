@@ -42,14 +42,16 @@ def remember(profile: Profile, type: str, fields: Facts, when: int) -> None:
     names = _SUBJECTS.get(type)
     if names is None:
         return
-    acts = profile.acts
-    act = (when, type, _subject(fields, names))
-    if act not in acts:
+    subject, acts = _subject(fields, names), profile.activity
+    act = f"{when:016} {type} {subject}"  # one text is read and written three times as fast as its parts
+    if not acts or act > acts[-1]:
+        acts.append(act)
+    elif act not in acts:
         insort(acts, act)
-        del acts[:-ACTS_MAX]
+    del acts[:-ACTS_MAX]
     words = fields.get("message")
     if isinstance(words, str) and type in _WITH_WORDS and (words := words.strip()):
-        request = (when, shorten(words, REQUEST_BYTES_MAX), act[2] if type == "form.submitted" else "")
+        request = (when, shorten(words, REQUEST_BYTES_MAX), subject if type == "form.submitted" else "")
         profile.request = request if profile.request is None else max(profile.request, request)
 
 
@@ -65,11 +67,16 @@ def _subject(fields: Facts, names: tuple[str, ...]) -> str:
     return shorten(text, SUBJECT_BYTES_MAX)
 
 
+def _activity(act: str) -> RecentActivity:
+    when, type, subject = act.split(" ", 2)
+    return RecentActivity(moment(int(when)), type, subject)
+
+
 def background_of(profile: Profile, rules: ScoringRules, now: int, facts: Mapping[str, Value]) -> LeadBackground:
     """Return the background as of `now` (microseconds). `facts`: of the profile."""
     request = profile.request
     return LeadBackground(
         request=None if request is None else LeadRequest(moment(request[0]), request[1], request[2]),
-        activity=tuple(RecentActivity(moment(at), type, subject) for at, type, subject in reversed(profile.acts)),
+        activity=tuple(map(_activity, reversed(profile.activity))),
         reasons=top_reasons(profile, rules, now, facts),
     )

@@ -35,7 +35,7 @@ class Profile(msgspec.Struct, omit_defaults=True, gc=False):
     recycled_at: int | None = None  # hits up to this time do not count; None: never recycled
     facts_dropped_at: int | None = None  # time of the newest dropped fact; None: no fact was dropped
     hits_dropped_at: int | None = None  # time of the newest dropped hit; None: no hit was dropped
-    acts: list[tuple[int, str, str]] = []  # the newest visits, downloads ...: time, type, subject; oldest first
+    activity: list[str] = []  # the newest visits, downloads ..., oldest first; written by `background`
     request: tuple[int, str, str] | None = None  # the newest message of the person: time, text, form
 
     def flat_facts(self) -> Facts:

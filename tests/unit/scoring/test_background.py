@@ -105,7 +105,7 @@ def test_order_and_repetition_of_events_do_not_matter(events: list[Event], rando
     again = [*events, *events[: len(events) // 2]]
     random.shuffle(again)  # type: ignore[attr-defined]  # hypothesis gives a Random
     profile, other = profile_of(events), profile_of(again)
-    assert (profile.acts, profile.request) == (other.acts, other.request)
+    assert (profile.activity, profile.request) == (other.activity, other.request)
 
 
 @given(st.lists(st.text(st.characters(codec=None), max_size=300), min_size=1, max_size=12))
