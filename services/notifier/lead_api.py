@@ -4,7 +4,7 @@ Mail scanners open every link of a mail, so a GET never acts. The token is the o
 another site cannot make a browser act for a rep. A request that a browser marks as sent by another site is refused.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from functools import partial
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl
@@ -12,7 +12,9 @@ from urllib.parse import parse_qsl
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
+from firsthour.runtime.http.problem import RETRY_SECONDS
 from firsthour.runtime.processing.service import Resources
+from firsthour.runtime.storage.unit import StorageError
 from services.notifier.clicks import apply_click
 from services.notifier.context import NotifierContext
 from services.notifier.domain.click import Action, ClickAnswer
@@ -32,6 +34,9 @@ LEAVES: Final = frozenset({"reject", "hand_over"})
 _LOOKS_ONLY: Final = Refusal(405, "This link only shows the lead", "Open it, and use the buttons on its page.")
 _OTHER_SITE: Final = Refusal(
     403, "Nothing was changed", "Another site sent this. Open the link from the message yourself."
+)
+_LATER: Final = Refusal(
+    503, "Please try again in a moment", "Nothing was changed. The database does not answer right now."
 )
 _TOO_LARGE: Final = Refusal(413, "Nothing was changed", "The note is too long. Shorten it, and send it again.")
 
@@ -53,7 +58,7 @@ def lead_router(resources: Resources, context: NotifierContext, history: History
     @api.get(PATH, response_class=HTMLResponse)
     async def show(token: str) -> Response:
         """The lead of a signed link, and the effect of its action, as a page for people. Nothing is changed."""
-        return await pages.show(token)
+        return await answered(pages.show(token))
 
     @api.post(PATH, response_class=HTMLResponse)
     async def act(token: str, request: Request) -> Response:
@@ -63,9 +68,19 @@ def lead_router(resources: Resources, context: NotifierContext, history: History
         if request.headers.get("sec-fetch-site") == "cross-site":
             return notice(_OTHER_SITE)
         body = await request.body()
-        return notice(_TOO_LARGE) if len(body) > BODY_BYTES_MAX else await pages.act(token, form_fields(body))
+        if len(body) > BODY_BYTES_MAX:
+            return notice(_TOO_LARGE)
+        return await answered(pages.act(token, form_fields(body)))
 
     return api
+
+
+async def answered(page: Awaitable[Response]) -> Response:
+    """Return the page, or one that asks to try again if the database does not answer."""
+    try:
+        return await page
+    except StorageError:  # logged by the storage
+        return notice(_LATER, {"retry-after": str(RETRY_SECONDS)})
 
 
 def form_fields(body: bytes) -> dict[str, str]:

@@ -19,7 +19,7 @@ def offered_in(message: Message, channel: str) -> tuple[LinkAction, ...]:
     if message.kind == "test":
         return ()
     voice = voice_of(message)
-    if not voice.promised:
+    if not voice.actions:
         return ("reached", "no_answer")
     if message.kind == "channel" or channel in WITH_BUTTONS:
         return ("open",)

@@ -1,0 +1,32 @@
+"""The links of each kind of page."""
+
+import pytest
+
+from services.notifier.domain.link import ACTIONS
+from services.notifier.domain.link_offers import offered_in
+from tests.fakes.pages import page_message
+
+TOUCHES = ("reached", "no_answer")
+
+
+def test_owner_gets_every_action() -> None:
+    assert set(offered_in(page_message(), "email")) == set(ACTIONS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "actions"),
+    [
+        ({"kind": "manager"}, {"open", *TOUCHES, "hand_over"}),
+        ({"kind": "missed"}, {"open", *TOUCHES, "hand_over"}),
+        ({"kind": "cover"}, {"open", *TOUCHES, "accept"}),
+        ({"kind": "reassigned", "person_name": "Ana"}, set(TOUCHES)),
+        ({"kind": "channel", "person_name": "#inbound"}, {"open"}),
+        ({"kind": "test"}, set()),
+    ],
+)
+def test_other_kinds_of_pages_get_their_part(changes: dict[str, str], actions: set[str]) -> None:
+    assert set(offered_in(page_message(**changes), "email")) == actions
+
+
+def test_page_with_buttons_only_opens_the_lead() -> None:
+    assert offered_in(page_message(), "slack") == ("open",)
