@@ -41,7 +41,7 @@ _CANCEL_PAGES = statements.Sql(
             pages.c.lead_id == sa.bindparam("lead"),
             pages.c.epoch <= sa.bindparam("to_epoch"),
             pages.c.state == "pending",
-            pages.c.rung < sa.bindparam("below", type_=sa.Integer),
+            pages.c.rung < sa.bindparam("below", type_=statements.Integer),
             sa.or_(sa.bindparam("to", type_=sa.Text) == "", pages.c.person == sa.bindparam("to", type_=sa.Text)),
             sa.or_(
                 *(
