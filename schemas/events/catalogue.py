@@ -7,6 +7,7 @@ from schemas.events.pages import PageFailed, PageSent, PromiseKept, PromiseMisse
 from schemas.events.routes import (
     ActionResolved,
     LeadAccepted,
+    LeadAskedAgain,
     LeadAssigned,
     LeadOptedOut,
     LeadQualified,
@@ -32,6 +33,7 @@ OURS: tuple[type[Event], ...] = (
     LeadReleased,
     LeadAccepted,
     LeadSnoozed,
+    LeadAskedAgain,
     TouchApplied,
     LeadRecycled,
     LeadOptedOut,

@@ -125,6 +125,21 @@ class LeadSnoozed(LeadEvent, frozen=True, kw_only=True, gc=False):
     until: datetime
 
 
+class LeadAskedAgain(LeadEvent, frozen=True, kw_only=True, gc=False):
+    """The person of an owned lead asked again. The status stays; the response clock runs from the new `submit_at`."""
+
+    TYPE: ClassVar[str] = "lead.asked_again"
+
+    rep: str  # the owner
+    line: str
+    urgency: Urgency
+    submit_at: datetime
+    trigger: Trigger
+    rep_version: int = 0  # of the owner's availability; 0: not known here
+    pool: str | None = None
+    card: LeadCard = LeadCard()
+
+
 class TouchApplied(LeadEvent, frozen=True, kw_only=True, gc=False):
     """A touch took effect (if it stops the clock, the status becomes working, unless it is beyond), or was `ignored`."""
 

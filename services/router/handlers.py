@@ -15,7 +15,7 @@ from services.router.domain.event_time import SKEW_US
 from services.router.domain.lead import Lead
 from services.router.domain.lifecycle import SYSTEM, Actor, Refused
 from services.router.domain.outcome import Outcome
-from services.router.domain.qualify import first_line, hand_over, is_new, learn, rearm
+from services.router.domain.qualify import ask_again, first_line, hand_over, is_new, learn, rearm, repeated_line
 from services.router.domain.rules import rules_of
 from services.router.queue import peek_queue
 from services.router.session import RoutingSession
@@ -92,6 +92,8 @@ def _learn_score(session: RoutingSession, lead: Lead, event: LeadScored) -> Matc
     else:
         session.note_change(lead)
     line = first_line(lead, event, session.rules) if event.met else None
+    if line is None and event.met and (again := repeated_line(lead, event, newer=newer)) is not None:
+        session.apply_change(ask_again(lead, event, again, session.rules, session.at))
     return line if line is not None and is_new(lead, event, line, newer=newer) else None
 
 

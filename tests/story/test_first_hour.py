@@ -169,14 +169,69 @@ async def test_clock_runs_while_the_lead_waits_for_a_rep(open_world: OpenWorld) 
     assert "promise.missed" in await world.event_types_of(CTO)
 
 
-async def test_second_form_while_a_rep_owns_the_lead_changes_nothing(world: World) -> None:
+async def test_form_that_is_sent_twice_is_one_request(world: World) -> None:
     await world.submit_form(email=CTO)
-    await world.wait(minutes=5)
-    await world.submit_form(email=CTO, title="CTO")
+    await world.wait(seconds=20)
+    await world.submit_form(email=CTO)
 
     lead = await world.lead(CTO)
-    assert (lead["owner"]["id"], lead["epoch"]) == ("ana", 1)
+    assert (lead["owner"]["id"], lead["epoch"], lead["clock"]["due_at"]) == ("ana", 1, "2026-12-01T10:00:00Z")
     assert world.slack_recipients == ["ana"]
+
+
+async def test_second_request_of_an_owned_lead_starts_its_clock_again(world: World) -> None:
+    await world.submit_form(email=CTO)
+    await world.wait(minutes=12)
+    assert world.slack_recipients == ["ana", "ana"]
+    await world.submit_form("contact-sales", email=CTO, title="CTO")
+
+    lead = await world.lead(CTO)
+    assert (lead["owner"]["id"], lead["epoch"], lead["clock"]["due_at"]) == ("ana", 1, "2026-12-01T10:12:00Z")
+    assert world.slack_recipients == ["ana", "ana", "ana"]
+    [page] = [page for page in await world.pages(CTO) if page["kind"] == "again"]
+    assert (page["state"], page["text"]) == ("sent", "Asked again: write to cto@prospect.example by 10:12 UTC")
+    await world.wait(minutes=20)
+    assert world.slack_recipients[3:] == ["ana", "max"]
+    await world.touch(CTO, by="ana")
+    await world.wait(hours=3)
+    assert len(world.slack_recipients) == 5
+    assert (await world.event_types_of(CTO)).count("promise.kept") == 1
+
+
+async def test_person_asks_again_while_the_rep_works_on_the_lead(world: World) -> None:
+    await world.submit_form(email=CTO)
+    await world.touch(CTO, by="ana")
+    await world.wait(days=2)
+    await world.submit_form(email=CTO)
+
+    lead = await world.lead(CTO)
+    assert (lead["status"], lead["owner"]["id"], lead["epoch"], lead["clock"]["state"]) == ("working", "ana", 1, "live")
+    assert world.slack_recipients == ["ana", "ana"]
+    await world.accept(CTO, by="ana")
+    await world.wait(minutes=19)
+    assert world.slack_recipients == ["ana", "ana"]
+    await world.wait(minutes=1)
+    assert world.slack_recipients == ["ana", "ana", "max"]
+    await world.touch(CTO, by="ana")
+    await world.wait(hours=5)
+    assert (world.slack_recipients, await world.owner_of(CTO)) == (["ana", "ana", "max"], "ana")
+    assert (await world.event_types_of(CTO)).count("promise.kept") == 2
+
+
+async def test_customer_asks_again_and_the_owner_is_paged(world: World) -> None:
+    await world.submit_form(email=CTO)
+    await world.touch(CTO, by="ana")
+    await world.event("opportunity.changed", email=CTO, stage="won")
+    assert await world.status_of(CTO) == "customer"
+    await world.wait(days=30)
+    await world.submit_form(email=CTO)
+    assert world.slack_recipients == ["ana", "ana"]
+    assert (await world.lead(CTO))["status"] == "customer"
+    await world.wait(minutes=50)
+    assert await world.owner_of(CTO) == "ana", "a customer is never reassigned"
+    await world.touch(CTO, by="ana")
+    await world.wait(days=1)
+    assert (await world.lead(CTO))["clock"]["state"] == "met"
 
 
 async def test_form_after_a_recycle_starts_a_new_clock(world: World) -> None:

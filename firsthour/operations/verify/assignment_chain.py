@@ -10,6 +10,7 @@ from firsthour.kernel.time_units import micros
 from firsthour.operations.verify.lead_history import LeadRows
 from firsthour.operations.verify.snapshot import Snapshot
 from schemas.events.routes import (
+    LeadAskedAgain,
     LeadAssigned,
     LeadEvent,
     LeadOptedOut,
@@ -57,12 +58,12 @@ class ReplayedLead:
         moves = event.status != event.was or isinstance(event, (*ENDS_OWNERSHIP, LeadAssigned))
         if moves and not isinstance(event, LeadQueued):
             self.queue_pool = self.queue_since = None
-        if isinstance(event, LeadQualified | LeadQueued | LeadAssigned):
+        if isinstance(event, LeadQualified | LeadQueued | LeadAssigned | LeadAskedAgain):
             self.urgency, self.submit_at = event.urgency, micros(event.submit_at)
         if isinstance(event, ENDS_OWNERSHIP):
             self.owner = self.pool = None
         match event:
-            case LeadQualified():
+            case LeadQualified() | LeadAskedAgain():
                 self.touched_at = None
             case LeadQueued():
                 self.queue_pool, self.queue_since = event.pool, self.queue_since or micros(event.at)

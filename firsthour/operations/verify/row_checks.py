@@ -102,7 +102,8 @@ _STILL_RUNNING: Final = """
     LEFT JOIN router_leads ON router_leads.lead_id = notifier_clocks.lead_id
     WHERE notifier_clocks.state IN ('live', 'missed')
       AND (router_leads.lead_id IS NULL OR router_leads.touched_at IS NOT NULL
-           OR router_leads.status NOT IN ('qualified', 'assigned', 'accepted'))
+           OR (router_leads.status NOT IN ('qualified', 'assigned', 'accepted') AND notifier_clocks.request = 0)
+           OR router_leads.status NOT IN ('qualified', 'assigned', 'accepted', 'working', 'opportunity', 'customer'))
     ORDER BY notifier_clocks.lead_id"""
 
 
@@ -191,6 +192,9 @@ _PAGES_OF_TOUCHED: Final = """
     JOIN router_assignments ON router_assignments.lead_id = pages.lead_id AND router_assignments.epoch = pages.epoch
     JOIN reporting_history AS kept ON kept.lead_id = pages.lead_id AND kept.type = 'promise.kept'
      AND kept.at >= router_assignments.opened_at
+     AND NOT EXISTS (SELECT 1 FROM reporting_history AS again
+                     WHERE again.lead_id = pages.lead_id AND again.type = 'lead.asked_again'
+                       AND again.at >= kept.at AND again.at <= pages.created_at)
     WHERE pages.state IN ('sending', 'sent', 'failed') AND pages.first_try_at IS NOT NULL
       AND pages.kind <> 'next_attempt' ORDER BY pages.id"""
 _REMINDERS_OF_REACHED: Final = """

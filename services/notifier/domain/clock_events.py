@@ -9,6 +9,7 @@ from schemas.agreement.response import OWNER
 from schemas.events.pages import PromiseKept
 from schemas.events.routes import (
     LeadAccepted,
+    LeadAskedAgain,
     LeadAssigned,
     LeadCard,
     LeadEvent,
@@ -24,6 +25,7 @@ from services.notifier.domain.cadence import counted, scheduled
 from services.notifier.domain.clock import COUNTED, ResponseClock, State, ladder_of, timed
 from services.notifier.domain.clock_step import Cancel, ClockEvent, ClockStep, promise_missed
 from services.notifier.domain.counting import counted_anew, counted_until, passed_on, paused, stopped
+from services.notifier.domain.page import page_number
 from services.notifier.domain.snooze import SNOOZED, snoozed
 from services.notifier.domain.terms import Terms
 
@@ -40,12 +42,18 @@ def hear(clock: ResponseClock | None, event: LeadEvent, terms: Terms, now: datet
     """Apply a record of the router to the clock of its lead. An older record adds facts but never changes the state."""
     if clock is not None and event.version <= clock.version:
         return _late_fact(clock, event, terms, now)
-    if isinstance(event, LeadQualified | LeadQueued):
-        return _waiting(clock, event, terms, now)
-    if isinstance(event, LeadAssigned):
-        return _assigned(clock, event, terms, now)
-    if clock is None:
-        return ClockStep(None)  # never handed over to Sales: there is no promise
+    match event:
+        case LeadQualified() | LeadQueued():
+            return _waiting(clock, event, terms, now)
+        case LeadAssigned():
+            return _assigned(clock, event, terms, now)
+        case LeadAskedAgain():
+            return _asked_again(clock, event, terms, now)
+    return ClockStep(None) if clock is None else _progress(clock, event, terms, now)  # None: there is no promise
+
+
+def _progress(clock: ResponseClock, event: LeadEvent, terms: Terms, now: datetime) -> ClockStep:
+    """Apply a record about a lead that was handed over to Sales before."""
     clock = replace(clock, version=event.version, updated_at=now)
     if _counts(event, clock):
         return _touch(clock, event, terms, now)
@@ -53,7 +61,7 @@ def hear(clock: ResponseClock | None, event: LeadEvent, terms: Terms, now: datet
         return _over(replace(clock, opted_out=True), "the person opted out")
     if event.status == WORKING and clock.state == "met":
         return ClockStep(clock)  # the cadence goes on
-    if event.status not in COUNTED:
+    if event.status not in COUNTED and event.status != event.was:
         return _over(clock, f"the lead is {event.status}")
     if isinstance(event, LeadAccepted):
         cancel = Cancel(clock.lead_id, clock.epoch, BY_OWNER, scope="owner")
@@ -91,6 +99,16 @@ def _assigned(clock: ResponseClock | None, event: LeadAssigned, terms: Terms, no
         step = touched(base, event.touched_at, None, terms, now)
         return ClockStep(step.clock, step.events, cancels=(*cancels, *step.cancels))
     return ClockStep(scheduled(base, terms), cancels=cancels)
+
+
+def _asked_again(clock: ResponseClock | None, event: LeadAskedAgain, terms: Terms, now: datetime) -> ClockStep:
+    """Let the clock run from the new request. The ladder begins again; the owner stays."""
+    base = passed_on(
+        _for_submit(clock, event, event.urgency, event.submit_at, terms, now), terms, event.rep, event.pool, event.at
+    )
+    base = replace(base, epoch=event.epoch, assigned_at=event.at, card=event.card, rep_version=event.rep_version)
+    cancel = Cancel(base.lead_id, event.epoch, "the person asked again", below=page_number(base.request, 0))
+    return ClockStep(timed(base, terms), cancels=(cancel,))
 
 
 def _for_submit(

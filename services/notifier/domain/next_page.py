@@ -47,11 +47,18 @@ def next_page(clock: ResponseClock, terms: Terms) -> tuple[ReachedRung, Rung]:
     number = page_number(clock.request, index)
     if index >= len(ladder):
         return ReachedRung(number, "reminder"), reminder
-    return ReachedRung(number, _kind(clock, ladder[index], index)), ladder[index]
+    return ReachedRung(number, _kind(clock, ladder, index)), ladder[index]
 
 
-def _kind(clock: ResponseClock, rung: Rung, index: int) -> Kind:
+def _first_to_owner(ladder: Sequence[Rung]) -> int:
+    return next((n for n, rung in enumerate(ladder) if rung.page == OWNER), -1)
+
+
+def _kind(clock: ResponseClock, ladder: Sequence[Rung], index: int) -> Kind:
+    rung = ladder[index]
     if rung.page is None or rung.page == OWNER:
+        if clock.request > 0 and index == _first_to_owner(ladder):
+            return "again"
         return "reassigned" if clock.reassignments and index == 0 else "owner"
     return rung.page
 

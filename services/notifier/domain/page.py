@@ -36,12 +36,13 @@ Kind = Literal[
     "reminder",
     "missed",
     "queued",
+    "again",
     "next_attempt",
     "test",
 ]
 State = Literal["pending", "sending", "sent", "failed", "cancelled"]
 Delay = Literal["", "rate_limit", "busy", "down", "quiet_hours", "budget"]
-TO_OWNER: frozenset[str] = frozenset({"owner", "reassigned"})
+TO_OWNER: frozenset[str] = frozenset({"owner", "reassigned", "again"})
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):

@@ -75,6 +75,7 @@ LOST: Final = Voice(
 VOICES: Final[Mapping[str, Voice]] = {
     "owner": OWNER,
     "reassigned": Voice("Now yours: {call}", _LATE, _TO_OWNER, _YOURS, _ALL, asks=True),
+    "again": Voice("Asked again: {call}", _LATE, _TO_OWNER, _YOURS, _ALL, asks=True, names_owner=False),
     "cover": Voice(
         "{owner} does not answer: {call}",
         _LATE,

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from firsthour.kernel.business_time import WorkingHours, due_after, working_time
 from firsthour.kernel.time_units import micros, moment
 from schemas.events.routes import (
+    LeadAskedAgain,
     LeadAssigned,
     LeadEvent,
     LeadOptedOut,
@@ -32,7 +33,16 @@ HOUR: Final = timedelta(hours=1)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _WITH_SALES: Final = frozenset({"qualified", "assigned", "accepted", "working", "opportunity", "customer"})
 """The statuses of a lead that Sales has, or has won."""
-FIGURES: Final = (LeadQualified, LeadQueued, LeadAssigned, TouchApplied, LeadRecycled, LeadOptedOut, LeadStatusChanged)
+FIGURES: Final = (
+    LeadQualified,
+    LeadQueued,
+    LeadAssigned,
+    LeadAskedAgain,
+    TouchApplied,
+    LeadRecycled,
+    LeadOptedOut,
+    LeadStatusChanged,
+)
 """The records that change a row."""
 
 Hours = Callable[[str | None, str], WorkingHours | None]
@@ -70,9 +80,9 @@ def apply(requests: Requests, event: LeadEvent, hours: Hours, lead_id: str) -> l
     Args:
         lead_id: of the requests. The record of a lead that was merged into another one names the other id.
     """
-    if isinstance(event, LeadQualified | LeadQueued | LeadAssigned):
+    if isinstance(event, LeadQualified | LeadQueued | LeadAssigned | LeadAskedAgain):
         after = _with_submit(requests, event, lead_id, hours)
-        return _assign(after, event.rep, hours) if isinstance(event, LeadAssigned) else after
+        return _assign(after, event.rep, hours) if isinstance(event, LeadAssigned | LeadAskedAgain) else after
     if isinstance(event, TouchApplied):
         return _touch(requests, event, hours)
     if isinstance(event, LeadRecycled | LeadOptedOut) or (
@@ -84,7 +94,7 @@ def apply(requests: Requests, event: LeadEvent, hours: Hours, lead_id: str) -> l
 
 
 def _with_submit(
-    requests: Requests, event: LeadQualified | LeadQueued | LeadAssigned, lead_id: str, hours: Hours
+    requests: Requests, event: LeadQualified | LeadQueued | LeadAssigned | LeadAskedAgain, lead_id: str, hours: Hours
 ) -> list[ProspectRequest]:
     """Return the requests with the one of this submit. A lead with a request that awaits a touch has asked again."""
     submit_at = micros(event.submit_at)
@@ -93,7 +103,7 @@ def _with_submit(
         if last.submit_at == submit_at and isinstance(event, LeadQualified) and last.touched_at is None:
             return [*requests[:-1], replace(last, left_at=None)]  # the same time, under another id
         return [*requests]
-    source = event.trigger.source if isinstance(event, LeadQualified) else None
+    source = event.trigger.source if isinstance(event, LeadQualified | LeadAskedAgain) else None
     if isinstance(event, LeadAssigned):
         source = event.card.source or None
     request = ProspectRequest(lead_id=lead_id, submit_at=submit_at, urgency=event.urgency, source=source)

@@ -11,6 +11,7 @@ from schemas.events.pages import PageFailed, PageSent, PromiseKept, PromiseMisse
 from schemas.events.routes import (
     ActionResolved,
     LeadAccepted,
+    LeadAskedAgain,
     LeadAssigned,
     LeadEvent,
     LeadOptedOut,
@@ -85,6 +86,7 @@ _LINES: dict[type[Event], Callable[[Any], str]] = {
     LeadQualified: lambda e: f"qualified by `{e.line}` ({e.urgency})",
     LeadQueued: lambda e: f"waiting in {e.pool or 'no pool'}: {e.reason}",
     LeadAssigned: lambda e: f"assigned to {e.rep} (epoch {e.epoch})" + (f": {e.reason}" if e.reason else ""),
+    LeadAskedAgain: lambda e: f"asked again while owned by {e.rep}: `{e.line}` ({e.urgency})",
     LeadReleased: lambda e: f"taken from {e.rep}: {e.kind}, {e.reason}",
     LeadSnoozed: lambda e: f"snoozed by {e.by} until {e.until:%Y-%m-%d %H:%MZ}",
     LeadAccepted: lambda e: f"accepted by {e.rep}",

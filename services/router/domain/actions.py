@@ -37,13 +37,21 @@ def actor_of(rules: RoutingRules, lead: Lead, by: str, *, cover: bool = False) -
 def accept(lead: Lead, actor: Actor, rules: RoutingRules, now: int) -> Outcome | Refused:
     """Accept the lead as its owner."""
     if lead.status in (ACCEPTED, WORKING) and "owner" in actor.roles:
-        return Outcome(lead)
+        return _accept_request(lead, actor, now) if lead.state.asked_again and lead.untouched else Outcome(lead)
     transition = move(rules.lifecycle, lead.status, actor, to=ACCEPTED)
     if isinstance(transition, Refused):
         return transition
     after = copy_of(lead)
     note_change(after, now)
     set_status(after, transition.to, lead.owner)
+    event = next_event(after, LeadAccepted, at=moment(now), was=lead.status, by=actor.name, rep=lead.owner)
+    return Outcome(after, (event,))
+
+
+def _accept_request(lead: Lead, actor: Actor, now: int) -> Outcome:
+    """Accept a further request of an accepted lead. The status stays."""
+    after = copy_of(lead)
+    after.state.asked_again = False
     event = next_event(after, LeadAccepted, at=moment(now), was=lead.status, by=actor.name, rep=lead.owner)
     return Outcome(after, (event,))
 

@@ -43,6 +43,7 @@ class LeadState(msgspec.Struct, omit_defaults=True, gc=False):
     trigger: Trigger | None = None  # the event that met the line
     assigned_at: int | None = None
     reassignments: int = 0  # changes of owner by a missed clock since the submit
+    asked_again: bool = False  # while owned, and the owner has not accepted since
     attempts: int = 0  # touches since the submit
     conversations: int = 0  # those of them with an answer
     unanswered: int = 0  # touches after the last conversation, by their own times

@@ -3,14 +3,20 @@
 `learn` and `rearm` change the lead in place, because most scores need no more.
 """
 
+from typing import Final
+
 from firsthour.kernel.time_units import micros, moment
 from schemas.events.leads import LeadScored, MatchedLine
-from schemas.events.routes import LeadQualified
+from schemas.events.routes import LeadAskedAgain, LeadQualified
 from services.router.domain.event_time import is_older, note_change
-from services.router.domain.lead import QUALIFIED, Lead, title
+from services.router.domain.lead import CUSTOMER, HELD, OPPORTUNITY, QUALIFIED, Lead, card, title
 from services.router.domain.lifecycle import SYSTEM
 from services.router.domain.outcome import BY_RULES, Outcome, copy_of, end_assignment, next_event, set_status
 from services.router.domain.rules import RoutingRules
+
+OWNED: Final = HELD | {OPPORTUNITY, CUSTOMER}
+"""The statuses in which a lead may have an owner."""
+SENT_TWICE_US: Final = 60 * 1_000_000
 
 
 def learn(lead: Lead, scored: LeadScored) -> None:
@@ -80,7 +86,50 @@ def hand_over(lead: Lead, scored: LeadScored, line: MatchedLine, rules: RoutingR
     return Outcome(after, (event,), ended, BY_RULES)
 
 
+def repeated_line(lead: Lead, scored: LeadScored, *, newer: bool) -> MatchedLine | None:
+    """Return the line by which the person of an owned lead asks again. None: the record is no new request.
+
+    The same request within a minute, while the first waits for a touch, is one request that was sent twice.
+    """
+    if scored.suppressed is not None or lead.owner is None or lead.status not in OWNED:
+        return None
+    line = next((line for line in scored.met if line.by_event), None)
+    at, before = micros(scored.trigger.at), lead.submit_at or 0
+    if line is None or at <= before or is_older(lead, at) or not (newer or at > before):
+        return None
+    known = lead.state.trigger
+    sent_twice = lead.untouched and at - before <= SENT_TWICE_US
+    return None if sent_twice and known is not None and known.fields == scored.trigger.fields else line
+
+
+def ask_again(lead: Lead, scored: LeadScored, line: MatchedLine, rules: RoutingRules, now: int) -> Outcome:
+    """Start the response clock of an owned lead again. Status and owner stay."""
+    after = copy_of(lead)
+    _start_request(after, scored, line, rules)
+    after.state.asked_again = True
+    event = next_event(
+        after,
+        LeadAskedAgain,
+        at=moment(now),
+        was=lead.status,
+        by=SYSTEM.name,
+        rep=lead.owner,
+        line=line.name,
+        urgency=line.urgency,
+        submit_at=moment(after.submit_at or now),
+        trigger=scored.trigger,
+        pool=lead.pool,
+        card=card(after),
+    )
+    return Outcome(after, (event,))
+
+
 def _qualify(lead: Lead, scored: LeadScored, line: MatchedLine, rules: RoutingRules) -> None:
+    _start_request(lead, scored, line, rules)
+    note_change(lead, micros(scored.trigger.at))
+
+
+def _start_request(lead: Lead, scored: LeadScored, line: MatchedLine, rules: RoutingRules) -> None:
     """Set the line, the urgency and the start of the response clock. Counters of touches start at zero."""
     lead.urgency = line.urgency
     lead.urgency_rank = rules.ranks.get(line.urgency, len(rules.ranks))
@@ -93,4 +142,4 @@ def _qualify(lead: Lead, scored: LeadScored, line: MatchedLine, rules: RoutingRu
     state.reassignments = state.attempts = state.conversations = state.unanswered = 0
     state.unanswered_at, state.answered_at = (), None
     state.back = state.rests_until = None
-    note_change(lead, lead.submit_at)
+    state.asked_again = False
