@@ -339,3 +339,18 @@ async def test_log_and_metrics_have_no_token(mailed: World, log_lines: list[Any]
     token = path.removeprefix("/a/")
     assert token not in str(log_lines)
     assert token not in (await mailed.ask("GET", "/metrics")).text
+
+
+async def test_snooze_that_pauses_the_clock_may_be_longer_than_the_promise(open_world: OpenWorld) -> None:
+    pauses = {"snooze": {"at_most": "4h"}}
+    world = await open_world(channels=("email",), agreement={"response": {"ladder": LADDER, "pauses": pauses}})
+    await world.submit_form(email=CTO, **PERSON)
+    shown = await page(world, links(world)["Snooze"])
+    assert re.findall(r'<option value="(\d+)">', shown.text) == ["10", "30", "60", "120", "240"]
+    answer = await send(world, links(world)["Snooze"], minutes="120")
+    assert (answer.status_code, "until 11:00 UTC" in answer.text) == (200, True)
+
+
+async def test_snooze_ends_with_the_promise_if_the_clock_runs_on(mailed: World) -> None:
+    shown = await page(mailed, links(mailed)["Snooze"])
+    assert re.findall(r'<option value="(\d+)">', shown.text) == ["10", "30", "60"]

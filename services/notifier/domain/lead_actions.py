@@ -11,6 +11,7 @@ from services.notifier.domain.link import LinkAction
 from services.notifier.domain.outside_text import NAME_CHARS_MAX, unlinked
 from services.notifier.domain.page import Page
 from services.notifier.domain.page_words import ActionWords
+from services.notifier.domain.snooze import snoozed, snoozed_until
 from services.notifier.domain.terms import Terms
 from services.notifier.domain.times import lasting
 from services.notifier.domain.voices import ACTIONS
@@ -136,10 +137,13 @@ def _choices(action: Action, facts: Facts) -> tuple[Choice, ...]:
 
 
 def _snoozes(facts: Facts) -> tuple[Choice, ...]:
-    """Return the spans that end before the promise does; the last one may end with it."""
-    left = facts.clock.promise_at - facts.now
-    spans = [span for n, span in enumerate(SNOOZES) if n == 0 or span <= left]
-    return tuple(Choice(_minutes(span), lasting(span)) for span in spans)
+    """Return the spans that the terms do not shorten; the shortest one in any case."""
+    kept: list[timedelta] = []
+    for span in SNOOZES:
+        after = snoozed(facts.clock, facts.now + span, facts.terms, facts.now)
+        if not kept or (not isinstance(after, str) and snoozed_until(after, facts.now) == facts.now + span):
+            kept.append(span)
+    return tuple(Choice(_minutes(span), lasting(span)) for span in kept)
 
 
 def _spoken(reason: str) -> str:
