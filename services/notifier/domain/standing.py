@@ -12,13 +12,16 @@ from services.notifier.domain.outside_text import NAME_CHARS_MAX, unlinked
 from services.notifier.domain.page import Page
 
 ALL_ACTIONS: Final[tuple[Action, ...]] = ("accept", "reached", "no_answer", "reject", "snooze", "hand_over")
+_OF_MANAGER: Final[tuple[Action, ...]] = ("reached", "no_answer", "hand_over")
+_OWNERLESS: Final = frozenset({"queued", "reminder", "missed"})
+"""The kinds of pages that may be about a lead without an owner."""
 _BY_KIND: Final[Mapping[str, tuple[Action, ...]]] = {
     "owner": ALL_ACTIONS,
     "reassigned": ALL_ACTIONS,
-    "reminder": ALL_ACTIONS,
+    "reminder": _OF_MANAGER,
     "again": ALL_ACTIONS,
-    "manager": ("reached", "no_answer", "hand_over"),
-    "missed": ("reached", "no_answer", "hand_over"),
+    "manager": _OF_MANAGER,
+    "missed": _OF_MANAGER,
     "cover": ("accept", "reached", "no_answer"),
     "channel": ("accept", "reached", "no_answer"),
     "next_attempt": ("reached", "no_answer", "hand_over", "reject"),
@@ -49,6 +52,8 @@ def standing(page: Page, clock: ResponseClock, team: Team) -> PageStanding:
     """Return the standing of this page."""
     kind: str = page.kind
     offered = _BY_KIND.get(kind, ())
+    if clock.opted_out:
+        return _ended("Closed: the person opted out.")
     if kind == "lost":
         return PageStanding(None, offered if clock.touched_at is None else ())
     if kind == "next_attempt":
@@ -56,12 +61,13 @@ def standing(page: Page, clock: ResponseClock, team: Team) -> PageStanding:
         return PageStanding("No longer needed.", ()) if obsolete else PageStanding(None, offered)
     if clock.touched_at is not None and page.epoch == clock.epoch:
         return PageStanding("Contacted: the clock has stopped.", ())
-    if clock.opted_out:
-        return _ended("Closed: the person opted out.")
     if clock.rep is None and not clock.running:
         return _ended("Closed.")
+    if clock.rep is None and kind in _OWNERLESS and page.epoch == clock.epoch:
+        return OPEN
     if clock.rep is None or page.epoch != clock.epoch:
-        return _ended(f"Reassigned to {_name(team, clock.rep)}." if clock.rep else "Waits for another owner.")
+        verb = "Assigned" if kind == "queued" else "Reassigned"
+        return _ended(f"{verb} to {_name(team, clock.rep)}." if clock.rep else "Waits for another owner.")
     if clock.accepted:
         return PageStanding(f"Accepted by {_name(team, clock.rep)}.", tuple(a for a in offered if a != "accept"))
     return PageStanding(None, offered)
