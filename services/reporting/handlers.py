@@ -8,9 +8,10 @@ from firsthour.runtime.processing.service import Handler
 from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import Unit
 from schemas.events.leads import LeadScored
-from schemas.topics import LEADS, ROUTES
+from schemas.topics import EVENTS, LEADS, ROUTES
 from services.reporting import response_model, responses, store
 from services.reporting.domain import timeline
+from services.reporting.sources import count_sources
 
 HISTORY_DAYS = 400
 _OF_REQUESTS = frozenset({LEADS, ROUTES})
@@ -47,6 +48,8 @@ def record_history(topic: str) -> Handler:
                 statuses[lead] = status
         if topic in _OF_REQUESTS:
             response_model.follow(unit, [record.event for record in batch])
+        if topic == EVENTS:
+            count_sources(unit, [record.event for record in batch])
         store.insert_history(unit, rows)
         store.set_statuses(
             unit,

@@ -15,7 +15,7 @@ from tests import roles
 from tests.shared import named
 
 DATABASE = named("of_roles")
-AUDITED = {("notifier", "router_leads")}
+AUDITED = {("notifier", "router_leads"), ("notifier", "reporting_sources")}
 """The tables of others that a service reads, for its audit."""
 TABLES = sorted(statements.metadata.tables)
 

@@ -171,6 +171,14 @@ def _add_audit() -> None:
         sa.Column("number", INTEGER, nullable=False),
         sa.Column("text", TEXT, nullable=False),
     )
+    op.create_table(
+        "reporting_sources",
+        sa.Column("source", TEXT, primary_key=True),
+        sa.Column("hour", INTEGER, primary_key=True),
+        sa.Column("events", INTEGER, nullable=False),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("reporting_sources_by_hour", "reporting_sources", ["hour"])
     for name, condition in (
         (
             "router_leads_forgotten",
@@ -185,6 +193,7 @@ def _add_audit() -> None:
 def _drop_audit() -> None:
     op.drop_index("router_leads_untouched", "router_leads")
     op.drop_index("router_leads_forgotten", "router_leads")
+    op.drop_table("reporting_sources")
     op.drop_table("notifier_findings")
 
 

@@ -5,6 +5,7 @@ operator is told of findings in other ways. A failure of the audit itself does.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -20,11 +21,12 @@ from firsthour.operations.audit.checks import (
     Check,
     clockless_finding,
     find_clockless,
+    sources_send,
 )
 from firsthour.operations.audit.heartbeat import Heartbeat
 from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.storage.unit import Lane, Unit
-from services.notifier.domain.notice import OPERATOR
+from services.notifier.domain.notice import MARKETING, OPERATOR
 from services.notifier.store.findings import OpenFinding, end_findings, lock_findings, save_findings
 from services.notifier.telling import tell
 
@@ -35,10 +37,13 @@ REMEDIES: Final = {
     "page_stuck": "See whether a process of the notifier runs, and its log and /readyz.",
     "page_late": "See /readyz and `firsthour doctor` for the channel.",
     "record_waits": "See /readyz of each service for a stopped consumer, and the database and the broker.",
+    "source_silent": "See whether its forms, webhooks and keys still work. It may also be a holiday.",
 }
 """What the operator does about the finding of each check."""
 AUDITOR: Final = "operations.auditor"
 EVERY_SECONDS: Final = 60.0
+SILENCE_RUNS: Final = 10
+"""One look at the history of the sources in so many audits: their silence is a matter of hours."""
 AUDIT_SECONDS_MAX: Final = 45.0
 FAILING_AFTER: Final = timedelta(minutes=3)
 """How long after the last whole audit its absence is a warning."""
@@ -67,6 +72,8 @@ class Auditor:
         self._due = resources.clock.monotonic() + EVERY_SECONDS  # the timers have a minute to catch up after a start
         self._whole_at = resources.clock.real()  # the last audit that could look at everything
         self._open: Sequence[OpenFinding] = ()
+        self._runs = 0
+        self._silent: Sequence[AuditFinding] = ()  # of the last look at the sources
         self._after = ""  # where the next slice of leads begins
         self._cycle: list[Any] = []  # leads without their clock in this walk over all slices
         self._last_cycle: list[Any] = []  # and in the walk before
@@ -115,7 +122,10 @@ class Auditor:
             self._last_cycle, self._cycle = self._cycle, []
         missing = {row.lead_id: row for row in (*self._last_cycle, *self._cycle)}
         found.append(clockless_finding(list(missing.values())))
-        return [finding for finding in found if finding is not None]
+        if self._runs % SILENCE_RUNS == 0:
+            self._silent = sources_send(connection, time)
+        self._runs += 1
+        return [*(finding for finding in found if finding is not None), *self._silent]
 
     def _report(self, changes: FindingChanges) -> None:
         """Log what began and ended, and show what is open."""
@@ -125,23 +135,36 @@ class Auditor:
             _log.info("audit finding ended", check=one.check, text=one.text)
         self._open = changes.open
         self._resources.telemetry.audit("done")
-        self._resources.telemetry.findings({one.check: one.number for one in changes.open})
+        numbers: Counter[str] = Counter()
+        for one in changes.open:
+            numbers[_check(one)] += one.number
+        self._resources.telemetry.findings(numbers)
 
 
 def _stored(unit: Unit, found: Sequence[AuditFinding]) -> FindingChanges:
     """Compare what was found with what was found before, and store it. A finding begins once, and ends when it is cured."""
     before = {one.check: one for one in lock_findings(unit)}
     real = unit.clock.real()
-    after = [_continued(before.get(one.check), one, real) for one in found]
+    after = [_continued(before.get(one.key), one, real) for one in found]
     ended = [one for name, one in before.items() if name not in {new.check for new in after}]
     begun = [one for one in after if one.check not in before]
     save_findings(unit, after)
     end_findings(unit, [one.check for one in ended])
     for one in begun:
-        tell(unit, OPERATOR, key=_key(one), subject=f"Audit: {one.text}", lines=(REMEDIES[one.check],))
+        tell(unit, _team(one), key=_key(one), subject=f"Audit: {one.text}", lines=(REMEDIES[_check(one)],))
     for one in ended:
-        tell(unit, OPERATOR, key=f"{_key(one)} over", subject=f"Audit: over since {real:%H:%M} UTC: {one.text}")
+        tell(unit, _team(one), key=f"{_key(one)} over", subject=f"Audit: over since {real:%H:%M} UTC: {one.text}")
     return FindingChanges(after, begun, ended)
+
+
+def _check(one: OpenFinding) -> str:
+    """Return the check of a stored finding: its name goes on with the part that it is about."""
+    return one.check.partition(" ")[0]
+
+
+def _team(one: OpenFinding) -> str:
+    """Return the team that is told: sources belong to Marketing."""
+    return MARKETING if _check(one) == "source_silent" else OPERATOR
 
 
 def _key(one: OpenFinding) -> str:
@@ -151,4 +174,4 @@ def _key(one: OpenFinding) -> str:
 
 def _continued(before: OpenFinding | None, found: AuditFinding, real: datetime) -> OpenFinding:
     since = before.since if before is not None else real
-    return OpenFinding(found.check, since, real, found.number, found.text)
+    return OpenFinding(found.key, since, real, found.number, found.text)

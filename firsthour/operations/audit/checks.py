@@ -7,14 +7,17 @@ timers keep in memory, so a timer that has stopped is found by the rows that it 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from firsthour.kernel.time_units import micros, moment
+from firsthour.operations.audit.silence import Silence, silences
 from firsthour.runtime.clock import Clock
 from firsthour.runtime.eventlog import outbox
+from services.reporting.sources import HOUR, HOURS_KEPT, hour_of
 
 NUMBER_MAX: Final = 100
 """Rows of one finding that are counted."""
@@ -34,6 +37,12 @@ class AuditFinding(NamedTuple):
     check: str
     number: int
     text: str
+    about: str = ""  # the part of the installation, if each is told on its own: the source
+
+    @property
+    def key(self) -> str:
+        """The name under which the finding is stored: it begins with the check."""
+        return f"{self.check} {self.about}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -222,6 +231,33 @@ def records_are_published(partitions: int) -> Check:
         return _found("record_waits", rows, one, several, lambda row: f"{row[1][0]}/{row[1][1]}, since {_at(row[0])}")
 
     return check
+
+
+# --- sources ----------------------------------------------------------------------------------------------------------
+
+_COUNTS: Final = _Sql(
+    "SELECT source, hour, events FROM reporting_sources WHERE hour >= :first ORDER BY hour DESC LIMIT :limit"
+)
+COUNTS_MAX: Final = 50_000
+SILENT_MAX: Final = 20
+
+
+def sources_send(connection: Connection, time: AuditTime) -> list[AuditFinding]:
+    """Find the sources that fell silent, compared with the same hours of the weeks before."""
+    hour = hour_of(time.business)
+    counts: dict[str, dict[int, int]] = {}
+    for row in _COUNTS.rows(connection, first=hour - HOURS_KEPT, limit=COUNTS_MAX):
+        counts.setdefault(row.source, {})[row.hour] = row.events
+    return [_silence_finding(silence) for silence in islice(silences(counts, hour), SILENT_MAX)]
+
+
+def _silence_finding(silence: Silence) -> AuditFinding:
+    expected = ", ".join(map(str, silence.expected))
+    text = (
+        f"the source {silence.source} has sent nothing since {moment(silence.since * HOUR):%a %d %b %H:%M} UTC; "
+        f"in the same hours of the weeks before it sent {expected} events"
+    )
+    return AuditFinding("source_silent", 1, text, silence.source)
 
 
 def _at(us: int) -> str:
