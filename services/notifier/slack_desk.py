@@ -47,6 +47,10 @@ TASKS_MAX: Final = 200
 EMPTY: Final = b""
 _LATE: Final = "FirstHour is busy: please look at the message in a minute, and click again if nothing has changed."
 _UNKNOWN: Final = f"Your Slack account belongs to no rep: its member id is not in team.yaml. {NOTHING}"
+_NO_CHOICE: Final = {
+    "reject": "The agreement has no reason for which its owner may reject a lead.",
+    "hand_over": "The pool of this lead has no other member.",
+}
 _GONE: Final = f"This message is too old: its lead is no longer here. {NOTHING}"
 
 _log = structlog.get_logger(__name__)
@@ -170,7 +174,7 @@ class SlackDesk:
     async def _ask(self, request: Pressed, page: ClickedPage) -> bytes:
         choices = await self._choices(request, page)
         if not choices:
-            return await self._refuse(request, f"There is nothing to choose from: nobody else can take it. {NOTHING}")
+            return await self._refuse(request, f"{_NO_CHOICE[request.action]} {NOTHING}")
         if not await self._slack.open_dialog(request.trigger_id, dialog(request.action, request.page, choices)):
             return await self._refuse(request, f"The dialog could not be opened; please click again. {NOTHING}")
         return EMPTY

@@ -3,9 +3,12 @@
 import asyncio
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from firsthour.runtime.http.client import Response
 from tests.fakes.slack_clicks import SlackRequest, buttons_of, command, pressed, signed, submitted
+from tests.story.conftest import OpenWorld
+from tests.story.sample_config import reps
 from tests.story.world import World
 
 CTO = "cto@prospect.example"
@@ -180,3 +183,25 @@ async def test_command_that_is_not_understood_changes_nothing(world: World) -> N
     assert "use /away, /back or /leads" in await run(world, "/unknown")
     await world.submit_form(email=CTO)
     assert await world.owner_of(CTO) == "ana"
+
+
+async def test_dialog_without_a_choice_is_not_opened(open_world: OpenWorld) -> None:
+    world = await open_world(team=reps(pool=["ana"]))
+    await world.submit_form(email=CTO)
+    await click(world, "hand_over")
+    assert "has no other member" in await told(world)
+    assert world.slack.views == []
+
+
+async def test_unusual_requests_of_slack_are_answered(world: World) -> None:
+    for payload in (
+        '{"type": "view_closed", "user": {"id": "U0ANA"}}',
+        '{"type": "block_actions", "user": {"id": "U"}}',
+    ):
+        body = urlencode({"payload": payload}).encode()
+        assert (await send(world, body)).status_code == 200
+    for body in (b"", b"payload=", b"payload={", b"payload=%ff", urlencode({"payload": "[]"}).encode()):
+        assert (await send(world, body)).status_code == 400
+        assert (await send(world, body, "/slack/commands")).status_code == 400
+    assert (await send(world, b"x" * 300_000)).status_code == 413
+    assert (await world.http.get("/slack/interactions")).status_code == 405

@@ -13,6 +13,8 @@ from services.notifier.domain.page import Page
 
 ALL_ACTIONS: Final[tuple[Action, ...]] = ("accept", "reached", "no_answer", "reject", "snooze", "hand_over")
 _OF_MANAGER: Final[tuple[Action, ...]] = ("reached", "no_answer", "hand_over")
+_BEFORE_ACCEPT: Final = frozenset({"accept", "reject"})
+"""The actions of an owner who has not accepted. An accepted lead goes back by the statuses of the agreement."""
 _OWNERLESS: Final = frozenset({"queued", "reminder", "missed"})
 """The kinds of pages that may be about a lead without an owner."""
 _BY_KIND: Final[Mapping[str, tuple[Action, ...]]] = {
@@ -69,7 +71,9 @@ def standing(page: Page, clock: ResponseClock, team: Team) -> PageStanding:
         verb = "Assigned" if kind == "queued" else "Reassigned"
         return _ended(f"{verb} to {_name(team, clock.rep)}." if clock.rep else "Waits for another owner.")
     if clock.accepted:
-        return PageStanding(f"Accepted by {_name(team, clock.rep)}.", tuple(a for a in offered if a != "accept"))
+        return PageStanding(
+            f"Accepted by {_name(team, clock.rep)}.", tuple(a for a in offered if a not in _BEFORE_ACCEPT)
+        )
     return PageStanding(None, offered)
 
 

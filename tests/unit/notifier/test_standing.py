@@ -45,7 +45,7 @@ def page(kind: str, epoch: int = 2, person: str = "ana") -> Page:
         ("manager", 2, {}, None, ("reached", "no_answer", "hand_over"), False),
         ("reminder", 2, {}, None, ("reached", "no_answer", "hand_over"), False),
         ("test", 2, {}, None, (), False),
-        ("owner", 2, {"accepted": True}, "Accepted by Ana.", ALL_ACTIONS[1:], False),
+        ("owner", 2, {"accepted": True}, "Accepted by Ana.", ("reached", "no_answer", "snooze", "hand_over"), False),
         ("owner", 2, {"state": "met", "touched_at": NINE}, "Contacted: the clock has stopped.", (), False),
         ("owner", 1, {}, "Reassigned to Ana.", (), True),
         ("owner", 1, {"state": "met", "touched_at": NINE}, "Reassigned to Ana.", (), True),
