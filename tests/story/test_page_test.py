@@ -59,6 +59,6 @@ async def test_test_pages_are_limited_and_only_for_the_rep_and_managers(world: W
     assert refused.status_code == 429
     assert int(refused.headers["Retry-After"]) > 0
     assert (await page_test(world, "cy")).status_code == 200
-    assert world.slack_recipients == ["bo"] * 3 + ["cy"]
+    assert world.slack_recipients == ["bo", "cy"], "Slack takes one message a second"
     await world.wait(seconds=61)
     assert (await page_test(world, "bo")).status_code == 200
