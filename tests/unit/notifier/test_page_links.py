@@ -30,7 +30,7 @@ PAGE = Page(
 
 
 @dataclass
-class Parts:
+class LinkParts:
     """The resources of a process."""
 
     units: Any
@@ -39,7 +39,7 @@ class Parts:
 
 
 def resources(harness: NotifierHarness, reads: Any = None) -> Any:
-    return cast(Any, Parts(harness.units, reads or harness.units.read, harness.clock))
+    return cast(Any, LinkParts(harness.units, reads or harness.units.read, harness.clock))
 
 
 async def complete(harness: NotifierHarness, reads: Any = None, **changes: Any) -> Message:

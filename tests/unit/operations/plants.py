@@ -6,6 +6,8 @@ A column that is not listed fails the test, so each new column needs an entry.
 from dataclasses import dataclass, field
 from typing import Final
 
+from tests.unit.operations.tables_aside import TABLES_ASIDE
+
 
 @dataclass(frozen=True)
 class Plant:
@@ -41,12 +43,7 @@ _BOOKS: Final = "not part of the chain of a lead"
 _AGE: Final = "only decides when a row is removed"
 
 TABLES: Final[dict[str, Table]] = {
-    "api_keys": Table(
-        _BOOKS,
-        free=dict.fromkeys(
-            ("id", "name", "role", "rep", "source", "hash", "created_at", "expires_at", "revoked_at", "used_at"), _BOOKS
-        ),
-    ),
+    **{name: Table(why, free=dict.fromkeys(columns, why)) for name, (why, columns) in TABLES_ASIDE.items()},
     "applied": Table(
         _BOOKS,
         free=dict.fromkeys(
@@ -181,39 +178,10 @@ TABLES: Final[dict[str, Table]] = {
             "request": "numbers the requests of an owned lead; each page is a row of `notifier_pages`",
         },
     ),
-    "notifier_slack_messages": Table(
-        "only decides where a message in Slack is shown anew; the page itself is a row of `notifier_pages`",
-        free=dict.fromkeys(
-            (
-                "page_id",
-                "lead_id",
-                "person",
-                "recipient",
-                "channel",
-                "ts",
-                "asked",
-                "shown",
-                "notice",
-                "also",
-                "next_at",
-                "tries",
-                "error",
-                "day",
-            ),
-            _SHOWN,
-        ),
-    ),
-    "notifier_clicks": Table(
-        "a click leaves a record on `actions`; its row recognises a replay and is removed by age",
-        free=dict.fromkeys(
-            ("id", "lead_id", "epoch", "person", "action", "source", "at", "until", "refused", "day"), _BOOKS
-        ),
-    ),
     "notifier_hours": Table(
         "without it, every clock that counts in hours of work is counted anew",
         free=dict.fromkeys(("id", "revision", "configuration", "changed_at"), "decides when clocks are counted anew"),
     ),
-    "notifier_link_keys": Table(_BOOKS, free=dict.fromkeys(("id", "secret", "created_at"), _BOOKS)),
     "notifier_pages": Table(
         gone=Plant("I5 I6"),
         columns={
@@ -248,41 +216,6 @@ TABLES: Final[dict[str, Table]] = {
             "carrier": "the page in whose message this one was sent: shown to people",
             "claimed_at": "only counts pages for the budget of a person",
         },
-    ),
-    "notifier_alerts": Table(
-        "the state at the alerting service; the next change of the clock sends it again",
-        free=dict.fromkeys(("lead_id", "channel", "state", "at"), _BOOKS),
-    ),
-    "notifier_dispatches": Table(
-        "a webhook or notice follows from a record of `routes`, which is kept",
-        free=dict.fromkeys(
-            (
-                "id",
-                "kind",
-                "channel",
-                "channels",
-                "type",
-                "lead_id",
-                "body",
-                "state",
-                "next_at",
-                "tries",
-                "failures",
-                "error",
-                "created_at",
-                "ended_at",
-            ),
-            _BOOKS,
-        ),
-    ),
-    "notifier_dispatch_attempts": Table(
-        _BOOKS,
-        free=dict.fromkeys(("dispatch_id", "n", "channel", "at", "milliseconds", "outcome", "detail"), _BOOKS),
-    ),
-    "notifier_endpoints": Table(_BOOKS, free=dict.fromkeys(("channel", "disabled_at", "why"), _BOOKS)),
-    "notifier_findings": Table(
-        "the next audit finds the fault again",
-        free=dict.fromkeys(("check_name", "number", "text", "since", "seen_at"), _BOOKS),
     ),
     "notifier_reps": Table(
         gone=Plant("I3"),

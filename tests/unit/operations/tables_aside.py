@@ -1,0 +1,67 @@
+"""Tables that no invariant covers, with the reason and their columns."""
+
+from typing import Final
+
+TABLES_ASIDE: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
+    "api_keys": (
+        "not part of the chain of a lead",
+        ("id", "name", "role", "rep", "source", "hash", "created_at", "expires_at", "revoked_at", "used_at"),
+    ),
+    "notifier_slack_messages": (
+        "only decides where a message in Slack is shown anew; the page itself is a row of `notifier_pages`",
+        (
+            "page_id",
+            "lead_id",
+            "person",
+            "recipient",
+            "channel",
+            "ts",
+            "asked",
+            "shown",
+            "notice",
+            "also",
+            "next_at",
+            "tries",
+            "error",
+            "day",
+        ),
+    ),
+    "notifier_clicks": (
+        "a click leaves a record on `actions`; its row recognises a replay and is removed by age",
+        ("id", "lead_id", "epoch", "person", "action", "source", "at", "until", "refused", "day"),
+    ),
+    "notifier_link_keys": ("not part of the chain of a lead", ("id", "secret", "created_at")),
+    "notifier_alerts": (
+        "the state at the alerting service; the next change of the clock sends it again",
+        ("lead_id", "channel", "state", "at"),
+    ),
+    "notifier_dispatches": (
+        "a webhook or notice follows from a record of `routes`, which is kept",
+        (
+            "id",
+            "kind",
+            "channel",
+            "channels",
+            "type",
+            "lead_id",
+            "body",
+            "state",
+            "next_at",
+            "tries",
+            "failures",
+            "error",
+            "created_at",
+            "ended_at",
+        ),
+    ),
+    "notifier_dispatch_attempts": (
+        "not part of the chain of a lead",
+        ("dispatch_id", "n", "channel", "at", "milliseconds", "outcome", "detail"),
+    ),
+    "notifier_endpoints": ("not part of the chain of a lead", ("channel", "disabled_at", "why")),
+    "notifier_findings": ("the next audit finds the fault again", ("check_name", "number", "text", "since", "seen_at")),
+    "reporting_sources": (
+        "the events of each source and hour: the auditor compares a source with its own history",
+        ("source", "hour", "events"),
+    ),
+}
