@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
@@ -15,7 +15,6 @@ from firsthour.runtime.storage.config_versions import NothingAppliedError
 from firsthour.runtime.storage.unit import Lane, StorageError
 from services.notifier.channels.base import (
     TIMEOUT_SECONDS,
-    GiveUp,
     Gone,
     Outcome,
     Sent,
@@ -31,7 +30,7 @@ from services.notifier.dispatching import DispatchResult, claim_dispatches, reco
 from services.notifier.domain.dispatch import Dispatch
 from services.notifier.domain.health import Answer
 from services.notifier.domain.notice import contact_of, notice_of
-from services.notifier.ways import Ways
+from services.notifier.ways import BrokenChannel, Ways
 
 PLACES: Final = 8
 """Dispatches that are sent to one destination at a time."""
@@ -116,55 +115,61 @@ class Dispatcher:
             context.troubles = troubles + context.troubles
             raise
         context.disabled = claimed.disabled
-        seconds = LOOK_SECONDS
-        if claimed.next_at is not None:
-            seconds = min(seconds, max(0.05, (claimed.next_at - clock.real()).total_seconds()))
-        self._look_at = clock.monotonic() + (0.0 if claimed.more else seconds)
+        wait = LOOK_SECONDS if claimed.next_at is None else (claimed.next_at - clock.real()).total_seconds()
+        # What is due already waits for a place, a probe or a person. A place becomes free with an outcome, which looks again.
+        self._look_at = clock.monotonic() + (min(wait, LOOK_SECONDS) if wait > 0 else LOOK_SECONDS)
         for dispatch in claimed.claims:
             self._busy[dispatch.channel] += 1
             task = asyncio.create_task(self._send(dispatch))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        return bool(claimed.claims or troubles)
+        if claimed.moved:
+            self._look_at = 0.0
+        return bool(claimed.claims or claimed.moved or troubles)
 
     async def _send(self, dispatch: Dispatch) -> None:
         clock = self._resources.clock
         began = clock.monotonic()
         try:
-            outcome = await self._outcome(dispatch)
+            call = self._call_of(dispatch)
+            outcome = TryAgain(None, call) if isinstance(call, str) else await self._outcome(dispatch, call)
         finally:
             self._busy[dispatch.channel] -= 1
         milliseconds = round((clock.monotonic() - began) * 1000)
-        self._note(dispatch, outcome)
+        if not isinstance(call, str):
+            self._note(dispatch, outcome)
+        self._report(dispatch, outcome)
         self._results.append(DispatchResult(dispatch, outcome, clock.real(), milliseconds))
         self._wakeup.set()
 
-    async def _outcome(self, dispatch: Dispatch) -> Outcome:
+    def _call_of(self, dispatch: Dispatch) -> Callable[[], Awaitable[Outcome]] | str:
+        """Return the call that sends a dispatch; or why the agreement in force has no way for it, and nothing is called."""
+        agreement = self._resources.config.current.agreement
         channel = self._ways.get(dispatch.channel, self._resources.config.current)
-        if channel is None:
-            return Unusable(f"channel not set up here: {dispatch.channel}; see `firsthour doctor`")
+        if dispatch.kind == "webhook" and isinstance(channel, WebhookChannel):
+            return partial(channel.post, dispatch.id, dispatch.body.encode())
+        if dispatch.kind == "alert" and isinstance(channel, PagerDutyChannel):
+            return partial(channel.post, msgspec.json.decode(dispatch.body))
+        if dispatch.kind == "notice" and isinstance(channel, TeamChannel):
+            contact = contact_of(agreement.tell, dispatch.type)
+            if contact is None:
+                return f"the agreement names no recipient for {dispatch.type}; add it under `tell`"
+            return partial(channel.tell, notice_of(dispatch, contact))
+        if isinstance(channel, BrokenChannel):
+            return channel.why
+        return f"{dispatch.channel} is not what it was; correct `channels` in agreement.yaml"
+
+    async def _outcome(self, dispatch: Dispatch, call: Callable[[], Awaitable[Outcome]]) -> Outcome:
         try:
             # A channel has its own timeout. This one limits a channel that ignores it.
             async with asyncio.timeout(TIMEOUT_SECONDS + 1.0):
-                if dispatch.kind == "webhook" and isinstance(channel, WebhookChannel):
-                    return await channel.post(dispatch.id, dispatch.body.encode())
-                if dispatch.kind == "alert" and isinstance(channel, PagerDutyChannel):
-                    return await channel.post(msgspec.json.decode(dispatch.body))
-                if dispatch.kind == "notice" and isinstance(channel, TeamChannel):
-                    return await self._tell(channel, dispatch)
-                return Unusable(f"{dispatch.channel} cannot be used as before; correct `channels` in agreement.yaml")
+                return await call()
         except Exception as failure:  # noqa: BLE001  # a channel must not raise: an exception counts as a temporary failure
             _log.error("channel failed", channel=dispatch.channel, error_type=type(failure).__name__)
             return TryAgain(None, f"{dispatch.channel}: {type(failure).__name__}")
 
-    async def _tell(self, channel: TeamChannel, dispatch: Dispatch) -> Outcome:
-        contact = contact_of(self._resources.config.current.agreement.tell, dispatch.type)
-        if contact is None:
-            return GiveUp(f"the agreement names no recipient for {dispatch.type}; add it under `tell`")
-        return await channel.tell(notice_of(dispatch, contact))
-
     def _note(self, dispatch: Dispatch, outcome: Outcome) -> None:
-        """Record whether the destination accepts anything, count the outcome, and log a failure."""
+        """Record whether the destination accepts anything."""
         answer: Answer = "accepted"
         if isinstance(outcome, TryAgain):
             answer = "failed"
@@ -180,9 +185,12 @@ class Dispatcher:
         elif was_up and not health.up(name):
             _log.error("channel down", channel=name, why=why)
             self._context.note_outage(name, why, self._resources.clock.real())
-        self._resources.telemetry.page(name, outcome_name(outcome))
+
+    def _report(self, dispatch: Dispatch, outcome: Outcome) -> None:
+        """Count the outcome, and log a failure."""
+        self._resources.telemetry.page(dispatch.channel, outcome_name(outcome))
         if not isinstance(outcome, Sent):
-            _log.warning("dispatch not accepted", dispatch=dispatch.id, channel=name, why=why)
+            _log.warning("dispatch not accepted", dispatch=dispatch.id, channel=dispatch.channel, why=outcome.why)
 
     async def _record(self) -> bool:
         results, self._results = self._results, []
@@ -195,6 +203,7 @@ class Dispatcher:
         except (StorageError, asyncio.CancelledError):
             self._results = results + self._results
             raise
+        self._look_at = 0.0
         return True
 
     async def _finish(self) -> None:

@@ -21,11 +21,13 @@ from services.notifier.store.dispatches import (
     disable_endpoints,
     disabled_endpoints,
     due_dispatches,
+    due_notices,
     lock_dispatches,
     next_dispatch_at,
 )
 from services.notifier.telling import tell, tell_troubles
 
+NOTICES_AT_ONCE: Final = 20
 ATTEMPTS_KEPT_MAX: Final = 50
 """Attempts stored per dispatch. Later attempts replace the last one."""
 
@@ -34,13 +36,13 @@ ATTEMPTS_KEPT_MAX: Final = 50
 class DispatchClaims:
     """The result of one claiming unit.
 
-    `next_at`: when the first dispatch is to be looked at; None: none waits. `more`: claim again at once.
+    `next_at`: when the first dispatch was to be looked at; None: none waited. `moved`: notices that go over another channel.
     `disabled`: endpoints for which dispatches may wait.
     """
 
     claims: tuple[Dispatch, ...] = ()
     next_at: datetime | None = None
-    more: bool = False
+    moved: int = 0
     disabled: Mapping[str, DisabledEndpoint] = field(default_factory=dict)
 
 
@@ -70,28 +72,26 @@ def claim_dispatches(
     if next_at is None or next_at > real:
         return DispatchClaims(next_at=next_at)
     disabled = disabled_endpoints(unit.connection)
-    ids: list[str] = []
-    more = False
+    ids = set(due_notices(unit, real, NOTICES_AT_ONCE))
     for channel, places in room.items():
-        if places <= 0 or channel in disabled or not context.health.may(channel, real):
-            continue
-        limit = places if context.health.up(channel) else 1
-        due = due_dispatches(unit, channel, real, limit)
-        more = more or len(due) == places
-        ids += due
+        if places > 0 and channel not in disabled and context.health.may(channel, real):
+            ids |= set(due_dispatches(unit, channel, real, places if context.health.up(channel) else 1))
     changed, lost, claims = [], [], []
     for dispatch in lock_dispatches(unit, ids):
-        if dispatch.next_at is None or dispatch.next_at > real:
-            continue  # claimed by another process since the look
+        channel = dispatch.channel
+        if dispatch.next_at is None or dispatch.next_at > real or room.get(channel, 1) <= 0:
+            continue  # claimed by another process since the look, or its destination is busy
+        if channel not in room or not context.health.may(channel, real):  # a notice, which may go another way at once
+            changed.append(dispatching.refused(dispatch, f"{channel} cannot be used now", None, 1.0, real))
+            continue
         if dispatch.state == "sending":
             lost.append(_attempt(dispatch, real, 0, "unknown", "the sender crashed before recording the outcome"))
-        claim = dispatching.claimed(dispatch, real)
-        context.health.trying(claim.channel, real)
-        changed.append(claim)
-        claims.append(claim)
-    change_dispatches(unit, changed)
+        claims.append(dispatching.claimed(dispatch, real))
+    for channel in {claim.channel for claim in claims}:
+        context.health.trying(channel, real)
+    change_dispatches(unit, [*changed, *claims])
     add_dispatch_attempts(unit, lost)
-    return DispatchClaims(tuple(claims), next_at, more, disabled)
+    return DispatchClaims(tuple(claims), next_at, len(changed), disabled)
 
 
 def record_dispatches(unit: Unit, results: Sequence[DispatchResult], jitter: Callable[[], float]) -> None:

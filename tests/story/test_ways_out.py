@@ -1,8 +1,8 @@
 """Pages and changes of leads over the channels of the agreement."""
 
-import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -10,6 +10,8 @@ import pytest
 import pytest_asyncio
 from standardwebhooks import Webhook
 
+from services.notifier.context import NotifierContext
+from services.notifier.dispatching import claim_dispatches
 from tests.fakes.services import FakeService, ServiceCall
 from tests.story.conftest import OpenWorld
 from tests.story.sample_config import reps
@@ -268,77 +270,72 @@ async def test_page_goes_as_a_text_message_to_the_phone_of_the_rep(
     assert any("sms cannot reach bo, cy, max: add `phone`" in line for line in (await world.get("/readyz"))["warnings"])
 
 
-TELL = {
-    "sales": {"by": ["email"], "email": "sales-lead@acme.example"},
-    "operator": {"by": ["slack", "email"], "slack": "#ops", "email": "ops@acme.example"},
-}
-
-
-async def test_team_is_told_over_its_next_channel_while_the_first_is_down(open_world: OpenWorld) -> None:
-    world = await open_world(agreement={"tell": TELL})
-    answer = await world.ask("POST", "/v1/tell/operator", body={"text": "Read http://evil.example <!channel>\nnow"})
-    assert answer.status_code == 202, answer.text
-    await world.settle()
-    [message] = world.slack.messages
-    assert message["channel"] == "#ops"
-    assert "<!channel>" not in json.dumps(message)
-
-    await world.wait(seconds=1)
-    world.slack.error("channel_not_found", times=None)
-    await world.ask("POST", "/v1/tell/operator", body={"text": "Second"})
-    await world.settle()
-    [mail] = world.smtp.mails
-    assert mail.recipients == ("ops@acme.example",)
-    assert b"Second" in mail.raw
-    notices = (await world.get("/v1/notices"))["items"]
-    assert [(one["team"], one["state"], one["channel"]) for one in notices] == [
-        ("operator", "sent", "email"),
-        ("operator", "sent", "slack"),
-    ]
-
-
-async def test_operator_is_told_once_of_a_channel_that_is_down(open_world: OpenWorld) -> None:
-    world = await open_world(agreement={"tell": TELL})
-    world.slack.error("token_revoked", times=None)
-    for n in range(3):
-        await world.submit_form(email=f"person{n}@prospect.example")
-    await world.wait(minutes=1)
-    notices = (await world.get("/v1/notices"))["items"]
-    assert [one["subject"] for one in notices] == ["slack accepts no pages"]
-    assert "token_revoked; check FIRSTHOUR_SLACK_BOT_TOKEN" in notices[0]["lines"][0]
-    assert [mail.recipients for mail in world.smtp.mails if b"slack accepts no pages" in mail.raw] == [
-        ("ops@acme.example",)
-    ]
-
-
-async def test_sales_is_told_of_a_rep_whom_no_channel_reaches(open_world: OpenWorld) -> None:
-    world = await open_world(agreement={"tell": TELL})
-    world.slack.error("user_not_found", times=None)
-    world.smtp.refuse(550, times=1)
-    await world.submit_form(email=CTO)
-    await world.wait(seconds=30)
-    [notice] = (await world.get("/v1/notices"))["items"]
-    assert (notice["team"], notice["subject"], notice["state"]) == ("sales", "No page reaches Ana Gomez", "sent")
-    assert notice["lead"] == (await world.lead(CTO))["id"]
-
-
 async def test_operator_is_told_of_a_webhook_that_was_switched_off(
     open_world: OpenWorld, service: FakeService, secret: str
 ) -> None:
     service.respond(410)
-    world = await open_world(agreement={"channels": crm(service, "lead.assigned"), "tell": TELL})
+    world = await open_world(
+        agreement={"channels": crm(service, "lead.assigned"), "tell": {"operator": {"by": "inbox"}}}
+    )
     await world.submit_form(email=CTO)
     [notice] = (await world.get("/v1/notices"))["items"]
     assert notice["subject"] == "The webhook crm is switched off"
 
 
-async def test_notices_need_a_manager_and_a_recipient(open_world: OpenWorld) -> None:
-    world = await open_world(agreement={"tell": TELL})
-    for role, status in ((None, 401), ("ingest", 403), ("sales", 403), ("manager", 202)):
-        body = {"text": "Hello"}
-        assert (await world.ask("POST", "/v1/tell/operator", role, body=body)).status_code == status, role
-        assert (await world.ask("GET", "/v1/notices", role)).status_code == {202: 200}.get(status, status), role
-    assert (await world.ask("POST", "/v1/tell/marketing", body={"text": "Hello"})).status_code == 409
-    for wrong in ({"text": ""}, {"text": "x" * 501}, {"words": "x"}, {}):
-        assert (await world.ask("POST", "/v1/tell/operator", body=wrong)).status_code == 422
-    assert (await world.ask("POST", "/v1/tell/nobody", body={"text": "Hello"})).status_code == 422
+async def test_delivery_of_a_sender_that_crashed_is_sent_again_with_its_id(
+    open_world: OpenWorld, service: FakeService, secret: str
+) -> None:
+    world = await open_world(agreement={"channels": crm(service, "lead.assigned")})
+    context = NotifierContext(world.channel_names)
+    await world.post_form("demo-request", email=CTO)
+    dispatcher = world.system.runners.pop("notifier.dispatcher")
+    await world.settle()
+    work = partial(claim_dispatches, context=context, room={"crm": 8})
+    assert len((await world.system.units.run(work)).claims) == 1
+    world.system.runners["notifier.dispatcher"] = dispatcher
+    await world.settle()
+    assert service.calls == [], "another process may still be sending it"
+    await world.wait(seconds=10)
+    [call] = service.calls
+    [delivery] = (await world.get("/v1/webhooks/crm/deliveries"))["items"]
+    assert (delivery["state"], delivery["id"]) == ("sent", call.headers["webhook-id"])
+    shown = await world.get(f"/v1/webhooks/crm/deliveries/{delivery['id']}")
+    assert [attempt["outcome"] for attempt in shown["attempts"]] == ["unknown", "sent"]
+
+
+async def test_webhook_that_leaves_the_agreement_keeps_its_deliveries(
+    open_world: OpenWorld, service: FakeService, secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEAMS_URL", f"{service.url}/flow")
+    service.respond(500)
+    world = await open_world(agreement={"channels": crm(service, "lead.assigned")})
+    await world.submit_form(email=CTO)
+    await world.touch(CTO, by="ana")
+    await world.change("agreement", {"channels": {}})
+    await world.wait(minutes=10)
+    assert len(service.calls) == 1
+
+    teams = {"kind": "teams", "url": {"env": "TEAMS_URL"}}
+    await world.change("agreement", {"channels": {"crm": teams}})
+    await world.wait(minutes=10)
+    assert len(service.calls) == 1, "a webhook is never posted into a Teams channel"
+    assert not any("crm accepts no pages" in line for line in (await world.get("/readyz"))["warnings"])
+
+    await world.change("agreement", {"channels": crm(service, "lead.assigned")})
+    await world.wait(hours=3)
+    assert len(service.calls) == 2
+    [delivery] = (await world.get("/v1/webhooks/crm/deliveries"))["items"]
+    assert delivery["state"] == "sent"
+
+
+async def test_hostile_paths_of_webhooks_are_not_found(
+    open_world: OpenWorld, service: FakeService, secret: str
+) -> None:
+    world = await open_world(agreement={"channels": crm(service, "lead.assigned")})
+    for path in ("crm/deliveries/%00", "crm/deliveries/' OR 1=1", "%00/deliveries", "x" * 3_000 + "/deliveries"):
+        assert (await world.ask("GET", f"/v1/webhooks/{path}")).status_code in (400, 404), path
+    for query in ("cursor=x", "cursor=9999999999999999999-" + "0" * 36, "limit=0", "limit=1000000", "state=none"):
+        assert (await world.ask("GET", f"/v1/webhooks/crm/deliveries?{query}")).status_code == 422, query
+    for since in ("yesterday", "99999-01-01", "2026-11-30T00:00:00"):
+        answer = await world.ask("POST", f"/v1/webhooks/crm/resend?since={since}")
+        assert answer.status_code == (202 if since.startswith("2026") else 422), since

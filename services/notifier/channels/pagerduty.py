@@ -1,6 +1,7 @@
 """Pages as alerts in PagerDuty, by its Events API v2. A lead has one alert, by its dedup key."""
 
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Final
 
 import msgspec
@@ -37,8 +38,14 @@ class PagerDutyChannel:
         """Take the routing key, which is a secret. `remedy`: what to do about a key that PagerDuty rejects."""
         self._name = name
         self._routing_key = routing_key
-        self._endpoint = Endpoint(base_url, timeout_seconds, idle_max=0)
+        self._base_url = base_url
+        self._timeout_seconds = timeout_seconds
         self._remedy = remedy
+
+    @cached_property
+    def _endpoint(self) -> Endpoint:
+        """Made at the first event: it reads the certificates of all authorities."""
+        return Endpoint(self._base_url, self._timeout_seconds, idle_max=0)
 
     @property
     def name(self) -> str:

@@ -4,6 +4,7 @@ A workflow has no identity for a repeated call, and its 202 means "accepted". Te
 Teams shows as they are: text blocks and fact sets would read it as Markdown.
 """
 
+from functools import cached_property
 from typing import Any, Final
 
 import msgspec
@@ -33,8 +34,13 @@ class TeamsChannel:
         """Take the URL of the workflow, which is a secret. `remedy`: what to do about a URL that Teams rejects."""
         self._name = name
         self._url = url
-        self._endpoint = Endpoint(url, timeout_seconds, idle_max=0)
+        self._timeout_seconds = timeout_seconds
         self._remedy = remedy
+
+    @cached_property
+    def _endpoint(self) -> Endpoint:
+        """Made at the first page: it reads the certificates of all authorities."""
+        return Endpoint(self._url, self._timeout_seconds, idle_max=0)
 
     @property
     def name(self) -> str:

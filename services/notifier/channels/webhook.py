@@ -15,7 +15,7 @@ import msgspec
 from firsthour.runtime.http.client import HttpAnswer, NoAnswerError, post_pinned
 from firsthour.runtime.http.public_hosts import PrivateAddressError, UnknownHostError, addresses_of
 from services.notifier.channels.answers import temporary
-from services.notifier.channels.base import TIMEOUT_SECONDS, Gone, Outcome, Sent, TryAgain, Unusable
+from services.notifier.channels.base import TIMEOUT_SECONDS, GiveUp, Gone, Outcome, Sent, TryAgain, Unusable
 from services.notifier.domain import message_text
 from services.notifier.domain.message import Message
 from services.notifier.domain.notice import Notice
@@ -25,6 +25,8 @@ from services.notifier.domain.page_words import content_of
 PAGE_TYPE: Final = "page"
 NOTICE_TYPE: Final = "notice"
 _PREFIX: Final = "whsec_"
+_OF_THE_ENDPOINT: Final = frozenset({401, 403, 404, 405})
+"""Refusals that concern every delivery. Others concern one body."""
 _PORTS: Final = {"https": 443, "http": 80}
 
 
@@ -96,8 +98,10 @@ class WebhookChannel:
             return Gone(f"{self._name} answered 410: it wants no more webhooks")
         if 300 <= answer.status < 400:
             return Unusable(f"{self._name} answered {answer.status}; redirects are not followed: correct `url`")
-        refusal = temporary(self._name, answer)
-        return refusal if refusal is not None else Unusable(f"{self._name} answered {answer.status}")
+        if (again := temporary(self._name, answer)) is not None:
+            return again
+        why = f"{self._name} answered {answer.status}"
+        return Unusable(why) if answer.status in _OF_THE_ENDPOINT else GiveUp(why)
 
 
 def page_body(message: Message) -> bytes:

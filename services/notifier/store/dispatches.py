@@ -132,6 +132,14 @@ _LISTED = statements.Sql(lambda _: _newest_first())
 # Written out, so that the index of failed dispatches is used.
 _LISTED_FAILED = statements.Sql(lambda _: _newest_first(sa.literal_column("state") == sa.text("'failed'")))
 _LISTED_WAITING = statements.Sql(lambda _: _newest_first(dispatches.c.next_at.is_not(None)))
+_DUE_NOTICES = statements.Sql(
+    lambda _: (
+        sa.select(dispatches.c.id)
+        .where(sa.literal_column("kind") == sa.text("'notice'"), dispatches.c.next_at <= sa.bindparam("now"))
+        .order_by(dispatches.c.created_at)
+        .limit(sa.bindparam("limit", type_=sa.Integer))
+    )
+)
 _NOTICES = statements.Sql(lambda _: _of_notices())
 _LISTS = {"all": _LISTED, "failed": _LISTED_FAILED, "waiting": _LISTED_WAITING}
 _ONE = statements.Sql(lambda _: sa.select(dispatches).where(dispatches.c.id == sa.bindparam("id")))
@@ -224,6 +232,11 @@ def next_dispatch_at(unit: Unit) -> datetime | None:
 def due_dispatches(unit: Unit, channel: str, now: datetime, limit: int) -> list[str]:
     """Return the ids of due dispatches of a channel, the first to be sent first, without locks."""
     return [row[0] for row in _DUE.all(unit.connection, channel=channel, now=micros(now), limit=limit)]
+
+
+def due_notices(unit: Unit, now: datetime, limit: int) -> list[str]:
+    """Return the ids of due notices over any channel, the oldest first, without locks."""
+    return [row[0] for row in _DUE_NOTICES.all(unit.connection, now=micros(now), limit=limit)]
 
 
 def lock_dispatches(unit: Unit, ids: Collection[str]) -> list[Dispatch]:

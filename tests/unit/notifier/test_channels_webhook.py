@@ -12,7 +12,7 @@ import pytest_asyncio
 from standardwebhooks import Webhook
 
 from firsthour.runtime.http.public_hosts import PrivateAddressError, addresses_of, is_public
-from services.notifier.channels.base import Gone, Outcome, Sent, TryAgain, Unusable
+from services.notifier.channels.base import GiveUp, Gone, Outcome, Sent, TryAgain, Unusable
 from services.notifier.channels.webhook import WebhookChannel
 from tests.fakes.pages import ATTACKS, hostile_message, page_message
 from tests.fakes.services import FakeService
@@ -50,6 +50,7 @@ async def test_published_library_verifies_the_signature_of_each_secret(crm: Fake
         (410, Gone("crm answered 410: it wants no more webhooks")),
         (301, Unusable("crm answered 301; redirects are not followed: correct `url`")),
         (404, Unusable("crm answered 404")),
+        (422, GiveUp("crm answered 422")),
         (429, TryAgain(9.0, "crm: rate limit reached")),
         (500, TryAgain(9.0, "crm answered 500")),
     ],
@@ -72,7 +73,7 @@ async def test_silence_is_a_temporary_failure(crm: FakeService) -> None:
 
 
 async def test_private_address_is_refused_by_name_and_by_number(crm: FakeService) -> None:
-    for host in ("127.0.0.1", "localhost"):
+    for host in ("127.0.0.1", "localhost", "127.1", "2130706433", "0x7f000001"):
         outcome = await channel(crm, host, private_hosts=("other.example",)).post("id-1", BODY)
         assert isinstance(outcome, Unusable)
         assert outcome.why.startswith("crm: the host has a private address")
