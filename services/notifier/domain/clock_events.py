@@ -103,9 +103,8 @@ def _assigned(clock: ResponseClock | None, event: LeadAssigned, terms: Terms, no
 
 def _asked_again(clock: ResponseClock | None, event: LeadAskedAgain, terms: Terms, now: datetime) -> ClockStep:
     """Let the clock run from the new request. The ladder begins again; the owner stays."""
-    base = passed_on(
-        _for_submit(clock, event, event.urgency, event.submit_at, terms, now), terms, event.rep, event.pool, event.at
-    )
+    base = _for_submit(clock, event, event.urgency, event.submit_at, terms, now)
+    base = counted_anew(replace(base, rep=event.rep, pool=event.pool or base.pool), terms)
     base = replace(base, epoch=event.epoch, assigned_at=event.at, card=event.card, rep_version=event.rep_version)
     cancel = Cancel(base.lead_id, event.epoch, "the person asked again", below=page_number(base.request, 0))
     return ClockStep(timed(base, terms), cancels=(cancel,))

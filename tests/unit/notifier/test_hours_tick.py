@@ -9,7 +9,9 @@ import pytest
 from firsthour.kernel.config import Config
 from firsthour.kernel.time_units import micros
 from schemas.agreement.agreement import Agreement
+from schemas.events.leads import Trigger
 from schemas.events.pages import PromiseKept, PromiseMissed
+from schemas.events.routes import LeadAskedAgain
 from schemas.team import Team
 from services.notifier.context import HOURS
 from services.notifier.handlers import CLOCKS_AT_ONCE, count_anew
@@ -140,3 +142,19 @@ def test_touch_after_a_change_of_calendar_is_judged_by_the_new_one(harness: Noti
     harness.hear(harness.touched())
     (kept,) = harness.events(PromiseKept)
     assert (kept.late, kept.seconds, kept.working_seconds) == (False, 10_800, 0)
+
+
+def test_request_read_late_counts_in_the_hours_of_the_owner_and_not_of_the_pool(harness: NotifierHarness) -> None:
+    config = counted_in("owner", "12:00-17:00")
+    team = config.team.model_dump(by_alias=True)
+    team["reps"] = [{**rep, "calendar": None if rep["id"] == "bo" else "office"} for rep in team["reps"]]
+    harness.units.config = dataclasses.replace(config, team=Team.model_validate(team))
+    harness.hear(harness.qualified(), harness.assigned(), harness.touched())
+    harness.clock.advance(hours=2, minutes=30)
+    routed = harness._routed("l1", "working", 1, "working")
+    trigger = Trigger("e2", "form.submitted", NINE, "web")
+    submit_at = NINE.replace(hour=10)
+    harness.hear(
+        LeadAskedAgain(**routed, rep="ana", line="all", urgency="hot", submit_at=submit_at, trigger=trigger, pool="all")
+    )
+    assert promise_ends(harness) == {micros(NINE.replace(hour=13))}
