@@ -5,6 +5,7 @@ In a test: `async with FakeService() as teams: ...`. Without an instruction each
 
 import asyncio
 import json
+import ssl
 from collections import deque
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -37,7 +38,8 @@ class ServiceAnswer:
 class FakeService:
     """Answers every call with `status`, unless answers were queued with `respond`."""
 
-    def __init__(self, status: int = 202) -> None:
+    def __init__(self, status: int = 202, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.status = status
         self.calls: list[ServiceCall] = []
         self._answers: deque[ServiceAnswer] = deque()
@@ -64,7 +66,7 @@ class FakeService:
         self._answers.extend([ServiceAnswer(0)] * times)
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

@@ -2,18 +2,22 @@
 
 import json
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from standardwebhooks import Webhook
 
+from firsthour.runtime.http import client
 from firsthour.runtime.http.public_hosts import PrivateAddressError, addresses_of, is_public
 from services.notifier.channels.base import GiveUp, Gone, Outcome, Sent, TryAgain, Unusable
 from services.notifier.channels.webhook import WebhookChannel
+from tests.fakes.certificates import Authority
 from tests.fakes.pages import ATTACKS, hostile_message, page_message
 from tests.fakes.services import FakeService
 
@@ -93,6 +97,26 @@ async def test_name_is_looked_up_once_and_its_address_is_the_one_connected_to(
     assert isinstance(await channel(crm, "crm.acme.example").post("id-1", BODY), Sent)
     assert [host for host in looked_up if "acme" in host] == ["crm.acme.example"]
     assert crm.calls[0].headers["host"] == f"crm.acme.example:{crm.port}"
+
+
+@pytest.mark.parametrize(("certified", "sent"), [("DNS:crm.acme.example", True), ("DNS:other.example", False)])
+async def test_certificate_must_be_that_of_the_host_though_its_address_is_connected_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, certified: str, sent: bool
+) -> None:
+    authority = Authority(tmp_path)
+    server_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server_side.load_cert_chain(*authority.issue("server", certified))
+    trusting = ssl.create_default_context(cafile=str(authority.file))
+    monkeypatch.setattr(client, "_authorities", lambda: trusting)
+    async with FakeService(200, tls=server_side) as crm:
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", crm.port))]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        host = "crm.acme.example"
+        secure = WebhookChannel(
+            "crm", f"https://{host}:{crm.port}/", [SECRET], lambda: datetime.now(UTC), (host,), 60.0
+        )
+        outcome = await secure.post("id-1", BODY)
+    assert (isinstance(outcome, Sent), len(crm.calls)) == (sent, int(sent))
 
 
 async def test_host_with_a_public_and_a_private_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
