@@ -46,17 +46,6 @@ class LeadQualified(LeadEvent, frozen=True, kw_only=True, gc=False):
     title: str = ""  # name and company of the lead, for the notifier
 
 
-class LeadQueued(LeadEvent, frozen=True, kw_only=True, gc=False):
-    """The lead is qualified, but no rep can take it yet."""
-
-    TYPE: ClassVar[str] = "lead.queued"
-
-    pool: str
-    reason: str
-    urgency: Urgency
-    submit_at: datetime
-
-
 class LeadCard(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The text about a lead in a page. Every field comes from outside: escape it where it is shown."""
 
@@ -76,6 +65,18 @@ class LeadCard(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     request: LeadRequest | None = None
     activity: tuple[RecentActivity, ...] = ()  # newest first
     reasons: tuple[ScoreReason, ...] = ()  # the largest share of the total first
+
+
+class LeadQueued(LeadEvent, frozen=True, kw_only=True, gc=False):
+    """The lead is qualified, but no rep can take it yet."""
+
+    TYPE: ClassVar[str] = "lead.queued"
+
+    pool: str
+    reason: str
+    urgency: Urgency
+    submit_at: datetime
+    card: LeadCard = LeadCard()
 
 
 class LeadAssigned(LeadEvent, frozen=True, kw_only=True, gc=False):

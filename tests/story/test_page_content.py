@@ -192,6 +192,17 @@ async def test_next_owner_reads_what_the_person_did_meanwhile(world: World) -> N
     assert "We need this" in text
 
 
+async def test_manager_reads_about_a_lead_that_waits_for_an_owner(open_world: OpenWorld) -> None:
+    team = reps({"id": "ana", "capacity": {"open": 0}}, pool=["ana"])
+    world = await open_world(agreement={"routing": {"queue": {"alert": "manager", "after": "10m"}}}, team=team)
+    await visit_and_ask(world)
+    await world.wait(minutes=10)
+    [text] = [read(message, ZoneInfo("UTC"), world.clock.now) for message in world.slack.messages]
+    assert text.startswith("Ann Lee (Müller & Söhne) waits: no rep can take the lead\n")
+    assert "Phone: +49 30 123456" in text
+    assert "We need this" in text
+
+
 async def test_words_of_a_person_are_in_no_decision_and_in_no_log_line(
     open_world: OpenWorld, log_lines: list[Any]
 ) -> None:

@@ -80,7 +80,11 @@ def _waiting(clock: ResponseClock | None, event: LeadQualified | LeadQueued, ter
     old = clock.epoch if clock else 0
     base = _for_submit(clock, event, event.urgency, event.submit_at, terms, now)
     cancels = (Cancel(base.lead_id, old, "the assignment ended", scope="assignment"),) if clock and clock.rep else ()
-    pool = event.pool if isinstance(event, LeadQueued) else None
+    pool = None
+    if isinstance(event, LeadQueued):
+        pool = event.pool
+        if event.card != LeadCard():  # a router of an older release sends none
+            base = replace(base, card=event.card)
     if base.waiting_at is not None and base.epoch >= event.epoch:  # it waits in another pool, or for another reason
         return ClockStep(timed(passed_on(base, terms, None, pool or None, event.at), terms))
     return ClockStep(_unowned(base, max(event.epoch, old), pool or None, event.at, terms), cancels=cancels)

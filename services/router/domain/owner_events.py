@@ -54,4 +54,5 @@ def queued(lead: Lead, was: str, now: datetime) -> LeadEvent:
         reason=lead.queue_reason,
         urgency=lead.urgency,
         submit_at=moment(lead.submit_at or micros(now)),
+        card=card(lead),
     )
