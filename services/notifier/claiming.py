@@ -18,7 +18,7 @@ from firsthour.runtime.storage.unit import Unit
 from services.notifier.alerting import update_alerts
 from services.notifier.context import CLOCKS, Claim, NotifierContext
 from services.notifier.domain import page as paging
-from services.notifier.domain.budget import Spending, fellows, last_slots
+from services.notifier.domain.budget import Spending, fellows, is_counted, last_slots
 from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.clock_events import BY_OWNER
 from services.notifier.domain.firing import settled
@@ -91,7 +91,7 @@ def claim_new(
     stored, claims = {page.id: page for page in new}, []
     pending = [page for page in new if page.state == "pending"] if not look.slots.closed else []
     for page in sorted(pending, key=attrgetter("rank")):
-        if look.spending.left(page.person) == 1:
+        if look.left(page) == 1:
             continue  # the last message of the budget tells of everything that waits: `claim` looks for it
         clock = clocks[page.lead_id]
         page_after = stored[page.id] = look.try_claim(page, clock, availability.get(page.person))
@@ -132,7 +132,7 @@ def claim(unit: Unit, context: NotifierContext, limit: int) -> ClaimResult:
         changed[page.id] = page_after
         if page_after.state == "sending" and clock is not None:
             claims.append(Claim(page_after, message_of(page_after, clock, terms, look.now, context.public_url)))
-            last += [len(claims) - 1] if look.spending.left(page.person) == 0 else []
+            last += [len(claims) - 1] if look.left(page_after) == 0 and page_after.channel not in terms.single else []
     for index in last:
         claims[index] = look.with_fellows(claims[index], locked, clocks, changed)
     settle_clocks(unit, clocks, [page for page in changed.values() if page.state == "cancelled"], terms)
@@ -148,7 +148,8 @@ def _messages(unit: Unit, people: Sequence[str], terms: Terms) -> list[SentMessa
     """Return the messages to these persons that count against their budgets. Without a budget, none is read."""
     if terms.budget is None:
         return []
-    return find_messages(unit, set(people), unit.clock.business() - terms.budget.per)
+    since = unit.clock.business() - terms.budget.per
+    return [one for one in find_messages(unit, set(people), since) if one.channel not in terms.single]
 
 
 def _before_last_message(
@@ -172,7 +173,7 @@ class _Look:
         self._context = context
         self.slots = context.bulkhead.slots()
         self.now, self.real = unit.now, unit.clock.real()
-        self.spending = Spending.of(terms.budget, self.now, [(one.person, one.at) for one in messages])
+        self._spending = Spending.of(terms.budget, self.now, [(one.person, one.at) for one in messages])
         self._delayed: list[tuple[str, str]] = []  # channel and reason
 
     def try_claim(self, page: Page, clock: ResponseClock | None, availability: Availability | None) -> Page:
@@ -181,19 +182,23 @@ class _Look:
         if why is not None:
             return paging.cancelled(page, why)
         after = self._unless_held(page, clock)
-        if after.state == "sending":
-            self.spending.spend(page.person)
+        if after.state == "sending" and after.channel not in self.terms.single:
+            self._spending.spend(page.person)
         if after.delay and after.delay != page.delay:
             self._delayed.append((after.channel, after.delay))
         return after
+
+    def left(self, page: Page) -> int | None:
+        """Return how many more messages the recipient may get now; None: any number."""
+        return self._spending.left(page.person) if is_counted(page, self.terms) else None
 
     def _unless_held(self, page: Page, clock: ResponseClock | None) -> Page:
         quiet = quiet_until(page, clock, self.terms, self.now)
         if quiet is not None:
             return self._held(page, "quiet_hours", quiet, f"outside the hours of {page.person}")
-        if self.spending.left(page.person) == 0:
+        if self.left(page) == 0:
             why = f"{page.person} has had the messages of the budget"
-            return self._held(page, "budget", self.spending.free_at(page.person), why)
+            return self._held(page, "budget", self._spending.free_at(page.person), why)
         return self._over_a_channel(paging.in_time(page, self.real))
 
     def with_fellows(
@@ -242,7 +247,7 @@ class _Look:
         page = paging.moved(page, offsets[0])
         if not self.slots.has(page.channel):
             return paging.queued(page, real)
-        left = self.spending.left(page.person)
+        left = self.left(page)
         # The last message of a small budget soon takes the whole line: a page does not leave it for another channel.
         stays = len(offsets) == 1 or (left is not None and left < LINE_MAX)
         slot = context.pace.slot(page, real, alone=stays)

@@ -20,6 +20,8 @@ from services.notifier.store.people import StoredLeave
 
 DELIVERY = "notifier.delivery"
 """The name of the runner. A unit that adds a page wakes it."""
+TO_MACHINES = frozenset({"pagerduty", "webhook"})
+"""Kinds of channels whose receiver is no person."""
 TROUBLES_MAX = 100
 """Troubles that are remembered until the next claim."""
 DISPATCHER = "notifier.dispatcher"
@@ -113,6 +115,7 @@ class NotifierContext:
             leave,
             quiet_hours=response.quiet_hours,
             budget=response.budget,
+            single=frozenset(name for name, way in config.agreement.channels.items() if way.kind in TO_MACHINES),
             pauses=response.pause_limits,
             stopped_by=response.stopped_by,
             cadence=config.agreement.promises.cadence,

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from schemas.agreement.response import Budget
 from services.notifier.domain.page import Page
+from services.notifier.domain.terms import Terms
 
 BUNDLED_MAX = 100
 """Pages that one message carries beside its own."""
@@ -28,7 +29,8 @@ class Spending:
         """Return the spending, given persons and times (business time) of messages."""
         sent: dict[str, list[datetime]] = {}
         for person, at in messages:
-            if budget is not None and at > now - budget.per:
+            # A time far ahead is one of a host's clock that was set back.
+            if budget is not None and now - budget.per < at <= now + budget.per:
                 sent.setdefault(person, []).append(at)
         return cls(budget, now, {person: sorted(times) for person, times in sent.items()})
 
@@ -48,6 +50,11 @@ class Spending:
         if self.budget is None:
             return self.now
         return self._sent[person][-self.budget.pages] + self.budget.per
+
+
+def is_counted(page: Page, terms: Terms) -> bool:
+    """Return whether the budget counts this page: it goes to a person, and not only to machines."""
+    return page.person in terms.team.rep_by_id and not terms.single.issuperset(page.channels)
 
 
 def last_slots(spending: Spending, due: Mapping[str, int]) -> list[str]:

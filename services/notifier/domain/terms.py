@@ -48,6 +48,9 @@ class Terms:
     leave: Leave = NO_LEAVE  # read only where a clock counts in hours of work
     quiet_hours: QuietHours | None = None
     budget: Budget | None = None
+    single: frozenset[str] = (
+        frozenset()
+    )  # channels to machines: each message is about one page, and no budget counts it
     stopped_by: str = "attempt"  # `attempt`: any touch ends a clock; `conversation`: only one with an answer does
     cadence: AttemptsPromise | None = None  # the attempts that are promised to a lead without an answer
     pauses: Mapping[str, timedelta] = field(default_factory=dict)  # the longest time of all pauses of a kind

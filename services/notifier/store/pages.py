@@ -79,7 +79,7 @@ def _peek(f: statements.SqlDialect) -> Any:
 
 _PEEK = statements.Sql(_peek)
 _MESSAGES_TO = statements.Sql(
-    lambda f: sa.select(pages.c.id, pages.c.person, pages.c.claimed_at).where(
+    lambda f: sa.select(pages.c.id, pages.c.person, pages.c.claimed_at, pages.c.destination).where(
         f.is_any_of(pages.c.person, "people"), MESSAGES, pages.c.claimed_at > sa.bindparam("since", type_=sa.BigInteger)
     )
 )
@@ -174,6 +174,7 @@ class SentMessage(NamedTuple):
     page_id: str
     person: str
     at: datetime
+    channel: str
 
 
 class Attempt(NamedTuple):
@@ -237,7 +238,7 @@ def _waiting_page(row: Sequence[Any]) -> WaitingPage:
 def find_messages(unit: Unit, people: Collection[str], since: datetime) -> list[SentMessage]:
     """Return the messages to these people that were claimed after `since` (business time)."""
     rows = _MESSAGES_TO.all(unit.connection, people=sorted(people), since=micros(since)) if people else ()
-    return [SentMessage(row[0], row[1], moment(row[2])) for row in rows]
+    return [SentMessage(row[0], row[1], moment(row[2]), row[3]) for row in rows]
 
 
 def waiting_for(unit: Unit, people: Collection[str], limit: int) -> list[WaitingPage]:

@@ -1,16 +1,19 @@
 """The budget of a person: messages in a window, and the last one that tells of everything that waits."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from schemas.agreement.response import Budget
+from schemas.agreement.ways_out import PagerDutyWay
 from schemas.events.pages import PageSent
 from services.notifier.channels.base import TryAgain
 from services.notifier.claiming import claim
 from services.notifier.domain.budget import BUNDLED_MAX, Spending
-from tests.unit.notifier.harness import NotifierHarness, with_urgencies
+from tests.unit.notifier.harness import CONFIG, FakeChannel, NotifierHarness, with_urgencies
 from tests.unit.notifier.router_records import NINE
 
 MINUTE = timedelta(minutes=1)
@@ -155,3 +158,23 @@ async def test_budget_counts_by_an_index(harness: NotifierHarness, at: datetime)
         "AND carrier IS NULL AND claimed_at > 5"
     )
     assert "notifier_messages (person=? AND claimed_at>?)" in plans[0]["detail"]
+
+
+async def test_channels_to_machines_have_no_budget_and_one_message_for_each_page(tmp_path: Path) -> None:
+    oncall, email = FakeChannel("oncall"), FakeChannel("email")
+    harness = NotifierHarness(tmp_path / "machines.db", [oncall, email])
+    ladder = [{"at": "0m", "page": "owner", "by": ["oncall"]}, {"at": "1m", "page": "owner", "by": ["email"]}]
+    agreement = with_urgencies("hot", "warm", budget={"pages": 1, "per": "1h"}, ladder=ladder).agreement
+    ways = {"oncall": PagerDutyWay.model_validate({"kind": "pagerduty", "routing_key": {"env": "KEY"}})}
+    harness.units.config = replace(CONFIG, agreement=agreement.model_copy(update={"channels": ways}))
+    leads(harness, "a", "b", "c")
+    await harness.settle()
+    assert [(message.lead_id, message.also) for message in oncall.messages] == [("a", ()), ("b", ()), ("c", ())]
+
+    await harness.wait(minutes=2)
+    assert [len(message.also) for message in email.messages] == [2], "the pages to the machine were not counted"
+    harness.units.close()
+
+
+def test_messages_ahead_of_a_clock_that_was_set_back_are_not_counted() -> None:
+    assert spending(1, -300).left("ana") == 1
