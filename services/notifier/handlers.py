@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
+from msgspec.structs import replace
+
 from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import Unit
 from schemas.events.actions import ActionRequested
@@ -120,7 +122,9 @@ def store_changes(
     unit: Unit, changes: Batch, before: Mapping[str, ResponseClock], terms: Terms, context: NotifierContext
 ) -> None:
     """Store the results of decisions, emit their events, and claim the new pages. `before`: the clocks as they were."""
-    pages, claims = claim_new(unit, changes.pages, changes.clocks, terms, context)
+    real = unit.clock.real()
+    new = [page if page.next_at or page.state != "pending" else replace(page, next_at=real) for page in changes.pages]
+    pages, claims = claim_new(unit, new, changes.clocks, terms, context)
     pages = [_unless_cancelled(page, changes.cancels) for page in pages]
     save_clocks(unit, changes.clocks.values())
     add_pages(unit, pages)

@@ -4,22 +4,25 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from msgspec.structs import replace
+
 from firsthour.runtime.storage.unit import Unit
 from schemas.events.pages import PageFailed, PageSent
 from services.notifier.alerting import resolve_late
 from services.notifier.channels.base import GiveUp, Outcome, Sent, TryAgain, Unusable, outcome_name
-from services.notifier.context import CLOCKS, SLACK_UPDATES, Claim, NotifierContext
+from services.notifier.context import CLOCKS, DELIVERY, SLACK_UPDATES, Claim, NotifierContext
 from services.notifier.domain import page as paging
 from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.clock_events import BY_OWNER
 from services.notifier.domain.firing import settled
+from services.notifier.domain.loss import told_too_late
 from services.notifier.domain.message import Message
 from services.notifier.domain.notice import SALES
 from services.notifier.domain.page import Page
 from services.notifier.domain.standing import standing
 from services.notifier.domain.terms import Terms
 from services.notifier.store.clocks import lock_clocks, save_clocks
-from services.notifier.store.pages import Attempt, add_attempts, change_pages, lock_pages
+from services.notifier.store.pages import Attempt, add_attempts, add_pages, change_pages, lock_pages
 from services.notifier.store.slack_messages import SlackMessage, add_messages
 from services.notifier.telling import tell
 
@@ -76,11 +79,22 @@ def record(
             unit.emit(_page_failed(after, unit.now), key=page.lead_id)
             _tell_sales(unit, after)
     settle_clocks(unit, clocks, ended, terms)
+    _tell_losers(unit, ended, clocks)
     resolve_late(unit, [(page.channel, page.lead_id) for page in ended if page.state == "sent"], clocks)
     _note_messages(unit, shown, clocks, terms)
     change_pages(unit, changed)
     add_attempts(unit, [_attempt(page, result) for page, result in claimed])
     return min((page.next_at for page in changed if page.next_at is not None), default=None)
+
+
+def _tell_losers(unit: Unit, ended: Iterable[Page], clocks: Mapping[str, ResponseClock]) -> None:
+    """Tell reps whose page has arrived after they had lost the lead."""
+    sent = [(page, clocks.get(page.lead_id)) for page in ended if page.state == "sent"]
+    notices = [told_too_late(page, clock, unit.now) for page, clock in sent if clock is not None]
+    late = [replace(notice, next_at=unit.clock.real()) for notice in notices if notice is not None]
+    if late:
+        add_pages(unit, late)
+        unit.wake(DELIVERY)
 
 
 def _note_messages(

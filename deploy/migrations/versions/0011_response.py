@@ -255,11 +255,12 @@ def _add_rungs() -> None:
     op.add_column("notifier_clocks", sa.Column("rung_empty", INTEGER, nullable=False, server_default="0"))
     op.add_column("notifier_clocks", sa.Column("follow_up", TEXT))
     op.add_column("notifier_clocks", sa.Column("waiting_at", INTEGER))
+    op.add_column("notifier_clocks", sa.Column("previous", TEXT))
     op.add_column("notifier_clocks", sa.Column("request", INTEGER, nullable=False, server_default="0"))
 
 
 def _drop_rungs() -> None:
-    for name in ("request", "waiting_at", "follow_up", "rung_empty"):
+    for name in ("request", "previous", "waiting_at", "follow_up", "rung_empty"):
         op.drop_column("notifier_clocks", name)
 
 

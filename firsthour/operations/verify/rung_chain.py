@@ -7,6 +7,7 @@ from firsthour.operations.verify.snapshot import Snapshot
 from schemas.agreement.response import Rung
 from services.notifier.domain.cadence import FIRST_NUMBER
 from services.notifier.domain.page import (
+    LOST,
     MISSED,
     REQUEST_PAGES,
     TO_OWNER,
@@ -78,7 +79,7 @@ def _kinds(snapshot: Snapshot, index: int) -> set[str | None]:
     """Return the kinds that the agreements give to a page of this index."""
     if index >= WAITING:
         if index >= MISSED:
-            return {"missed" if index == MISSED else None}
+            return {{MISSED: "missed", LOST: "lost"}.get(index)}
         return {"next_attempt" if index >= FIRST_NUMBER else "reminder" if index > WAITING else "queued"}
     ladders = [terms.ladder for terms in snapshot.configurations.terms]
     return {ladder[index].page if index < len(ladder) else "reminder" for ladder in ladders}

@@ -36,6 +36,21 @@ class Pause(NamedTuple):
     end: int
 
 
+class PreviousOwner(msgspec.Struct, frozen=True, kw_only=True):
+    """An assignment that has ended, as the rep who lost the lead and the next owner are told of it."""
+
+    rep: str
+    epoch: int
+    since: datetime
+    until: datetime
+    kind: str  # of the record that ended it: reassign, reject, hand-over, recycle, opted-out ...
+    reason: str
+    by: str
+    told: bool  # a page had told the rep of the lead
+    accepted: bool
+    attempts: int  # touches without an answer
+
+
 class ResponseClock(msgspec.Struct, frozen=True, kw_only=True):
     """The clock of one lead. A later submit starts a new clock."""
 
@@ -71,6 +86,7 @@ class ResponseClock(msgspec.Struct, frozen=True, kw_only=True):
     counted_from: datetime | None = None  # from when the rest counts; None: from the submit
     follow_up: FollowUp | None = None  # as when the clock started; None: written by an older release
     waiting_at: datetime | None = None  # from when the lead waits for an owner; None: it has one
+    previous: PreviousOwner | None = None  # since the submit; None: the lead had no other owner
     request: int = 0  # of the person within this assignment; 0 is the first
     pool: str | None = None  # None: not known yet, or the lead was assigned without one
     pauses: tuple[Pause, ...] = ()  # in their order

@@ -25,6 +25,7 @@ from services.notifier.domain.cadence import counted, scheduled
 from services.notifier.domain.clock import COUNTED, ResponseClock, State, ladder_of, timed
 from services.notifier.domain.clock_step import Cancel, ClockEvent, ClockStep, promise_missed
 from services.notifier.domain.counting import counted_anew, counted_until, passed_on, paused, stopped
+from services.notifier.domain.loss import notice, previous_owner
 from services.notifier.domain.page import page_number
 from services.notifier.domain.snooze import SNOOZED, snoozed
 from services.notifier.domain.terms import Terms
@@ -57,6 +58,10 @@ def _progress(clock: ResponseClock, event: LeadEvent, terms: Terms, now: datetim
     clock = replace(clock, version=event.version, updated_at=now)
     if _counts(event, clock):
         return _touch(clock, event, terms, now)
+    previous = previous_owner(clock, event)
+    if previous is not None:
+        step = _ended(replace(clock, previous=previous), event, terms)
+        return ClockStep(step.clock, step.events, notice(clock, previous, now), step.cancels)
     if isinstance(event, LeadOptedOut):
         return _over(replace(clock, opted_out=True), "the person opted out")
     if event.status == WORKING and clock.state == "met":
@@ -68,18 +73,28 @@ def _progress(clock: ResponseClock, event: LeadEvent, terms: Terms, now: datetim
         return ClockStep(accepted(clock, terms, now), cancels=(cancel,))
     if isinstance(event, LeadSnoozed):
         return _snoozed(clock, event, terms, now)
+    return _ended(clock, event, terms) if isinstance(event, LeadReleased) else ClockStep(clock)
+
+
+def _ended(clock: ResponseClock, event: LeadEvent, terms: Terms) -> ClockStep:
+    """Apply a record that ends the assignment: the lead waits for another owner, or leaves Sales."""
     if isinstance(event, LeadReleased):
         return ClockStep(
             _unowned(clock, clock.epoch, None, event.at, terms),
             cancels=(Cancel(clock.lead_id, clock.epoch, "the assignment ended", scope="assignment"),),
         )
-    return ClockStep(clock)
+    if isinstance(event, LeadOptedOut):
+        return _over(replace(clock, opted_out=True), "the person opted out")
+    return _over(clock, f"the lead is {event.status}")
 
 
 def _waiting(clock: ResponseClock | None, event: LeadQualified | LeadQueued, terms: Terms, now: datetime) -> ClockStep:
     old = clock.epoch if clock else 0
     base = _for_submit(clock, event, event.urgency, event.submit_at, terms, now)
     cancels = (Cancel(base.lead_id, old, "the assignment ended", scope="assignment"),) if clock and clock.rep else ()
+    previous = previous_owner(clock, event) if clock else None
+    base = replace(base, previous=previous or base.previous)
+    pages = notice(clock, previous, now) if clock else ()
     pool = None
     if isinstance(event, LeadQueued):
         pool = event.pool
@@ -87,7 +102,8 @@ def _waiting(clock: ResponseClock | None, event: LeadQualified | LeadQueued, ter
             base = replace(base, card=event.card)
     if base.waiting_at is not None and base.epoch >= event.epoch:  # it waits in another pool, or for another reason
         return ClockStep(timed(passed_on(base, terms, None, pool or None, event.at), terms))
-    return ClockStep(_unowned(base, max(event.epoch, old), pool or None, event.at, terms), cancels=cancels)
+    after = _unowned(base, max(event.epoch, old), pool or None, event.at, terms)
+    return ClockStep(after, pages=pages, cancels=cancels)
 
 
 def _assigned(clock: ResponseClock | None, event: LeadAssigned, terms: Terms, now: datetime) -> ClockStep:
@@ -96,13 +112,16 @@ def _assigned(clock: ResponseClock | None, event: LeadAssigned, terms: Terms, no
     base = passed_on(base, terms, event.rep, event.pool or None, event.assigned_at)
     base = replace(base, card=event.card, reassignments=event.reassignments)
     cancels = (Cancel(base.lead_id, event.epoch - 1, "the lead has another owner", scope="assignment"),)
+    previous = previous_owner(clock, event) if clock else None
+    pages = notice(clock, previous, now) if clock else ()
+    base = replace(base, previous=previous or base.previous)
     if event.epoch > base.epoch:
         base = replace(_from_the_start(base), epoch=event.epoch, assigned_at=event.assigned_at, request=0)
     base = replace(base, rep_version=event.rep_version)
     if is_touched and event.touched_at is not None:
         step = touched(base, event.touched_at, None, terms, now)
-        return ClockStep(step.clock, step.events, cancels=(*cancels, *step.cancels))
-    return ClockStep(scheduled(base, terms), cancels=cancels)
+        return ClockStep(step.clock, step.events, pages, cancels=(*cancels, *step.cancels))
+    return ClockStep(scheduled(base, terms), pages=pages, cancels=cancels)
 
 
 def _asked_again(clock: ResponseClock | None, event: LeadAskedAgain, terms: Terms, now: datetime) -> ClockStep:

@@ -17,7 +17,7 @@ ClockEvent = PromiseKept | PromiseMissed | ActionRequested
 
 Scope = Literal["owner", "assignment", "all"]
 """The pages that a cancellation concerns: those to the owner, those that end with the assignment, or all."""
-BEYOND_ASSIGNMENT: Final[frozenset[Kind]] = frozenset({"missed"})
+BEYOND_ASSIGNMENT: Final[frozenset[Kind]] = frozenset({"missed", "lost"})
 """Pages that stay true when the owner changes."""
 
 
@@ -29,7 +29,7 @@ def in_scope(kind: Kind, scope: Scope) -> bool:
         case "assignment":
             return kind not in BEYOND_ASSIGNMENT
         case "all":
-            return True
+            return kind != "lost"  # the rep is told in any case
 
 
 @dataclass(frozen=True)

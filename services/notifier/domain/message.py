@@ -7,7 +7,7 @@ from typing import NamedTuple, Self
 
 from schemas.agreement.response import Rung
 from schemas.events.routes import LeadCard
-from services.notifier.domain.clock import ResponseClock
+from services.notifier.domain.clock import PreviousOwner, ResponseClock
 from services.notifier.domain.page import TO_OWNER, WAITING, Kind, Page, index_of, page_id, slack_channel
 from services.notifier.domain.standing import OPEN, PageStanding, standing
 from services.notifier.domain.terms import Terms
@@ -51,6 +51,8 @@ class Message:
     also: tuple[str, ...] = ()  # the headlines of the pages that this message carries beside its own
     attempts: int = 0  # touches without an answer since the submit
     attempts_promised: int = 0  # to a person who does not answer; 0: none are
+    previous: PreviousOwner | None = None  # to a rep who lost the lead: that assignment; to the owner: the one before
+    previous_name: str = ""
     thread_id: str | None = None  # the first page of the same assignment; None: this one is the first
     standing: PageStanding = OPEN  # what became of the assignment, and the actions that are left
     public_url: str | None = None  # the base of links; None: no links
@@ -78,6 +80,7 @@ def message_of(page: Page, clock: ResponseClock, terms: Terms, written_at: datet
     owner = clock.rep or ""
     if page.kind in TO_OWNER and (page.epoch != clock.epoch or clock.rep is None):
         owner = page.person
+    previous = _previous_of(page, clock)
     return Message(
         page_id=page.id,
         rung=index_of(page.rung),
@@ -96,6 +99,12 @@ def message_of(page: Page, clock: ResponseClock, terms: Terms, written_at: datet
         public_url=public_url,
         epoch=page.epoch,
         zone=terms.zone(page.person) or terms.zone(owner),
+        previous=previous,
+        previous_name=reps[previous.rep].name
+        if previous and previous.rep in reps
+        else previous.rep
+        if previous
+        else "",
         thread_id=_thread(page, terms.ladder if clock.ladder is None else clock.ladder),
         standing=standing(page, clock, terms.team),
         attempts=clock.attempts,
@@ -103,9 +112,23 @@ def message_of(page: Page, clock: ResponseClock, terms: Terms, written_at: datet
     )
 
 
+def _previous_of(page: Page, clock: ResponseClock) -> PreviousOwner | None:
+    """Return the assignment that the page tells of: the lost one, or the one before the owner's."""
+    previous = clock.previous
+    if previous is None or (page.kind == "lost") != (previous.epoch == page.epoch):
+        return None
+    return previous if page.kind == "lost" or page.kind in TO_OWNER else None
+
+
 def _thread(page: Page, ladder: Iterable[Rung]) -> str | None:
     """Return the first page of this assignment to the same part (owner, cover ...); None: this one is the first."""
-    part = "owner" if page.kind in TO_OWNER else "manager" if page.kind in ("reminder", "missed") else page.kind
+    part = (
+        "owner"
+        if page.kind in TO_OWNER or page.kind == "lost"
+        else "manager"
+        if page.kind in ("reminder", "missed")
+        else page.kind
+    )
     first = next((index for index, rung in enumerate(ladder) if rung.page == part), page.rung)
     if page.kind == "reminder" and index_of(page.rung) > WAITING:  # of a lead without an owner
         first = page.rung - index_of(page.rung) + WAITING

@@ -9,11 +9,12 @@ from zoneinfo import ZoneInfo
 
 from services.notifier.domain import card_text
 from services.notifier.domain.card_text import lead_name
+from services.notifier.domain.loss_text import reason_of, tried_by
 from services.notifier.domain.message import Message
 from services.notifier.domain.outside_text import NAME_CHARS_MAX, clean, own_url, unlinked
 from services.notifier.domain.page_words import Fact, Words
 from services.notifier.domain.times import at, earlier, instant, zone_of
-from services.notifier.domain.voices import LOST, REMINDED, VOICES, Voice
+from services.notifier.domain.voices import LOST, LOST_WITHOUT_OWNER, REMINDED, VOICES, Voice
 
 URGENCY_CHARS_MAX: Final = 20
 
@@ -24,6 +25,7 @@ def words(message: Message) -> Words:
         return _test(message)
     card, now, zone = message.card, message.written_at, zone_of(message.zone)
     voice = voice_of(message)
+    lost = message.kind == "lost"
     headline = _filled(voice.overdue if _overdue(message) else voice.headline, message)
     return Words(
         headline=headline,
@@ -34,7 +36,7 @@ def words(message: Message) -> Words:
         reasons=card_text.reasons_of(card),
         activity=card_text.activity_lines(card, now, zone),
         also=message.also,
-        todo=voice.todo,
+        todo=(reason_of(message.previous), *voice.todo) if lost and message.previous else voice.todo,
         actions=voice.actions,
         url=own_url(message.lead_url),
         footer=_filled(voice.footer, message),
@@ -57,6 +59,8 @@ def voice_of(message: Message) -> Voice:
     """Return the sentences for this page."""
     if message.kind == "reassigned" and message.person_name != message.owner_name:
         return LOST
+    if message.kind == "lost":
+        return LOST if message.owner_name else LOST_WITHOUT_OWNER
     return REMINDED if message.kind == "owner" and message.rung > 0 else VOICES[message.kind]
 
 
@@ -93,6 +97,8 @@ def _facts(message: Message, voice: Voice, zone: ZoneInfo) -> list[Fact]:
         facts.append(Fact("Attempts so far", (f"{message.attempts}{of}",)))
     facts += card_text.contact_facts(card, now, zone)
     facts += card_text.about_facts(card)
+    if message.previous is not None and message.kind != "lost":
+        facts.append(Fact("Before you", (tried_by(message.previous, message.previous_name),)))
     facts.append(Fact("Received", (earlier(message.submit_at, now, zone),)))
     owner = unlinked(message.owner_name) if voice.names_owner else ""
     return [*facts, Fact("Owner", (owner,))] if owner else facts

@@ -37,6 +37,7 @@ Kind = Literal[
     "missed",
     "queued",
     "again",
+    "lost",
     "next_attempt",
     "test",
 ]
@@ -100,6 +101,9 @@ WAITING: Final = 500_000
 """The number of the first page about a lead without an owner."""
 MISSED: Final = 900_000
 """The number of the notice of a missed promise."""
+
+LOST: Final = 900_001
+"""The number of the notice to a rep who lost the lead."""
 
 
 def page_number(request: int, index: int) -> int:

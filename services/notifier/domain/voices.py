@@ -1,7 +1,7 @@
 """The sentences of a page by its kind. They are our own words; `{lead}` and the like are filled in with clean text."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from services.notifier.domain.page_words import ActionName, ActionWords
@@ -72,6 +72,7 @@ LOST: Final = Voice(
     "FirstHour sent this page because you were the owner of this lead.",
     promised=False,
 )
+LOST_WITHOUT_OWNER: Final = replace(LOST, headline="No longer yours: {lead}", overdue="No longer yours: {lead}")
 VOICES: Final[Mapping[str, Voice]] = {
     "owner": OWNER,
     "reassigned": Voice("Now yours: {call}", _LATE, _TO_OWNER, _YOURS, _ALL, asks=True),

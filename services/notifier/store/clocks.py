@@ -14,7 +14,7 @@ from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.unit import Unit
 from schemas.agreement.response import ALWAYS
 from schemas.events.routes import LeadCard
-from services.notifier.domain.clock import Pause, ResponseClock
+from services.notifier.domain.clock import Pause, PreviousOwner, ResponseClock
 from services.notifier.domain.follow_up import follow_up_from_json, follow_up_to_json
 from services.notifier.domain.ladder import ladder_from_json, ladder_to_json
 from services.notifier.store.columns import optional_micros, optional_moment
@@ -85,6 +85,7 @@ _BUSINESS = (
 _MICROSECOND = timedelta(microseconds=1)
 _json = msgspec.json.Encoder().encode
 _pauses = msgspec.json.Decoder(tuple[Pause, ...]).decode
+_previous = msgspec.json.Decoder(PreviousOwner).decode
 _card = msgspec.json.Decoder(LeadCard).decode
 
 
@@ -136,6 +137,7 @@ def _clock_row(clock: ResponseClock) -> dict[str, Any]:
     row |= {"opted_out": int(clock.opted_out), "accepted": int(clock.accepted), "card": _json(clock.card).decode()}
     row |= {"touch_within": clock.touch_within // _MICROSECOND, "worked": clock.worked // _MICROSECOND}
     row["pauses"] = _json(clock.pauses).decode() if clock.pauses else "[]"
+    row["previous"] = None if clock.previous is None else _json(clock.previous).decode()
     row["follow_up"] = None if clock.follow_up is None else follow_up_to_json(clock.follow_up)
     row["rung_empty"] = int(clock.rung_empty)
     row["ladder"] = None if clock.ladder is None else ladder_to_json(clock.ladder)
@@ -156,6 +158,7 @@ def _clock(row: Row[Any]) -> ResponseClock:
         "worked": values["worked"] * _MICROSECOND,
         "pauses": _pauses(values["pauses"]),
     }
+    values["previous"] = None if values["previous"] is None else _previous(values["previous"])
     values["follow_up"] = None if values["follow_up"] is None else follow_up_from_json(values["follow_up"])
     values["ladder"] = None if values["ladder"] is None else ladder_from_json(values["ladder"])
     return ResponseClock(**values)

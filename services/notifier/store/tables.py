@@ -56,6 +56,7 @@ clocks = sa.Table(
     sa.Column("reminders", statements.Integer, nullable=False, server_default="0"),
     sa.Column("hours_revision", statements.Integer, nullable=False, server_default="0"),
     sa.Column("follow_up", statements.Text),  # JSON: the pages after the ladder; NULL: written by an older release
+    sa.Column("previous", statements.Text),  # JSON: the assignment before; NULL: there was none since the submit
     sa.Column("waiting_at", statements.Integer),  # from when the lead waits for an owner
     sa.Column("request", statements.Integer, nullable=False, server_default="0"),  # of the person in this assignment
     sa.Column("rung_empty", statements.Integer, nullable=False, server_default="0"),  # that rung had no recipient

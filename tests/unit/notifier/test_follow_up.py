@@ -122,7 +122,7 @@ async def test_lead_that_waits_again_is_told_again(harness: NotifierHarness) -> 
     await harness.wait(minutes=1)
     harness.hear(harness.released(), harness.queued(epoch=1))
     await harness.wait(minutes=16)
-    assert kinds(harness) == ["queued", "owner", "queued"]
+    assert kinds(harness) == ["queued", "owner", "lost", "queued"]
 
 
 def test_reminders_have_a_least_spacing() -> None:

@@ -1,0 +1,74 @@
+"""The end of an assignment for its owner: the notice to the rep, and what the next owner is told of it."""
+
+from datetime import datetime
+
+import msgspec
+
+from schemas.agreement.response import CHANNELS, OWNER
+from schemas.events.routes import LeadAssigned, LeadEvent, LeadOptedOut, LeadQualified, LeadRecycled, LeadReleased
+from services.notifier.domain.clock import PreviousOwner, ResponseClock
+from services.notifier.domain.page import LOST, Page, page_id, page_number
+
+
+def previous_owner(clock: ResponseClock, event: LeadEvent) -> PreviousOwner | None:
+    """Return the owner whose assignment this record ends; None: it ends none."""
+    if clock.rep is None:
+        return None
+    kind: str
+    reason: str
+    match event:
+        case LeadReleased() | LeadRecycled():
+            kind, reason = event.kind, event.reason
+        case LeadOptedOut():
+            kind, reason = "opted-out", event.reason
+        case LeadQualified():
+            kind, reason = "qualified", event.line
+        case LeadAssigned() if event.epoch > clock.epoch:
+            kind, reason = "hand-over", event.reason or ""
+        case _:
+            return None
+    return PreviousOwner(
+        rep=clock.rep,
+        epoch=clock.epoch,
+        since=clock.assigned_at or event.at,
+        until=event.at,
+        kind=kind,
+        reason=reason,
+        by=event.by,
+        told=clock.told_at is not None,
+        accepted=clock.accepted,
+        attempts=clock.attempts,
+    )
+
+
+def lost_page(clock: ResponseClock, previous: PreviousOwner, now: datetime) -> Page:
+    """Return the notice to the rep who lost the lead."""
+    first = next((rung for rung in clock.ladder or () if rung.page == OWNER), None)
+    number = page_number(clock.request, LOST)
+    return Page(
+        id=page_id(clock.lead_id, previous.epoch, number, previous.rep),
+        lead_id=clock.lead_id,
+        epoch=previous.epoch,
+        rung=number,
+        kind="lost",
+        person=previous.rep,
+        channels=first.by if first else CHANNELS,
+        due_at=previous.until,
+        created_at=now,
+    )
+
+
+def notice(clock: ResponseClock, previous: PreviousOwner | None, now: datetime) -> tuple[Page, ...]:
+    """Return the notice to a rep who knows of the lead, and did not give it away."""
+    if previous is None or not (previous.told or previous.accepted) or previous.by == f"rep:{previous.rep}":
+        return ()
+    return (lost_page(clock, previous, now),)
+
+
+def told_too_late(page: Page, clock: ResponseClock, now: datetime) -> Page | None:
+    """Return the notice to a rep whose page arrived after the assignment had ended; None: it had not."""
+    previous = clock.previous
+    ended = previous is not None and (previous.rep, previous.epoch) == (page.person, page.epoch)
+    if previous is None or not ended or page.kind == "lost" or clock.rep == page.person:
+        return None
+    return lost_page(clock, msgspec.structs.replace(previous, told=True), now)

@@ -1,0 +1,41 @@
+"""The sentences about the end of an assignment, for the rep who lost the lead and for the next owner."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from services.notifier.domain.clock import PreviousOwner
+from services.notifier.domain.outside_text import NAME_CHARS_MAX, unlinked
+from services.notifier.domain.times import lasting
+
+_REASONS: Final[Mapping[str, str]] = {
+    "reassign": "No touch was recorded within {span}, so the lead was given to the next rep",
+    "reject": "The lead was rejected ({reason})",
+    "hand-over": "The lead was given to another rep ({reason})",
+    "deactivated": "The lead was given to another rep ({reason})",
+    "merged": "The lead was merged into another one",
+    "recycle": "The lead went back to Marketing ({reason})",
+    "opted-out": "The person does not want to be contacted any more",
+    "qualified": "The person asked again, and the lead was given out anew",
+}
+REASON_CHARS_MAX: Final = 200
+
+
+def reason_of(previous: PreviousOwner) -> str:
+    """Return why the assignment ended, as a sentence."""
+    text = _REASONS.get(previous.kind, "The lead was given to another rep ({reason})")
+    reason = unlinked(previous.reason, REASON_CHARS_MAX) or "no reason was stated"
+    by = f", by {unlinked(previous.by.partition(':')[2], NAME_CHARS_MAX)}" if ":" in previous.by else ""
+    return f"{text.format(span=lasting(previous.until - previous.since), reason=reason)}{by}."
+
+
+def tried_by(previous: PreviousOwner, name: str) -> str:
+    """Return who had the lead before, for how long, and what was tried."""
+    parts = [f"{unlinked(name, NAME_CHARS_MAX)} for {lasting(previous.until - previous.since)}"]
+    if not previous.told and not previous.accepted:
+        parts.append("never reached by a page")
+    elif previous.accepted:
+        parts.append("accepted the lead")
+    else:
+        parts.append("did not answer the pages")
+    parts.append(f"attempts to reach the person: {previous.attempts}" if previous.attempts else "no attempt recorded")
+    return ", ".join(parts)
