@@ -30,6 +30,8 @@ from services.notifier.domain.notice import MARKETING, OPERATOR
 from services.notifier.store.findings import OpenFinding, end_findings, lock_findings, save_findings
 from services.notifier.telling import tell
 
+SEEN_TWICE: Final = frozenset({"page_late"})
+"""Checks whose finding counts from the second look on: a page whose hours have just begun is due since the evening before."""
 REMEDIES: Final = {
     "lead_forgotten": "Assign the lead to a rep. `firsthour verify` names all of them.",
     "clock_missing": "Tell its owner of the lead. `firsthour verify` names all of them; look for dead letters of the notifier.",
@@ -73,6 +75,7 @@ class Auditor:
         self._whole_at = resources.clock.real()  # the last audit that could look at everything
         self._open: Sequence[OpenFinding] = ()
         self._runs = 0
+        self._seen: set[str] = set()  # checks that found something in the last look
         self._silent: Sequence[AuditFinding] = ()  # of the last look at the sources
         self._after = ""  # where the next slice of leads begins
         self._cycle: list[Any] = []  # leads without their clock in this walk over all slices
@@ -125,7 +128,9 @@ class Auditor:
         if self._runs % SILENCE_RUNS == 0:
             self._silent = sources_send(connection, time)
         self._runs += 1
-        return [*(finding for finding in found if finding is not None), *self._silent]
+        seen, self._seen = self._seen, {finding.check for finding in found if finding is not None}
+        lasting = (one for one in found if one is not None and (one.check not in SEEN_TWICE or one.check in seen))
+        return [*lasting, *self._silent]
 
     def _report(self, changes: FindingChanges) -> None:
         """Log what began and ended, and show what is open."""

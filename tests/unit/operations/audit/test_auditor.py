@@ -74,8 +74,8 @@ async def test_audit_finds_what_is_broken(harness: OperationsHarness, check: str
     harness.clock.advance(minutes=4)
     await harness.break_by(statement)
     with capture_logs() as lines:
-        assert text in (await found(harness))[check]
         await auditor(harness).audit()
+        assert text in (await found(harness))[check]
     assert gauge(harness, check) == (3 if check == "record_waits" else 1)
     assert [line["check"] for line in lines if line["event"] == "audit finding"].count(check) == 1, "told once"
     warnings = (await harness.client.get("/readyz")).json()["warnings"]
@@ -104,6 +104,18 @@ async def test_work_that_is_a_moment_old_is_no_finding(harness: OperationsHarnes
     await harness.break_by("DELETE FROM notifier_clocks", f"{PAGE}, state = 'pending', next_at = {PAST}", RECORD)
     harness.clock.advance(seconds=29)
     assert await found(harness) == {}
+
+
+async def test_page_that_is_late_for_a_moment_is_no_finding(harness: OperationsHarness) -> None:
+    await harness.ask("ann")
+    harness.clock.advance(minutes=4)
+    await harness.break_by(f"{PAGE}, state = 'pending', delay = 'rate_limit', next_at = {LATER}")
+    assert await found(harness) == {}, "its hours may have begun a moment ago"
+    await harness.break_by("UPDATE notifier_pages SET state = 'sent', delay = '', next_at = NULL")
+    assert await found(harness) == {}
+    await harness.break_by(f"{PAGE}, state = 'pending', delay = 'quiet_hours', next_at = {LATER}")
+    for _ in range(2):
+        assert await found(harness) == {}
 
 
 async def test_number_of_a_finding_is_bounded(harness: OperationsHarness) -> None:
