@@ -192,6 +192,16 @@ async def test_next_owner_reads_what_the_person_did_meanwhile(world: World) -> N
     assert "We need this" in text
 
 
+async def test_owner_reads_the_new_words_of_a_person_who_asks_again(world: World) -> None:
+    await visit_and_ask(world)
+    await world.wait(minutes=5)
+    await world.submit_form(email=CTO, message="Is anybody there?")
+    text = read(world.slack.messages[-1], ZoneInfo("UTC"), world.clock.now)
+    assert "Is anybody there?" in text
+    assert "We need this" not in text
+    assert "In their own words (demo request) 0 minutes ago" in text
+
+
 async def test_manager_reads_about_a_lead_that_waits_for_an_owner(open_world: OpenWorld) -> None:
     team = reps({"id": "ana", "capacity": {"open": 0}}, pool=["ana"])
     world = await open_world(agreement={"routing": {"queue": {"alert": "manager", "after": "10m"}}}, team=team)
