@@ -1,7 +1,9 @@
-"""Checks of the channels that send pages: Slack and the mail server."""
+"""Checks of the channels that send pages: Slack, the mail server, and the hosts of webhooks."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Collection
 from typing import Final
+from urllib.parse import urlsplit
 
 from aiosmtplib import SMTPException
 
@@ -10,7 +12,9 @@ from firsthour.operations.doctor.finding import Finding
 from firsthour.operations.doctor.slack_checks import slack
 from firsthour.runtime.config import reading
 from firsthour.runtime.config.reading import ConfigError
+from firsthour.runtime.http.public_hosts import PrivateAddressError, UnknownHostError, addresses_of
 from firsthour.runtime.settings import Settings
+from schemas.agreement.ways_out import WebhookWay
 from services.notifier.channels.email import MailSettingsError, server
 
 ANSWER_SECONDS: Final = 3.0
@@ -18,10 +22,31 @@ ANSWER_SECONDS: Final = 3.0
 
 async def channels(settings: Settings) -> AsyncIterator[Finding]:
     """Yield the findings about each channel that is set up."""
-    async for finding in slack(settings, _config(settings)):
+    config = _config(settings)
+    async for finding in slack(settings, config):
         yield finding
     if settings.smtp_url is not None:
         yield await _mail(settings.smtp_url.get_secret_value())
+    for name, way in config.agreement.channels.items() if config is not None else ():
+        if isinstance(way, WebhookWay) and isinstance(way.url, str):
+            yield await webhook(name, way.url, settings.webhook_private_hosts)
+
+
+async def webhook(name: str, url: str, private_hosts: Collection[str]) -> Finding:
+    """Return whether the host of a webhook has addresses that may be connected to."""
+    parts = urlsplit(url)
+    host = (parts.hostname or "").lower()
+    remedy = f"correct `url` of {name} in agreement.yaml; its deliveries are tried for three days"
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            await addresses_of(host, parts.port or 443, private_allowed=host in private_hosts)
+    except PrivateAddressError as error:
+        return Finding(
+            f"webhook {name}", "wrong", str(error), "name it in FIRSTHOUR_WEBHOOK_PRIVATE_HOSTS if it is yours"
+        )
+    except (UnknownHostError, TimeoutError):
+        return Finding(f"webhook {name}", "wrong", f"{host} has no address", remedy)
+    return Finding(f"webhook {name}", "ok", f"{host} has an address")
 
 
 def _config(settings: Settings) -> Config | None:
