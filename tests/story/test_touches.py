@@ -99,6 +99,23 @@ async def test_promise_ends_without_a_conversation_in_spite_of_attempts(open_wor
     assert "promise.missed" in await world.event_types_of(CTO)
 
 
+async def test_person_who_asks_again_gets_a_cadence_of_their_new_request(open_world: OpenWorld) -> None:
+    world = await open_world(agreement=CADENCE)
+    await world.submit_form(email=CTO)
+    await world.touch(CTO, by="ana", answered=False)
+    await world.wait(days=1)
+    await world.submit_form(email=CTO)
+    assert world.slack_recipients == ["ana", "ana"]
+    assert (await world.lead(CTO))["touches"] == {"attempts": 0, "conversations": 0}
+    await world.touch(CTO, by="ana", answered=False)
+    await world.wait(days=1, hours=23)
+    assert world.slack_recipients == ["ana", "ana"]
+    await world.wait(hours=1, minutes=1)
+    assert world.slack_recipients == ["ana", "ana", "ana"]
+    total = (await world.get("/v1/reports/response?since=5d"))["total"]
+    assert (total["requests"], total["touched"], total["attempts"]) == (2, 2, 2)
+
+
 async def test_touches_of_any_identifier_and_kind_count(world: World) -> None:
     await world.submit_form(email=CTO, phone="+49 30 1234567")
     await world.event("touch.recorded", phone="+49301234567", channel="email", answered=False)

@@ -15,6 +15,7 @@ from firsthour.kernel.calendar import CalendarHours
 from firsthour.kernel.time_units import micros
 from schemas.events.leads import Score, Trigger
 from schemas.events.routes import (
+    LeadAskedAgain,
     LeadAssigned,
     LeadEvent,
     LeadQualified,
@@ -74,6 +75,18 @@ def assigned(minutes: float, rep: str = "ana", submit: float = 0) -> LeadAssigne
         "assigned_at": at(minutes),
     }
     return LeadAssigned(**_record(minutes, **fields))
+
+
+def asked_again(minutes: float, rep: str = "ana") -> LeadAskedAgain:
+    trigger = Trigger("e2", "form.submitted", at(minutes), "website")
+    fields: dict[str, Any] = {
+        "rep": rep,
+        "line": "demo",
+        "urgency": "hot",
+        "submit_at": at(minutes),
+        "trigger": trigger,
+    }
+    return LeadAskedAgain(**_record(minutes, "working", "working", **fields))
 
 
 def touched(
@@ -141,6 +154,14 @@ def summary(requests: Sequence[ProspectRequest]) -> list[tuple[Any, ...]]:
         ),
         pytest.param(
             (qualified(0), assigned(0), recycled(30), touched(40)), [(0, None, 0, 0, "ana")], id="after leaving"
+        ),
+        pytest.param(
+            (qualified(0), assigned(0), asked_again(20), touched(30)), [(0, 30, 1, 0, "ana")], id="asked again, owned"
+        ),
+        pytest.param(
+            (qualified(0), assigned(0), touched(5), asked_again(20), touched(30)),
+            [(0, 5, 1, 0, "ana"), (20, 30, 1, 0, "ana")],
+            id="asked again, in touch",
         ),
         pytest.param((touched(5), qualified(10)), [(10, None, 0, 0, None)], id="before any request"),
     ],
