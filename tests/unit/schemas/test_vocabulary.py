@@ -51,13 +51,23 @@ def _commits_since_the_decision() -> list[str]:
     return ["HEAD", "--not", *(f"{commit}^@" for commit in added[-1:])] if added else ["HEAD", "--not", "HEAD"]
 
 
+RENAMED = {"Notice": "ManagerPage"}
+"""Shapes of the configuration files that got another name before any release had them. The files themselves are unchanged."""
+
+
+def _with_names_of_now(schema: str) -> str:
+    for before, now in RENAMED.items():
+        schema = schema.replace(f'"{before}"', f'"{now}"').replace(f'#/$defs/{before}"', f'#/$defs/{now}"')
+    return schema
+
+
 @pytest.mark.skipif(not shutil.which("git") or not (ROOT / ".git").exists(), reason="needs the repository's history")
 @pytest.mark.parametrize("name", ["events", *schema_export.FILES])
 def test_schema_is_compatible_with_earlier_commits(name: str) -> None:
     path = f"schemas/json/{name}.json"
     now = json.loads((ROOT / path).read_text())
     for commit in git("log", "--format=%H", "-n", "50", *_commits_since_the_decision(), "--", path).split():
-        earlier = json.loads(git("show", f"{commit}:{path}"))
+        earlier = json.loads(_with_names_of_now(git("show", f"{commit}:{path}")))
         assert list(breaks(earlier, now)) == [], f"since {commit}"
 
 
