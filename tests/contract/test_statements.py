@@ -41,7 +41,9 @@ RARE = {
     "services.reporting.store._COUNTS",
     "firsthour.runtime.eventlog.spool._HEAD",
     "firsthour.runtime.eventlog.spool._OLDEST",
-}  # rare queries; the last two are for SQLite
+    "services.notifier.store.people._ABSENT",
+    "services.notifier.store.dispatches._DISABLED",
+}  # rare queries; two for SQLite; two of tables with a row for each absent rep and for each endpoint that is switched off
 
 
 def statements() -> dict[str, db.Sql]:
