@@ -33,6 +33,7 @@ def furnish(home: Path, *, ladder: Sequence[Mapping[str, object]] | None = None)
     config.mkdir(parents=True, exist_ok=True)
     yaml = YAML(typ="safe")
     agreement = yaml.load((examples() / "agreement.yaml").read_text(encoding="utf-8"))
+    agreement["response"].pop("budget", None)  # few reps get all pages of a measurement
     if ladder is not None:
         agreement["response"]["ladder"] = [dict(rung) for rung in ladder]
     for name, content in (("agreement", agreement), ("team", _team()), ("sources", _sources())):

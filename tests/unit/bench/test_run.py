@@ -59,6 +59,7 @@ def test_signed_source_of_the_bench_has_a_usable_secret(tmp_path: Path) -> None:
 def test_configuration_of_the_bench_is_valid(tmp_path: Path) -> None:
     config = load(furnish(tmp_path) / "config")
     assert len(config.team.reps) == fixtures.REPS
+    assert config.agreement.response.budget is None
 
 
 def test_every_fifth_event_is_a_demo_request() -> None:
