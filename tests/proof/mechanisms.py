@@ -100,7 +100,7 @@ REMOVALS = (
         "I4",
         "a clock for a lead that waits",
         "services/notifier/domain/clock_events.py",
-        "    return ClockStep(_unowned(base, max(event.epoch, old), pool or None, event.at, terms), cancels=cancels)",
+        "    return ClockStep(after, pages=pages, cancels=cancels)",
         "    return ClockStep(None, cancels=cancels)",
         ("tests/unit/notifier", "tests/contract/test_invariants.py", "tests/contract"),
     ),
