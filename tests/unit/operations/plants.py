@@ -175,6 +175,7 @@ TABLES: Final[dict[str, Table]] = {
             "rung_empty": "only decides when the next rung is due; `due_at` follows from it, and is checked",
             "follow_up": "the reminders as when the clock started; `due_at` follows from them, and is checked",
             "waiting_at": "the beginning of the wait in the queue, for the alert of the manager",
+            "previous": "what the next owner is told of the assignment before",
             "request": "numbers the requests of an owned lead; each page is a row of `notifier_pages`",
         },
     ),
