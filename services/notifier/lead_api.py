@@ -6,7 +6,7 @@ another site cannot make a browser act for a rep. A request that a browser marks
 
 from collections.abc import Awaitable, Mapping
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Request, Response
@@ -27,6 +27,19 @@ from services.notifier.markup import PAGE_HEADERS, render
 from services.notifier.page_links import new_token
 
 PATH: Final = "/a/{token}"
+ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+    status: {"description": description, "content": {"text/html": {}}}
+    for status, description in (
+        (403, "The person is not in the team any more, or another site sent the request"),
+        (404, "The link is not valid"),
+        (405, "The link only shows the lead"),
+        (409, "Nothing was changed; the page says why"),
+        (410, "The link has ended"),
+        (413, "The note is too long"),
+        (503, "The database does not answer"),
+    )
+}
+"""The pages for people that are no success."""
 FIELDS_MAX: Final = 10
 BODY_BYTES_MAX: Final = 32 * 1024
 LEAVES: Final = frozenset({"reject", "hand_over"})
@@ -55,12 +68,12 @@ def lead_router(resources: Resources, context: NotifierContext, history: History
     pages = LeadPages(resources, context, history)
 
     @api.head(PATH, include_in_schema=False)
-    @api.get(PATH, response_class=HTMLResponse)
+    @api.get(PATH, response_class=HTMLResponse, responses=ANSWERS)
     async def show(token: str) -> Response:
         """The lead of a signed link, and the effect of its action, as a page for people. Nothing is changed."""
         return await answered(pages.show(token))
 
-    @api.post(PATH, response_class=HTMLResponse)
+    @api.post(PATH, response_class=HTMLResponse, responses=ANSWERS)
     async def act(token: str, request: Request) -> Response:
         """Do the one thing that a signed link is for, once. The page says what happened, or why nothing did.
 

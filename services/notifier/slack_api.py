@@ -1,5 +1,7 @@
 """`POST /slack/interactions` and `POST /slack/commands`: requests of people in Slack, verified over the raw bytes."""
 
+from typing import Any, Final
+
 from fastapi import APIRouter, Request, Response
 
 from firsthour.runtime.http.problem import Problem
@@ -13,13 +15,15 @@ from services.notifier.slack_desk import desk_of
 _UNSET = f"Slack is not set up here; set {PREFIX}SLACK_BOT_TOKEN and {PREFIX}SLACK_SIGNING_SECRET."
 _FORGED = "The signature does not hold, or the request is older than five minutes; check the signing secret of the app."
 
+NOT_SET_UP: Final[dict[int | str, dict[str, Any]]] = {503: {"description": "Slack is not set up here"}}
+
 
 def slack_router(resources: Resources, context: NotifierContext) -> APIRouter:
     """Return the routes that Slack calls."""
     api = APIRouter(tags=["slack"])
     desk = desk_of(resources, context)
 
-    @api.post("/slack/interactions")
+    @api.post("/slack/interactions", responses=NOT_SET_UP)
     async def interactions(request: Request) -> Response:
         """A click or a dialog in Slack, as Slack sends it. The answer is for Slack."""
         body = await _verified(request, resources)
@@ -28,7 +32,7 @@ def slack_router(resources: Resources, context: NotifierContext) -> APIRouter:
         except UnreadableRequestError as error:
             raise Problem(400, "Invalid request", f"This is no request of Slack: {error}.") from None
 
-    @api.post("/slack/commands")
+    @api.post("/slack/commands", responses=NOT_SET_UP)
     async def commands(request: Request) -> Response:
         """A slash command in Slack, as Slack sends it: `/away [until]`, `/back` or `/leads`."""
         body = await _verified(request, resources)
