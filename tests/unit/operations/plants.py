@@ -200,7 +200,8 @@ TABLES: Final[dict[str, Table]] = {
             "first_try_at": Plant(
                 "I7",
                 "{column} + 86400000000",
-                "state = 'sent' AND lead_id IN (SELECT lead_id FROM notifier_clocks WHERE opted_out = 1)",
+                "state = 'sent' AND kind <> 'lost' "
+                "AND lead_id IN (SELECT lead_id FROM notifier_clocks WHERE opted_out = 1)",
             ),
             "deliveries": Plant("I6"),
             "error": Plant("I6", "NULL", "state = 'cancelled'"),
