@@ -49,7 +49,7 @@ ERRORS = [
     ("{at: 35m, reassign: true}", '{at: 35m, reassign: «"true"}', "remove the quotes"),
     ("reassign_at_most: 1", 'reassign_at_most: «"1"', "remove the quotes"),
     ("require: {languages: fr}", "require: {languages: «fr-FR}", "`fr-FR` is not a language code; write `fr`"),
-    ("\npromises:", "\npromises:\n  marketing: [{complete: [«emial], share: 1}]", "did you mean `email`?"),
+    ("\nsuppress:", "\npromises: {marketing: [{complete: [«emial], share: 1}]}\nsuppress:", "did you mean `email`?"),
     ("\nsuppress:", "\ngoals: [{period: «2026-Q5, revenue: 1, currency: EUR}]\nsuppress:", "such as 2026, 2026-Q4 or 2026-11"),
 ]  # fmt: skip
 TEAM_ERRORS = [

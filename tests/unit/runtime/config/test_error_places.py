@@ -112,8 +112,8 @@ CASES = [
     (A, "\nsuppress:", LIFECYCLE.replace("by: anyone", "by: anyone, as: «refuse") + "\nsuppress:", "not allowed here"),
     (A, "\nsuppress:", LIFECYCLE.replace("statuses: {new:", "«statuses: {nwe:") + "\nsuppress:", "`new` is missing"),
     (A, "\nsuppress:", LIFECYCLE.replace("new: marketing", "new: «markting") + "\nsuppress:", "mean `marketing`?"),
-    (A, "- {attempts: 6, within: 10d, share: 0.9}", "- «{share: 0.9}", "this is not a promise of Sales"),
-    (A, "- {attempts: 6, within: 10d, share: 0.9}", "- {accept_within: 1h, share: «95}", "out of range"),
+    (A, "\nsuppress:", "\npromises: {sales: [«{share: 0.9}]}\nsuppress:", "this is not a promise of Sales"),
+    (A, "\nsuppress:", "\npromises: {sales: [{accept_within: 1h, share: «95}]}\nsuppress:", "out of range"),
     (A, "\nsuppress:", "\ncalendars: {b: {timezone: «Europe/Berln}}\nsuppress:", "is not a time zone"),
     (
         A,
