@@ -97,7 +97,12 @@ async def outcome(url: str, pools: Iterable[Sequence[Any]], *, parts_of_one_in: 
                 async with asking:
                     score = await _get(client, f"/v1/leads/{lead['id']}/score")
             pool = pool_of[lead["id"]]
-            _note(result, lead, score, pool, lead["status_team" if pool in full else "status"])
+            if (
+                pool in full
+            ):  # which lead waits there differs, and a second request starts the clock of an owned lead only
+                _note(result, lead, score, pool, lead["status_team"], None)
+            else:
+                _note(result, lead, score, pool, lead["status"], lead["clock"] and lead["clock"]["due_at"])
 
         await asyncio.gather(*(take(lead) for lead in leads))
         counted = await _get(client, "/v1/reports/statuses")
@@ -110,7 +115,12 @@ def _identity(lead: dict[str, Any]) -> str:
 
 
 def _note(
-    result: LeadOutcome, lead: dict[str, Any], score: dict[str, Any] | None, pool: str | None, status: str
+    result: LeadOutcome,
+    lead: dict[str, Any],
+    score: dict[str, Any] | None,
+    pool: str | None,
+    status: str,
+    due: str | None,
 ) -> None:
     identity, counts = _identity(lead), lead["score"]
     assert identity not in result.leads, f"two leads of {identity}"
@@ -121,7 +131,6 @@ def _note(
         assert (score["fit"], score["grade"]) == (counts["fit"], counts["grade"])
         unsorted = (Part(p["kind"], p["because"], p["points"], p["at"] or "", p["counted"]) for p in score["parts"])
         parts = tuple(sorted(unsorted))
-    due = lead["clock"] and lead["clock"]["due_at"]
     result.leads[identity] = ReportedLead(lead["name"], counts["fit"], counts["grade"], parts, status, pool, due)
     result.pools[pool, lead["status"]] += 1
     for name in ("engagement", "total"):

@@ -10,7 +10,7 @@ from services.notifier.domain.clock import ResponseClock, next_rung_at, timed
 from services.notifier.domain.clock_step import Cancel, ClockEvent, ClockStep, promise_missed
 from services.notifier.domain.counting import counted_anew
 from services.notifier.domain.next_page import addressed, bundled, last_number, missed_page, next_page
-from services.notifier.domain.page import TO_OWNER, Page, index_of
+from services.notifier.domain.page import TO_OWNER, Page, index_of, page_number
 from services.notifier.domain.recipients import NO_ABSENCES, Absences
 from services.notifier.domain.terms import Terms
 
@@ -63,10 +63,12 @@ def fire(
 def settled(clock: ResponseClock, page: Page, terms: Terms, now: datetime, *, empty: bool = False) -> ResponseClock:
     """Return the clock after a page was accepted by a channel (`sent`) or ended without being sent.
 
+    A page about an earlier request of the person says nothing of the present one.
+
     Args:
         empty: The page had no recipient: its rung is passed at once.
     """
-    if page.epoch != clock.epoch or not clock.running:
+    if page.epoch != clock.epoch or page.rung < page_number(clock.request, 0) or not clock.running:
         return clock
     at = page.sent_at or now
     if page.kind in TO_OWNER and page.person == clock.rep:

@@ -5,7 +5,9 @@ import asyncio
 import pytest
 
 from firsthour.runtime.storage.unit import StorageError
+from schemas.events.leads import Trigger
 from schemas.events.pages import PageSent
+from schemas.events.routes import LeadAskedAgain
 from services.notifier.channels.base import GiveUp, TryAgain
 from services.notifier.claiming import claim
 from services.notifier.domain.page import LEASE
@@ -85,3 +87,19 @@ async def test_metrics_count_attempts_lateness_and_promises(harness: NotifierHar
     )
     assert 'promises_total{outcome="met"} 1.0' in shown
     assert 'promises_total{outcome="missed"} 1.0' in shown
+
+
+async def test_page_of_an_earlier_request_does_not_count_for_the_next_one(harness: NotifierHarness) -> None:
+    harness.hear(harness.qualified(), harness.assigned())
+    await asyncio.sleep(0)  # the page is being sent
+    routed = harness._routed("l1", "assigned", 1, "assigned")
+    trigger = Trigger("e2", "form.submitted", harness.clock.business(), "web")
+    harness.clock.advance(minutes=2)
+    event = harness.clock.business()
+    harness.hear(
+        LeadAskedAgain(**routed, rep="ana", line="all", urgency="hot", submit_at=event, trigger=trigger, pool="all")
+    )
+    told = harness.rows("SELECT told_at, request FROM notifier_clocks")
+    await harness.delivery._record()
+    assert harness.rows("SELECT told_at, request FROM notifier_clocks") == told
+    assert (told[0]["told_at"], told[0]["request"]) == (None, 1)
