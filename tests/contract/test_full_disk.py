@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from firsthour.operations.audit.auditor import AUDITOR
 from firsthour.runtime import package_files
 from firsthour.runtime.storage.records import Row
 from firsthour.runtime.storage.unit import StorageError, Unit
@@ -136,6 +137,7 @@ async def test_readiness_reports_failing_commits_until_they_succeed(tmp_path: Pa
         assert any("disk is full" in line for line in answer.json()["warnings"]), "it may be full for what is large"
         world.clock.advance(minutes=10)
         await world.system.runners["runtime.keys"].step()
+        await world.system.runners[AUDITOR].step()
         assert (await world.client.get("/readyz")).json()["warnings"] == []
 
 

@@ -106,7 +106,7 @@ def replay_outcome(file: Path, config: Path, directory: Path, *more: str) -> Rep
 @pytest.mark.timeout(240)
 def test_second_replay_in_order_gives_the_same_owners(tmp_path: Path) -> None:
     file = write_stream(tmp_path / "stream.csv", 300)
-    config = configure(tmp_path / "config", 18, shared=True)
+    config = configure(tmp_path / "config", 10, shared=True)
     more = ("--concurrency", "1", "--map", "amount=amount")
     first, second = (replay_outcome(file, config, tmp_path / name, *more) for name in ("first", "second"))
     assert first == second

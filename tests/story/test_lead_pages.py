@@ -293,9 +293,9 @@ async def test_link_of_a_rep_who_left_the_team_does_nothing(mailed: World) -> No
 
 @pytest.mark.same_on_both_profiles
 async def test_link_of_a_person_who_opted_out_offers_nothing(mailed: World) -> None:
-    paths = links(mailed)
+    paths, opening = links(mailed), opening_link(mailed)
     await mailed.opt_out(CTO)
-    assert (await page(mailed, opening_link(mailed))).status_code == 410
+    assert (await page(mailed, opening)).status_code == 410
     assert (await send(mailed, paths["Accept"])).status_code == 410
 
 

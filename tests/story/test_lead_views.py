@@ -54,7 +54,7 @@ async def test_timeline_lists_events_in_order(world: World, profile: Backends | 
         ["page.sent"],
         ["page.sent"],
         [
-            *("action.requested", "lead.released", "lead.assigned", "action.resolved", "page.sent"),
+            *("action.requested", "lead.released", "lead.assigned", "action.resolved", "page.sent", "page.sent"),
             *("lead.accepted", "touch.applied", "promise.kept"),
         ],
         ["lead.recycled", "lead.scored"],

@@ -19,7 +19,8 @@ async def test_opt_out_ends_owner_clock_and_pages(world: World) -> None:
 
     await world.wait(hours=5)
     await world.event("webinar.attended", email=CTO)
-    assert world.slack_recipients == ["ana"]
+    assert sorted(page["kind"] for page in await world.pages(CTO) if page["state"] == "sent") == ["lost", "owner"]
+    assert world.slack_recipients == ["ana", "ana"]
     assert await world.status_of(CTO) == "opted-out"
 
 
