@@ -1,6 +1,6 @@
 """The judge of pages: checks that the page of each rung arrived, how often, and how late.
 
-Each `lead.assigned` on `routes` starts a ladder. Its pages are owed until a record of the lead ends the ladder: a touch, an
+Each `lead.assigned` and each `lead.asked_again` on `routes` starts a ladder. Its pages are owed until a record of the lead ends the ladder: a touch, an
 acceptance, an opt-out, another assignment. The time at which a rung is due: see `_due`.
 
 A page that did not arrive before its ladder ended is excused in two cases: the ladder ended within `LATE_SECONDS_MAX` after
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
-from services.notifier.domain.page import page_id
+from services.notifier.domain.page import LOST, page_id, page_number
 from tests.e2e.prove.faults import ROLLING, Hit
 from tests.e2e.prove.history import History, Receipt, TopicRecord
 from tests.e2e.prove.judge import Check, Violation
@@ -29,7 +29,9 @@ HUNG_CALL_SECONDS: Final = 6.0
 """A call to the hanging Slack can arrive this long after the fault, because its sender waits 5 s for the answer."""
 COUNTED: Final = frozenset({"qualified", "assigned", "accepted"})
 """The statuses in which a ladder continues."""
-ENDS: Final = frozenset({"lead.released", "lead.recycled", "lead.opted_out", "lead.qualified", "lead.assigned"})
+CLOCKS: Final = frozenset({"lead.qualified", "lead.asked_again"})
+"""The records that start a new clock. They number the requests of the person."""
+ENDS: Final = CLOCKS | {"lead.released", "lead.recycled", "lead.opted_out", "lead.assigned"}
 """The records that end a ladder in any status."""
 
 
@@ -68,33 +70,50 @@ def owed_pages(history: History) -> list[OwedPage]:
         page
         for lead, records in history.routes.items()
         for place, record in enumerate(records)
-        if record.type == "lead.assigned" and record.data.get("touched_at") is None
-        for page in _ladder(history, lead, record, records[place + 1 :], failed)
+        if record.type in ("lead.assigned", "lead.asked_again") and record.data.get("touched_at") is None
+        for page in _ladder(history, lead, record, records[place + 1 :], failed, _request(records, place))
     ]
 
 
+def _request(records: Sequence[TopicRecord], place: int) -> int:
+    """Return the number of the request whose clock runs at this record; 0 is the first."""
+    return max(0, sum(record.type in CLOCKS for record in records[: place + 1]) - 1)
+
+
+def _started(record: TopicRecord) -> float:
+    """Return when the ladder of this record started."""
+    return record.moment("assigned_at" if record.type == "lead.assigned" else "at")
+
+
 def _ladder(
-    history: History, lead: str, assigned: TopicRecord, later: Sequence[TopicRecord], failed: set[str]
+    history: History,
+    lead: str,
+    assigned: TopicRecord,
+    later: Sequence[TopicRecord],
+    failed: set[str],
+    request: int,
 ) -> Iterator[OwedPage]:
     epoch, person = assigned.data["epoch"], assigned.data["rep"]
     ended = next((record.moment("at") for record in later if _ends(record, assigned)), None)
-    for number, due in enumerate(_due(history, lead, assigned, later)[:-1]):
+    for index, due in enumerate(_due(history, lead, assigned, later, request)[:-1]):
+        number = page_number(request, index)
         id = page_id(lead, epoch, number, person)
         arrivals, excused = history.arrived.get(id, []), _excused(history, due, ended)
         yield OwedPage(id, lead, epoch, number, person, due, ended, arrivals, id in failed, excused)
 
 
-def _due(history: History, lead: str, assigned: TopicRecord, later: Sequence[TopicRecord]) -> list[float]:
+def _due(history: History, lead: str, assigned: TopicRecord, later: Sequence[TopicRecord], request: int) -> list[float]:
     """Return when each rung of an assignment is due. The last one is the change of owner.
 
     A rung is due its span after the page of the rung before was told: at the first arrival of that page, whatever the time
     of its `page.sent`, or when the owner accepted while the page was overdue. A page that never arrived delays no rung.
     """
-    epoch, person, start = assigned.data["epoch"], assigned.data["rep"], assigned.moment("assigned_at")
+    epoch, person, start = assigned.data["epoch"], assigned.data["rep"], _started(assigned)
     accepts = (record for record in later if record.type == "lead.accepted" and record.data["epoch"] == epoch)
     accepted = next((record.moment("at") for record in accepts), None)
     delay, dues = 0.0, list[float]()
-    for number, after in enumerate(history.plan.ladder):
+    for index, after in enumerate(history.plan.ladder):
+        number = page_number(request, index)
         planned = start + after
         dues.append(planned + delay)
         times = [arrival.at for arrival in history.arrived.get(page_id(lead, epoch, number, person), [])]
@@ -128,7 +147,7 @@ def missing(history: History) -> Iterator[Violation]:
             yield Violation("page missing", f"{page} never arrived")
         elif page.failed:
             yield Violation("page missing", f"{page} failed, although the mail server accepted mails all the time")
-    page_ids = {page.page_id for page in pages}
+    page_ids = {page.page_id for page in pages} | _notices(history)
     for id, arrivals in history.arrived.items():
         if id not in page_ids:
             yield Violation("other", f"page {id} arrived {len(arrivals)} times without an assignment on `routes`")
@@ -138,15 +157,26 @@ def missing(history: History) -> Iterator[Violation]:
     yield from _missing_changes(history)
 
 
+def _notices(history: History) -> set[str]:
+    """Return the ids of the notices to reps who lost a lead, of every assignment that has ended."""
+    return {
+        page_id(lead, record.data["epoch"], page_number(request, LOST), record.data["rep"])
+        for lead, records in history.routes.items()
+        for place, record in enumerate(records)
+        if record.type == "lead.assigned" and any(later.type in ENDS for later in records[place + 1 :])
+        for request in range(_request(records, len(records) - 1) + 1)
+    }
+
+
 def _missing_changes(history: History) -> Iterator[Violation]:
     action_ids = {record.data["action_id"] for record in history.records_of("actions")}
-    for lead, epoch, due, ended in reassignments(history):
-        if not _excused(history, due, ended) and f"{lead}:{epoch}:{len(history.plan.ladder)}" not in action_ids:
+    for lead, epoch, number, due, ended in reassignments(history):
+        if not _excused(history, due, ended) and f"{lead}:{epoch}:{number}" not in action_ids:
             yield Violation("page missing", f"lead {lead}, epoch {epoch}: the rung that changes the owner never fired")
 
 
-def reassignments(history: History) -> Iterator[tuple[str, int, float, float | None]]:
-    """Yield each owed change of owner: lead, epoch, due time, and end of the ladder. None: the ladder has not ended.
+def reassignments(history: History) -> Iterator[tuple[str, int, int, float, float | None]]:
+    """Yield each owed change of owner: lead, epoch, number of the rung, due time, and end of the ladder. None: it goes on.
 
     After an acceptance the change of owner is still owed.
     """
@@ -155,7 +185,9 @@ def reassignments(history: History) -> Iterator[tuple[str, int, float, float | N
             if record.type == "lead.assigned" and record.data.get("touched_at") is None:
                 ends = (r for r in records[place + 1 :] if r.type != "lead.accepted" and _ends(r, record))
                 ended = next((r.moment("at") for r in ends), None)
-                yield lead, record.data["epoch"], _due(history, lead, record, records[place + 1 :])[-1], ended
+                request = _request(records, place)
+                due = _due(history, lead, record, records[place + 1 :], request)[-1]
+                yield lead, record.data["epoch"], page_number(request, len(history.plan.ladder)), due, ended
 
 
 def repeated(history: History) -> Iterator[Violation]:
@@ -230,8 +262,8 @@ def _arrivals(history: History) -> Iterator[tuple[str, float, float]]:
         if page.arrived_at is not None:
             yield str(page), page.due, page.arrived_at
     requests = {record.data["action_id"]: record.moment("at") for record in history.records_of("actions")}
-    for lead, epoch, due, _ in reassignments(history):
-        requested_at = requests.get(f"{lead}:{epoch}:{len(history.plan.ladder)}")
+    for lead, epoch, number, due, _ in reassignments(history):
+        requested_at = requests.get(f"{lead}:{epoch}:{number}")
         if requested_at is not None:
             yield f"change of owner (lead {lead}, epoch {epoch})", due, requested_at
 
@@ -279,8 +311,8 @@ def owed(history: History) -> int:
     waiting = sum(page.arrived_at is None and not page.failed and page.ended is None for page in owed_pages(history))
     action_ids = {record.data["action_id"] for record in history.records_of("actions")}
     return waiting + sum(
-        ended is None and f"{lead}:{epoch}:{len(history.plan.ladder)}" not in action_ids
-        for lead, epoch, _, ended in reassignments(history)
+        ended is None and f"{lead}:{epoch}:{number}" not in action_ids
+        for lead, epoch, number, _, ended in reassignments(history)
     )
 
 
