@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from services.notifier.domain.page import page_id
+from services.notifier.domain.page import LOST, page_id
 from tests.e2e.judged_story import START, JudgedStory, moment
 from tests.e2e.prove.faults import Hit
 from tests.e2e.prove.judge_pages import lateness, owed, settled_seconds
@@ -176,3 +176,13 @@ def test_page_delayed_by_several_faults_until_its_ladder_ended_is_excused(story:
     assert f"{third}" in " ".join(story.findings())
     story.hits = [Hit("kill", f"notifier-{n}", START + n, START + n + 1.0) for n in range(2)]
     assert story.findings() == []
+
+
+def test_notice_to_the_rep_who_lost_the_lead_is_explained(story: JudgedStory) -> None:
+    story.page("rep1", 1, LOST, 80.7)
+    assert story.kinds() == set()
+
+
+def test_notice_to_a_rep_who_still_owns_the_lead_is_not_explained(story: JudgedStory) -> None:
+    story.page("rep2", 2, LOST, 82.0)
+    assert "other" in story.kinds()
