@@ -57,6 +57,7 @@ class FakeSlack:
         self._last: dict[str, float] = {}
         self._count = 0
         self.messages: list[dict[str, Any]] = []  # the arguments of each accepted call, in order
+        self._moments: list[float] = []  # the second of each accepted call
         self.tokens: list[str] = []  # the Authorization header of every call
         self.calls = 0
         self.connections = 0
@@ -83,8 +84,12 @@ class FakeSlack:
 
     @property
     def recipients(self) -> list[str]:
-        """Return the Slack ids of the recipients of accepted messages, in order."""
-        return [recipient(message["channel"]) for message in self.messages]
+        """Return the Slack ids of the recipients of accepted messages by time; with a clock, those of one moment by id.
+
+        Messages to different people are sent side by side, so the order of arrival within a moment is chance.
+        """
+        recipients = (recipient(message["channel"]) for message in self.messages)
+        return [to for _, to in sorted(zip(self._moments, recipients, strict=True))]
 
     def respond(self, status: int, retry_after: float | None = None, times: int | None = 1, body: str = "{}") -> None:
         """Answer the next calls with this status."""
@@ -275,6 +280,7 @@ class FakeSlack:
         _append(self._record, message, at=now, client_msg_id=message.get("client_msg_id"), answered=answered)
         self.messages.append(message)
         self._count += 1
+        self._moments.append(self._count if self._seconds is None else self._seconds())
         stamp = f"{int(now)}.{self._count:06d}"
         self.posted[conversation(message["channel"]), stamp] = message
         return stamp

@@ -52,7 +52,7 @@ async def test_lead_without_a_touch_goes_to_the_next_rep(world: World) -> None:
     assert world.slack_recipients == ["ana"]
 
     await assert_whole_ladder(world)
-    assert world.slack_recipients == ["ana", "ana", "max", "bo", "ana"], "ana is told that she lost the lead"
+    assert world.slack_recipients == ["ana", "ana", "max", "ana", "bo"], "ana is told that she lost the lead"
     assert (await world.lead(CTO))["epoch"] == 2
 
 
@@ -60,11 +60,11 @@ async def test_lead_without_a_touch_goes_to_the_manager_in_the_end(world: World)
     await world.submit_form(email=CTO)
     await world.wait(minutes=59)
     assert await world.owner_of(CTO) == "bo"
-    assert world.slack_recipients == ["ana", "ana", "max", "bo", "ana", "bo", "max"]
+    assert world.slack_recipients == ["ana", "ana", "max", "ana", "bo", "bo", "max"]
 
     await world.wait(minutes=1)
     assert await world.owner_of(CTO) == "max"
-    assert sorted(world.slack_recipients[7:]) == ["bo", "max"]
+    assert world.slack_recipients[7:] == ["bo", "max"]
 
     await world.wait(hours=12)
     assert await world.owner_of(CTO) == "max", "max has no manager"
@@ -276,7 +276,7 @@ async def test_business_time_and_real_time_are_kept_apart(open_world: OpenWorld)
     world.slack.recover()
     await world.wait(minutes=31)
     assert await world.owner_of(CTO) == "bo"
-    assert world.slack_recipients == ["ana", "max", "bo", "ana"]
+    assert world.slack_recipients == ["ana", "max", "ana", "bo"]
     assert (await world.lead(CTO))["clock"]["due_at"] == "2027-01-10T10:00:00Z"
     assert {rep["state"] for rep in (await world.get("/v1/reps"))["items"]} == {"available"}
 

@@ -82,7 +82,7 @@ async def test_reminder_starts_anew_if_the_thread_was_deleted_or_the_rep_has_ano
     await world.submit_form(email="two@prospect.example")
     await world.change("team", reps({"id": "bo", "slack": "U0NEW"}))
     await world.wait(minutes=10)
-    assert world.slack.messages[-1]["channel"] == "U0NEW"
+    assert world.slack.recipients[-2:] == ["U0MAX", "U0NEW"]
 
 
 async def test_update_waits_for_slacks_retry_after_and_survives_a_restart(world: World) -> None:

@@ -206,7 +206,7 @@ class World(StoryInstallation):
 
     @property
     def slack_recipients(self) -> list[str]:
-        """Return the rep ids to which Slack messages were sent, in order."""
+        """Return the rep ids to which Slack messages were sent, by time; those of one moment by id."""
         return [member.removeprefix("U0").lower() for member in self.slack.recipients]
 
     @property
