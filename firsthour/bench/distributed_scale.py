@@ -1,10 +1,9 @@
-"""The cost of size over Kafka and PostgreSQL: few and many leads stored, one router and two, many timers."""
+"""The cost of size over Kafka and PostgreSQL: few and many leads stored, one router and two."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -15,40 +14,23 @@ from firsthour.bench.distributed_rounds import (
     CpuWatch,
     DistributedBench,
     wait_for_consumer,
-    wait_until,
 )
 from firsthour.bench.environment import BenchDatabase
-from firsthour.bench.lines import BenchLine, line, percentile
+from firsthour.bench.lines import BenchLine, line
 from firsthour.bench.processes import ProcessOrder, ServiceProcess
 from firsthour.bench.recorder import RecordedUnit, emitted_rows, read_recording
-from firsthour.bench.scale import (
-    CLOCKS,
-    FEW,
-    GOAL,
-    LADDER,
-    LATE_GOAL_SECONDS,
-    MANY_FULL,
-    PAGES_LEFT,
-    ROUND_EVENTS,
-    ROUNDS,
-    SPREAD,
-    WATCH_SECONDS,
-)
-from firsthour.kernel.time_units import moment
+from firsthour.bench.scale import FEW, GOAL, MANY_FULL, ROUND_EVENTS, ROUNDS
 from firsthour.runtime.clock import HostClock
 from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage.records import Row
-from schemas.topics import LEADS, ROUTES
+from schemas.topics import LEADS
 
 FILLED_AT_ONCE: Final = 50_000
 BACKLOG: Final = 40_000
 BACKLOG_FULL: Final = 100_000
 BACKLOG_ROUNDS: Final = 3
-CLOCKS_AT_ONCE: Final = 2_000
-ROUTES_OF_A_LEAD: Final = 2  # qualified, assigned
 SETTLED_LOOKS: Final = 10
 SETTLED_LOOK_SECONDS: Final = 0.2
-NOTIFIER: Final = "notifier"
 
 
 # --- leads stored -----------------------------------------------------------------------------------------------------
@@ -162,57 +144,3 @@ async def _wait_for_shares(routers: Sequence[ServiceProcess]) -> None:
     while len(looks) < SETTLED_LOOKS or not min(looks[-1]) or any(look != looks[-1] for look in looks[-SETTLED_LOOKS:]):
         looks.append([router.ask("ours").get(ROUTER, 0) for router in routers])
         await asyncio.sleep(SETTLED_LOOK_SECONDS)
-
-
-# --- timers -----------------------------------------------------------------------------------------------------------
-
-
-def timers(server_settings: Settings, home: Path) -> list[BenchLine]:
-    """Return the lateness of pages among many clocks, from the due time to the committed page.
-
-    The clocks start within 50 minutes of business time, and their first pages are sent. Then the second rungs come due, and
-    the pages of one minute are measured. All services share one process, whose clock is set ahead by hand.
-    """
-    with environment.bench_database(server_settings, home, ladder=LADDER) as database:
-        late, live = asyncio.run(_timers(database))
-    note = f"{len(late):,} pages, {live:,} live clocks"
-    return [
-        line("timer lateness, p50", [percentile(late, 0.50)], "s", note=note),
-        line("timer lateness, p99", [percentile(late, 0.99)], "s", goal=LATE_GOAL_SECONDS),
-    ]
-
-
-async def _timers(database: BenchDatabase) -> tuple[list[float], int]:
-    async with database.fresh() as settings:
-        with processes.service_process(ProcessOrder(settings, (SCORING, ROUTER, NOTIFIER), shifted=True)) as child:
-            child.go([SCORING, ROUTER, NOTIFIER])
-            await _start_clocks(settings, child)
-            connection = await environment.connect(settings)
-            await wait_until(
-                lambda: connection.fetchval(PAGES_LEFT),
-                lambda left: left == 0,
-                (child,),
-                lambda left: f"{left:,} pages are not sent",
-            )
-            first_due = await connection.fetchval("SELECT min(due_at) FROM notifier_clocks WHERE state = 'live'")
-            child.ask("ahead", moment(int(first_due)) - HostClock().real())
-            await asyncio.sleep(WATCH_SECONDS)
-            rows = await connection.fetch(
-                "SELECT (sent_at - due_at) / 1e6 FROM notifier_pages WHERE rung > 0 AND sent_at > 0"
-            )
-            live = await connection.fetchval("SELECT count(*) FROM notifier_clocks WHERE state = 'live'")
-            await connection.close()
-        return [float(row[0]) for row in rows], int(live)
-
-
-async def _start_clocks(settings: Settings, child: ServiceProcess) -> None:
-    """Start all clocks in steps, and set the clock of the process ahead after each step."""
-    ahead, step = timedelta(0), SPREAD / (CLOCKS // CLOCKS_AT_ONCE)
-    for first in range(0, CLOCKS, CLOCKS_AT_ONCE):
-        child.ask("ahead", ahead)
-        now = HostClock().real() + ahead
-        await environment.fill(settings, CLOCKS_AT_ONCE, readers=None, first=first, form_interval=1, now=now)
-        done = first + CLOCKS_AT_ONCE
-        await wait_for_consumer(settings, done, (child,))
-        await wait_for_consumer(settings, ROUTES_OF_A_LEAD * done, (child,), NOTIFIER, ROUTES)
-        ahead += step

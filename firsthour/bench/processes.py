@@ -10,7 +10,6 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from multiprocessing.connection import Connection
 from pathlib import Path
 from time import sleep
@@ -21,7 +20,6 @@ import structlog
 from firsthour.bench import systems
 from firsthour.bench.recorder import recording
 from firsthour.bench.samples import Samples
-from firsthour.bench.scale import ShiftedClock
 from firsthour.bench.server_process import ServerProcess
 from firsthour.bench.systems import RecordingChannel, open_services
 from firsthour.runtime.clock import HostClock
@@ -46,7 +44,6 @@ class ProcessOrder:
     serves: bool = False
     record: Path | None = None
     samples: bool = False
-    shifted: bool = False  # its clock is set ahead by hand
 
 
 # --- inside -----------------------------------------------------------------------------------------------------------
@@ -62,7 +59,6 @@ class _Work:
     def __init__(self, pipe: Connection, order: ProcessOrder) -> None:
         self._pipe, self._order = pipe, order
         self._channel, self._stop, self._samples = RecordingChannel(), server.StopSignal(), Samples()
-        self._clock = ShiftedClock() if order.shifted else None
         self._running: asyncio.Task[None] | None = None
         self._assigned: dict[str, float] = {}  # service: the monotonic second in which it got its partitions
 
@@ -70,7 +66,7 @@ class _Work:
         order = self._order
         order.settings.data_dir.mkdir(parents=True, exist_ok=True)
         with recording(order.record) if order.record else nullcontext():
-            self._system = await open_services(order.settings, order.service_names, self._channel, self._clock)
+            self._system = await open_services(order.settings, order.service_names, self._channel)
             for log in self._system.logs:
                 log.assigned = self._stamped(log, log.assigned)
             try:
@@ -98,7 +94,6 @@ class _Work:
             "ours": lambda: {log.service: len(log.ours) for log in self._system.logs if log.joined},
             "assigned": lambda: self._assigned,
             "samples": self._samples.end,
-            "ahead": self._set_ahead,
             "failed": lambda: None if self._running is None else systems.failure(self._running),
         }
         self._pipe.send(port)
@@ -113,10 +108,6 @@ class _Work:
         if self._order.samples:
             self._samples.begin()
         self._running = asyncio.create_task(self._system.run())
-
-    def _set_ahead(self, by: timedelta) -> None:
-        if self._clock is not None:
-            self._clock.ahead = by
 
     def _stamped(self, log: KafkaLog, then: Callable[[set[Place]], None]) -> Callable[[set[Place]], None]:
         def assigned(places: set[Place]) -> None:

@@ -21,7 +21,17 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from firsthour.bench import distributed as bench_distributed
-from firsthour.bench import distributed_scale, environment, http, pipeline, rules, scale, working_time
+from firsthour.bench import (
+    distributed_scale,
+    distributed_timers,
+    environment,
+    http,
+    pipeline,
+    rules,
+    scale,
+    timers,
+    working_time,
+)
 from firsthour.bench import profile as bench_profile
 from firsthour.bench.lines import BenchLine
 from firsthour.runtime import settings
@@ -66,6 +76,7 @@ def measurements(*, full: bool) -> list[Measurement]:
         Measurement("From the log to an owner", 40, pipeline.ratio),
         Measurement("From webhook to page", 34, partial(latency, rate=100, seconds=60 if full else 20)),
         Measurement("HTTP", 30, http.ingest),
+        Measurement("Many timers", 15, timers.timers),
         Measurement("Many leads stored", many / 4_000, partial(scale.growth, many=many)),
     ]
     if not full:
@@ -74,7 +85,7 @@ def measurements(*, full: bool) -> list[Measurement]:
         *quick,
         Measurement("From webhook to page, 400/s", 74, partial(latency, rate=400, seconds=60)),
         Measurement("Sustained", 300, pipeline.sustained),
-        Measurement("Many timers", 240, scale.timers),
+        Measurement("Idle", 160, timers.idle),
     ]
 
 
@@ -96,6 +107,7 @@ def distributed(server_settings: Settings, *, full: bool) -> list[Measurement]:
             200 if full else 80,
             partial(distributed_scale.backlog, server_settings, full=full),
         ),
+        Measurement("Many timers", 35, partial(distributed_timers.timers, server_settings)),
         Measurement("Many leads stored", many / 2_500, partial(distributed_scale.growth, server_settings, many=many)),
     ]
     if not full:
@@ -103,7 +115,7 @@ def distributed(server_settings: Settings, *, full: bool) -> list[Measurement]:
     return [
         *quick,
         Measurement("Sustained", 300, partial(bench_distributed.sustained, server_settings)),
-        Measurement("Many timers", 200, partial(distributed_scale.timers, server_settings)),
+        Measurement("Idle", 190, partial(distributed_timers.idle, server_settings)),
     ]
 
 

@@ -1,15 +1,12 @@
-"""The cost of size: an event with few and with many leads stored, and the lateness of timers among many."""
+"""The cost of size: an event with few and with many leads stored."""
 
-import asyncio
-import sqlite3
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from firsthour.bench.fixtures import events, furnish
-from firsthour.bench.lines import BenchLine, line, percentile
-from firsthour.bench.systems import caught_up, cpu_seconds, open_embedded, run
+from firsthour.bench.lines import BenchLine, line
+from firsthour.bench.systems import cpu_seconds, open_embedded, run
 from firsthour.bootstrap.embedded import System
 from firsthour.runtime.clock import HostClock
 
@@ -20,17 +17,6 @@ ROUNDS: Final = 5
 CHUNK: Final = 2_000
 ROUND_EVENTS: Final = 6_000
 GOAL: Final = 1.3
-
-CLOCKS: Final = 100_000
-SPREAD: Final = timedelta(minutes=50)
-LADDER: Final = ({"at": "0m", "page": "owner", "by": ["inbox"]}, {"at": "55m", "page": "owner", "by": ["inbox"]})
-WATCH_SECONDS: Final = 60.0
-LOOK_SECONDS: Final = 0.2
-LATE_GOAL_SECONDS: Final = 2.0
-PAGES_LEFT: Final = "SELECT count(*) FROM notifier_pages WHERE next_at IS NOT NULL"
-
-
-# --- leads stored -----------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -99,68 +85,3 @@ async def _fill(measured: MeasuredSystem, leads: int) -> None:
         measured.leads += CHUNK
         await measured.system.units.append(rows)
         await measured._handle()
-
-
-# --- timers -----------------------------------------------------------------------------------------------------------
-
-
-class ShiftedClock:
-    """The clock of the host, with its business time set ahead by hand."""
-
-    def __init__(self) -> None:
-        self.host = HostClock()
-        self.ahead = timedelta(0)
-
-    def business(self) -> datetime:
-        return self.host.real() + self.ahead
-
-    def real(self) -> datetime:
-        return self.host.real()
-
-    def monotonic(self) -> float:
-        return self.host.monotonic()
-
-    def real_seconds(self, business: timedelta) -> float:
-        return business.total_seconds()
-
-
-def timers(home: Path) -> list[BenchLine]:
-    """Return the lateness of pages among many clocks, from the due time to the committed page.
-
-    The clocks start within 50 minutes of business time, and their first pages are sent. Then the second rungs come due, and
-    the pages of one minute are measured.
-    """
-    furnish(home, ladder=LADDER)
-    late, live = run(_timers(home))
-    note = f"{len(late):,} pages, {live:,} live clocks"
-    return [
-        line("timer lateness, p50", [percentile(late, 0.50)], "s", note=note),
-        line("timer lateness, p99", [percentile(late, 0.99)], "s", goal=LATE_GOAL_SECONDS),
-    ]
-
-
-async def _timers(home: Path) -> tuple[list[float], int]:
-    clock = ShiftedClock()
-    system = await open_embedded(home, clock=clock)
-    running = asyncio.create_task(system.run())
-    step = SPREAD / (CLOCKS * 5 // CHUNK)
-    for first in range(0, CLOCKS * 5, CHUNK):
-        await system.units.append(list(events(CHUNK, clock.business(), readers=5_000, first=first)))
-        clock.ahead += step
-        await caught_up(system)
-    while await system.reads(lambda c: c.exec_driver_sql(PAGES_LEFT).scalar_one()):  # noqa: ASYNC110  # see `until`
-        await asyncio.sleep(LOOK_SECONDS)
-    first_due = await system.reads(lambda c: c.exec_driver_sql("SELECT min(due_at) FROM notifier_clocks").scalar_one())
-    clock.ahead += timedelta(microseconds=first_due) - (
-        clock.business() - datetime.fromtimestamp(0, clock.real().tzinfo)
-    )
-    await asyncio.sleep(WATCH_SECONDS)
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
-    await system.close()
-    with sqlite3.connect(home / "firsthour.db") as connection:
-        lateness = connection.execute(
-            "SELECT (sent_at - due_at) / 1e6 FROM notifier_pages WHERE rung > 0 AND sent_at > 0"
-        )
-        live = connection.execute("SELECT count(*) FROM notifier_clocks WHERE state = 'live'").fetchone()[0]
-        return [row[0] for row in lateness], int(live)

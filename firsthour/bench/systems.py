@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from firsthour.bench.fixtures import KEY
 from firsthour.bootstrap.distributed import Distributed, open_distributed
 from firsthour.bootstrap.embedded import System, open_clock, open_system
-from firsthour.runtime.clock import Clock, HostClock
+from firsthour.runtime.clock import HostClock
 from firsthour.runtime.config.reading import ConfigFiles
 from firsthour.runtime.http import server
 from firsthour.runtime.settings import Settings, load
@@ -42,28 +42,23 @@ class RecordingChannel:
         """There is nothing to close."""
 
 
-async def open_embedded(
-    home: Path, *, only: Sequence[str] | None = None, inbox: Channel | None = None, clock: Clock | None = None
-) -> System:
+async def open_embedded(home: Path, *, only: Sequence[str] | None = None, inbox: Channel | None = None) -> System:
     """Open the system with the data and the configuration in `home`.
 
     Args:
         home: the directory that `furnish` filled.
         only: these services alone. None: all.
         inbox: the channel. None: one that accepts every page.
-        clock: the clock of the system. None: the clock of the host.
     """
-    lock, host = open_clock(home, 1.0)
+    lock, clock = open_clock(home, 1.0)
     settings = load(config_dir=home / "config", data_dir=home, admin_key=SecretStr(KEY))
     channels = {"inbox": inbox or RecordingChannel()}
-    return await open_system(settings, clock or host, ConfigFiles(home / "config"), channels, lock=lock, only=only)
+    return await open_system(settings, clock, ConfigFiles(home / "config"), channels, lock=lock, only=only)
 
 
-async def open_services(
-    settings: Settings, service_names: Sequence[str], inbox: Channel, clock: Clock | None = None
-) -> Distributed:
+async def open_services(settings: Settings, service_names: Sequence[str], inbox: Channel) -> Distributed:
     """Open these services over Kafka and PostgreSQL. They know their configuration and the API keys when this returns."""
-    system = await open_distributed(settings, service_names, {"inbox": inbox}, clock=clock)
+    system = await open_distributed(settings, service_names, {"inbox": inbox})
     await system.refresh()
     return system
 
