@@ -1,11 +1,12 @@
-"""Apply clicks of people on pages: one function for every button, link and command. No network here."""
+"""Apply clicks of people on pages, and commands about themselves. No network here."""
 
 from firsthour.runtime.storage.unit import Unit
+from schemas.events.actions import ActionRequested
 from services.notifier.context import NotifierContext
 from services.notifier.domain.click import Click, ClickAnswer, StoredClick, decide, refused, reject_reasons
 from services.notifier.domain.clock_step import Batch
 from services.notifier.handlers import store_changes
-from services.notifier.store.clicks import add_click, find_clicks, paged_as
+from services.notifier.store.clicks import add_click, claim_click, find_clicks, paged_as
 from services.notifier.store.clocks import lock_clocks
 
 
@@ -34,3 +35,16 @@ def apply_click(unit: Unit, context: NotifierContext, click: Click) -> ClickAnsw
     )
     store_changes(unit, changes, {click.lead_id: clock}, terms, context)
     return decision.answer
+
+
+def apply_command(unit: Unit, request: ActionRequested, person: str) -> bool:
+    """Request a change of the availability of this rep from the router. Return whether the command was not received before.
+
+    Args:
+        person: rep id.
+    """
+    command = StoredClick(request.lead_id, request.epoch, person, request.action, request.at, request.until)
+    if not claim_click(unit, request.action_id, command, "slack"):
+        return False
+    unit.emit(request, key=person, id=request.action_id)
+    return True

@@ -10,12 +10,13 @@ from zoneinfo import ZoneInfo
 import msgspec
 import structlog
 
+from firsthour.runtime.http.problem import RETRY_SECONDS, Problem
 from firsthour.runtime.processing.service import Resources
 from schemas.events.actions import ActionRequested
 from schemas.team import Rep
 from services.notifier.channels.slack_blocks import dialog, notice
 from services.notifier.channels.slack_web import TEXT_CHARS_MAX, SlackAnswers, SlackWeb
-from services.notifier.clicks import apply_click
+from services.notifier.clicks import apply_click, apply_command
 from services.notifier.context import NotifierContext
 from services.notifier.domain.click import NOTHING, Click, ClickAnswer, next_owners, reject_reasons
 from services.notifier.domain.outside_text import slack
@@ -44,8 +45,14 @@ ANSWER_SECONDS: Final = 2.5
 """Slack shows an error after 3 s. Work that takes longer goes on, and its result is told afterwards."""
 COMMANDS: Final = ("away", "back", "leads")
 TASKS_MAX: Final = 200
+"""Requests at work, which pile up while the database hangs; and as many texts to people."""
 EMPTY: Final = b""
 _LATE: Final = "FirstHour is busy: please look at the message in a minute, and click again if nothing has changed."
+_LATE_COMMAND: Final = "FirstHour is busy: please send the command again in a minute."
+_FAILED: Final = (
+    "FirstHour could not do this. Please look at the message in a minute, and click again if nothing has changed."
+)
+_FULL: Final = "Too many requests of Slack wait for the database. Nothing was changed; send the request again later."
 _UNKNOWN: Final = f"Your Slack account belongs to no rep: its member id is not in team.yaml. {NOTHING}"
 _NO_CHOICE: Final = {
     "reject": "The agreement has no reason for which its owner may reject a lead.",
@@ -70,24 +77,21 @@ class SlackDesk:
         self._resources = resources
         self._context = context
         self._slack = slack
-        self._tasks: set[asyncio.Task[bytes]] = set()
+        self._tasks: set[asyncio.Task[bytes]] = set()  # the requests at work
+        self._tellings: set[asyncio.Task[None]] = set()  # what people are told after the answer
 
     async def interaction(self, body: bytes) -> bytes:
-        """Return the body of the answer to an interaction. Raises `UnreadableRequestError`."""
+        """Return the body of the answer to an interaction. Raises `UnreadableRequestError`, and `Problem` 503."""
         request = read_interaction(body)
-        return EMPTY if request is None else await self._in_time(self._answer(request), request)
+        if request is None:
+            return EMPTY
+        if isinstance(request, Submitted):
+            return await self._in_time(self._answer(request), _shown(notice(_LATE)))
+        return await self._in_time(self._answer(request), EMPTY, request.response_url)
 
     async def command(self, body: bytes) -> bytes:
-        """Return the body of the answer to a slash command, which only the person sees. Raises `UnreadableRequestError`."""
-        command = read_command(body)
-        task = asyncio.create_task(self._run(command))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        done, _ = await asyncio.wait({task}, timeout=self._answer_seconds)
-        if done:
-            return task.result()
-        task.add_done_callback(_log_failure)
-        return _only_for_them(_LATE)
+        """Return the body of the answer to a slash command, which only the person sees. Raises as `interaction` does."""
+        return await self._in_time(self._run(read_command(body)), _only_for_them(_LATE_COMMAND))
 
     async def _run(self, command: SlashCommand) -> bytes:
         config, now = self._resources.config.current, self._resources.clock.business()
@@ -98,7 +102,7 @@ class SlackDesk:
             case "away":
                 return await self._away(command, rep, now)
             case "back":
-                return await self._set(availability(command, rep, "back", None, now), "You get leads again.")
+                return await self._set(availability(command, rep, "back", None, now), rep, "You get leads again.")
             case "leads":
                 get = partial(clocks_of_rep, rep=rep.id, limit=LEADS_MAX + 1)
                 waiting, working = await self._resources.reads(get)
@@ -116,27 +120,42 @@ class SlackDesk:
             return _only_for_them(slack(f"Not understood: {error}. {NOTHING}", TEXT_CHARS_MAX))
         end = f" until {until.astimezone(zone or UTC):%Y-%m-%d %H:%M %Z}" if until else " until you write /back"
         text = f"You get no new leads{end}. Your open leads stay with you."
-        return await self._set(availability(command, rep, "away", until, now), text)
+        return await self._set(availability(command, rep, "away", until, now), rep, text)
 
-    async def _set(self, request: ActionRequested, text: str) -> bytes:
+    async def _set(self, request: ActionRequested, rep: Rep, text: str) -> bytes:
         """Request a change of availability from the router. A replayed command has the same id, and counts once."""
-        await self._resources.units.run(
-            lambda unit: unit.emit(request, key=request.by.removeprefix("rep:"), id=request.action_id)
-        )
-        return _only_for_them(text)
+        is_new = await self._resources.units.run(lambda unit: apply_command(unit, request, rep.id))
+        return _only_for_them(text if is_new else f"This command was received before. {NOTHING}")
 
-    async def _in_time(self, work: Coroutine[Any, Any, bytes], request: Interaction) -> bytes:
-        """Return the result of the work, or an empty answer if it takes too long. The work goes on."""
+    async def _in_time(self, work: Coroutine[Any, Any, bytes], late: bytes, response_url: str = "") -> bytes:
+        """Return the result of the work, or `late` if it takes too long. The work goes on.
+
+        Args:
+            response_url: where a failure is told if `late` was answered; empty: `late` has said what to do.
+
+        Raises:
+            Problem: 503 if too many requests wait. This one is not begun, and Slack tells the person that it failed.
+        """
+        if len(self._tasks) >= TASKS_MAX:
+            work.close()
+            raise Problem(503, "", _FULL, headers={"Retry-After": str(RETRY_SECONDS)})
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         done, _ = await asyncio.wait({task}, timeout=self._answer_seconds)
         if done:
             return task.result()
-        task.add_done_callback(_log_failure)
-        if isinstance(request, Pressed):
-            return EMPTY
-        return _shown(notice(_LATE))
+        task.add_done_callback(partial(self._end_late, response_url))
+        return late
+
+    def _end_late(self, response_url: str, task: asyncio.Task[bytes]) -> None:
+        """Log the failure of work that was answered before its end, and tell the person."""
+        error = None if task.cancelled() else task.exception()
+        if error is None:
+            return
+        _log.error("slack request failed", error_type=type(error).__name__)
+        if response_url:
+            self._later(self._slack.tell(response_url, _FAILED))
 
     async def _answer(self, request: Interaction) -> bytes:
         config, resources = self._resources.config.current, self._resources
@@ -189,13 +208,13 @@ class SlackDesk:
 
     def _later(self, telling: Coroutine[Any, Any, bool]) -> None:
         """Tell a person something after the answer."""
-        if len(self._tasks) >= TASKS_MAX:
+        if len(self._tellings) >= TASKS_MAX:
             telling.close()
-            _log.warning("slack answer dropped", waiting=len(self._tasks))
+            _log.warning("slack answer dropped", waiting=len(self._tellings))
             return
         task = asyncio.create_task(_told(telling))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tellings.add(task)
+        task.add_done_callback(self._tellings.discard)
 
 
 def desk_of(resources: Resources, context: NotifierContext) -> SlackDesk:
@@ -205,10 +224,9 @@ def desk_of(resources: Resources, context: NotifierContext) -> SlackDesk:
     return SlackDesk(resources, context, SlackWeb(token, settings.slack_api_url))
 
 
-async def _told(telling: Coroutine[Any, Any, bool]) -> bytes:
+async def _told(telling: Coroutine[Any, Any, bool]) -> None:
     if not await telling:
         _log.warning("slack answer not accepted")
-    return EMPTY
 
 
 def _shown(view: dict[str, Any]) -> bytes:
@@ -219,9 +237,3 @@ def _shown(view: dict[str, Any]) -> bytes:
 def _only_for_them(text: str) -> bytes:
     """Return the answer to a command. `text` is escaped."""
     return msgspec.json.encode({"response_type": "ephemeral", "text": text})
-
-
-def _log_failure(task: asyncio.Task[bytes]) -> None:
-    error = None if task.cancelled() else task.exception()
-    if error is not None:
-        _log.error("slack click failed", error_type=type(error).__name__)

@@ -167,6 +167,18 @@ async def test_rep_goes_away_and_comes_back(world: World) -> None:
     assert await world.owner_of("third@prospect.example") == "ana"
 
 
+async def test_replayed_command_counts_once_and_says_so(world: World) -> None:
+    away, back = (signed(command(name, "", "U0ANA"), world.clock.real()) for name in ("/away", "/back"))
+    for request in (away, back):
+        assert (await send(world, request, "/slack/commands")).status_code == 200
+    appended = await world.appended("actions")
+    for request in (away, back):
+        assert "received before" in (await send(world, request, "/slack/commands")).text
+    assert await world.appended("actions") == appended
+    await world.submit_form(email=CTO)
+    assert await world.owner_of(CTO) == "ana"
+
+
 async def test_command_lists_the_leads_that_wait(world: World) -> None:
     assert "No lead of yours waits" in await run(world, "/leads")
     await world.submit_form(email=CTO, name="Ann <!channel>")

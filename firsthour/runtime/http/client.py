@@ -102,7 +102,7 @@ class Endpoint:
                 return HttpAnswer(response.status_code, dict(response.headers), await _bounded_body(response))
         except TimeoutError as error:
             raise NoAnswerError(f"no answer within {self._timeout_seconds:g} s") from error
-        except (HTTPError, httpx.StreamError, OSError) as error:
+        except (HTTPError, httpx.StreamError, httpx.InvalidURL, OSError) as error:
             raise NoAnswerError(f"no answer ({type(error).__name__})") from error
 
     async def close(self) -> None:

@@ -40,11 +40,18 @@ class SlackWeb:
         return await _ok(self._endpoint, "views.open", {"trigger_id": trigger_id, "view": view})
 
     async def tell(self, response_url: str, text: str) -> bool:
-        parts = urlsplit(response_url)
-        if parts[:2] != self._own and (parts.scheme != "https" or parts.hostname not in _REPLY_HOSTS):
+        if not self._is_of_slack(response_url):
             return False
         body = {"response_type": "ephemeral", "replace_original": False, "text": slack(text, TEXT_CHARS_MAX)}
         return await _ok(self._replies, response_url, body) or await _ok(self._replies, response_url, body)
+
+    def _is_of_slack(self, url: str) -> bool:
+        """Return whether answers may go to this address."""
+        try:
+            parts = urlsplit(url)
+        except ValueError:  # not an address
+            return False
+        return parts[:2] == self._own or (parts.scheme == "https" and parts.hostname in _REPLY_HOSTS)
 
 
 async def _ok(endpoint: Endpoint, path: str, body: dict[str, Any]) -> bool:

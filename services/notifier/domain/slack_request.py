@@ -17,6 +17,7 @@ PREFIX: Final = "firsthour."
 ASKING: Final = frozenset({"reject", "hand_over"})
 """The buttons that open a dialog."""
 CHOICE, NOTE = "choice", "note"
+_REPLAY: Final = ", so that a second request could not be told from a replay"
 _Text = Annotated[str, msgspec.Meta(max_length=3_000)]
 
 
@@ -106,11 +107,11 @@ def read_interaction(body: bytes) -> Interaction | None:
     """Return the click or the dialog of a request; None: it needs no action, such as a link.
 
     Raises:
-        UnreadableRequestError: The body is not a request of Slack.
+        UnreadableRequestError: The body is not a request of Slack, or is nested too deeply.
     """
     try:
         payload = _payload(_form(body).get("payload", ""))
-    except (msgspec.DecodeError, UnicodeError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise UnreadableRequestError("the field `payload` is not an interaction of Slack") from error
     if payload.type == "block_actions" and payload.actions:
         return _pressed(payload, payload.actions[0])
@@ -123,7 +124,9 @@ def read_command(body: bytes) -> SlashCommand:
     name, user = form.get("command", ""), form.get("user_id", "")
     if not name.startswith("/") or not user:
         raise UnreadableRequestError("the fields `command` and `user_id` are missing")
-    key = form.get("trigger_id") or form.get("response_url") or f"{name} {form.get('text', '')}"
+    key = form.get("trigger_id") or form.get("response_url")
+    if not key:
+        raise UnreadableRequestError(f"the fields `trigger_id` and `response_url` are missing{_REPLAY}")
     return SlashCommand(user, name[1:].lower(), form.get("text", "").strip()[:200], f"{user} {key}"[:3_000])
 
 
@@ -162,12 +165,15 @@ def _pressed(payload: _Payload, element: _Element) -> Pressed | None:
     action = _action.get(element.action_id)
     if action is None:
         return None  # a link, or a button of a newer release
+    number = element.action_ts or payload.trigger_id
+    if not number:
+        raise UnreadableRequestError(f"the fields `action_ts` and `trigger_id` are missing{_REPLAY}")
     page, _, minutes = element.text.partition(" ")
     return Pressed(
         user=payload.user.id,
         action=action,
         page=_page(page),
-        key=f"{payload.user.id} {page} {action} {element.action_ts or payload.trigger_id}",
+        key=f"{payload.user.id} {page} {action} {number}",
         trigger_id=payload.trigger_id,
         response_url=payload.response_url,
         minutes=int(minutes) if minutes.isdecimal() and len(minutes) < 6 else None,
@@ -178,6 +184,8 @@ def _submitted(payload: _Payload) -> Submitted | None:
     action = _action.get(payload.view.callback_id)
     if action is None:
         return None
+    if not payload.view.id:
+        raise UnreadableRequestError(f"the field `id` of the view is missing{_REPLAY}")
     fields = {name: element for block in payload.view.state.values.values() for name, element in block.items()}
     empty = _Element()
     return Submitted(

@@ -1,7 +1,7 @@
 """The statements about clicks of people on pages."""
 
 from collections.abc import Collection, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -74,7 +74,16 @@ def find_clicks(unit: Unit, ids: Collection[str]) -> dict[str, StoredClick]:
 
 def add_click(unit: Unit, id: str, click: StoredClick, source: str) -> None:
     """Store a click at the end of the unit."""
-    row = {
+    unit.store(_ADD_CLICK.work(unit.connection, [_row(unit, id, click, source)]))
+
+
+def claim_click(unit: Unit, id: str, click: StoredClick, source: str) -> bool:
+    """Store a click now. Return whether it is new. Of two units at once, the later waits for the earlier."""
+    return _ADD_CLICK.run(unit.connection, **_row(unit, id, click, source)) == 1
+
+
+def _row(unit: Unit, id: str, click: StoredClick, source: str) -> dict[str, Any]:
+    return {
         **click._asdict(),
         "id": id,
         "source": source,
@@ -83,7 +92,6 @@ def add_click(unit: Unit, id: str, click: StoredClick, source: str) -> None:
         "refused": None,
         "day": micros(unit.clock.real()) // _DAY_US,
     }
-    unit.store(_ADD_CLICK.work(unit.connection, [row]))
 
 
 def refuse_clicks(unit: Unit, reasons: Mapping[str, str]) -> None:

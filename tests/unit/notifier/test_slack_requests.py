@@ -16,8 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from slack_sdk.models.blocks import Block
 
+from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.http.signatures import SlackSignature
+from firsthour.runtime.storage.unit import StorageError
 from schemas.events.routes import LeadCard
+from services.notifier import slack_desk
 from services.notifier.channels.slack_blocks import buttons, dialog, notice
 from services.notifier.channels.slack_web import SlackWeb
 from services.notifier.domain.clock import ResponseClock
@@ -33,7 +36,7 @@ from services.notifier.domain.standing import ALL_ACTIONS
 from services.notifier.slack_desk import SlackDesk
 from tests.fakes.pages import ATTACKS
 from tests.fakes.slack import FakeSlack
-from tests.fakes.slack_clicks import SIGNING_SECRET, pressed, signed, submitted
+from tests.fakes.slack_clicks import SIGNING_SECRET, command, pressed, signed, submitted
 from tests.fakes.slack_limits import message_error, view_error
 from tests.unit.notifier.router_records import NINE
 
@@ -106,6 +109,27 @@ def test_value_that_is_no_page_names_no_page() -> None:
     click = read_interaction(pressed(message, "accept", "U0ANA", ""))
     assert isinstance(click, Pressed)
     assert click.page == ""
+
+
+@pytest.mark.parametrize(("open", "close"), [("[", "]"), ('{"a":', "}")])
+def test_payload_that_is_nested_too_deeply_is_refused(open: str, close: str) -> None:
+    nested = f"{open * 10_000}1{close * 10_000}"
+    with pytest.raises(UnreadableRequestError):
+        read_interaction(
+            urlencode({"payload": f'{{"type": "block_actions", "user": {{"id": "U"}}, "x": {nested}}}'}).encode()
+        )
+
+
+def test_request_that_could_not_be_told_from_a_replay_is_refused() -> None:
+    payloads: list[dict[str, Any]] = [
+        {"type": "block_actions", "user": {"id": "U"}, "actions": [{"action_id": "firsthour.accept", "value": PAGE}]},
+        {"type": "view_submission", "user": {"id": "U"}, "view": {"callback_id": "firsthour.reject"}},
+    ]
+    for payload in payloads:
+        with pytest.raises(UnreadableRequestError, match="replay"):
+            read_interaction(urlencode({"payload": json.dumps(payload)}).encode())
+    with pytest.raises(UnreadableRequestError, match="replay"):
+        read_command(urlencode({"command": "/away", "user_id": "U0ANA"}).encode())
 
 
 def test_many_fields_are_refused() -> None:
@@ -214,19 +238,20 @@ def test_list_of_leads_is_bounded_and_the_soonest_come_first() -> None:
 class SlowReads:
     """A database that answers when it is let go."""
 
-    def __init__(self) -> None:
+    def __init__(self, failure: Exception | None = None) -> None:
         self.go = asyncio.Event()
+        self._failure = failure
 
     async def __call__(self, query: Any) -> Any:
         await self.go.wait()
+        if self._failure is not None:
+            raise self._failure
 
 
 async def test_slow_database_does_not_delay_the_answer_and_the_person_is_told() -> None:
     async with FakeSlack() as slack:
-        reads, rep = SlowReads(), SimpleNamespace(id="ana", slack="U0ANA", active=True)
-        config = SimpleNamespace(current=SimpleNamespace(team=SimpleNamespace(reps=[rep])))
-        resources = cast(Any, SimpleNamespace(config=config, reads=reads))
-        desk = SlackDesk(resources, cast(Any, None), SlackWeb("xoxb-1", slack.url), answer_seconds=0.05)
+        reads = SlowReads()
+        desk = desk_on(reads, slack)
         message = {"text": "x", "blocks": [buttons(PAGE, ALL_ACTIONS).to_dict()]}
         assert await desk.interaction(pressed(message, "accept", "U0ANA", slack.response_url)) == b""
         late = await desk.interaction(submitted(dialog("reject", PAGE, [("a", "a")]), "a", "U0ANA"))
@@ -238,8 +263,63 @@ async def test_slow_database_does_not_delay_the_answer_and_the_person_is_told() 
         assert "too old" in slack.replies[0]["text"]
 
 
+def desk_on(reads: SlowReads, slack: FakeSlack) -> SlackDesk:
+    """Return a desk of a team of one rep, Ana."""
+    rep = SimpleNamespace(id="ana", slack="U0ANA", active=True)
+    config = SimpleNamespace(current=SimpleNamespace(team=SimpleNamespace(reps=[rep])))
+    resources = cast(Any, SimpleNamespace(config=config, reads=reads))
+    return SlackDesk(resources, cast(Any, None), SlackWeb("xoxb-1", slack.url), answer_seconds=0.05)
+
+
+async def test_database_that_fails_late_is_told_to_the_person() -> None:
+    async with FakeSlack() as slack:
+        reads = SlowReads(StorageError("away"))
+        message = {"text": "x", "blocks": [buttons(PAGE, ALL_ACTIONS).to_dict()]}
+        assert await desk_on(reads, slack).interaction(pressed(message, "accept", "U0ANA", slack.response_url)) == b""
+        reads.go.set()
+        async with asyncio.timeout(30):
+            while not slack.replies:
+                await asyncio.sleep(0.01)
+        assert "click again if nothing has changed" in slack.replies[0]["text"]
+
+
+async def test_requests_beyond_the_bound_are_refused_while_the_database_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slack_desk, "TASKS_MAX", 2)
+    message = {"text": "x", "blocks": [buttons(PAGE, ALL_ACTIONS).to_dict()]}
+    async with FakeSlack() as slack:
+        reads = SlowReads()
+        desk = desk_on(reads, slack)
+        for _ in range(2):
+            assert await desk.interaction(pressed(message, "accept", "U0ANA", slack.response_url)) == b""
+        refused = (
+            desk.interaction(pressed(message, "accept", "U0ANA", slack.response_url)),
+            desk.interaction(submitted(dialog("reject", PAGE, [("a", "a")]), "a", "U0ANA")),
+            desk.command(command("/leads", "", "U0ANA")),
+        )
+        for request in refused:
+            with pytest.raises(Problem) as refusal:
+                await request
+            assert refusal.value.status == 503
+        reads.go.set()
+        async with asyncio.timeout(30):
+            while len(slack.replies) < 2:
+                await asyncio.sleep(0.01)
+        assert await desk.interaction(pressed(message, "accept", "U0ANA", slack.response_url)) == b""
+
+
 @pytest.mark.parametrize(
-    "url", ["http://169.254.169.254/x", "https://evil.example/x", "https://hooks.slack.com.evil.example/", "", "\0"]
+    "url",
+    [
+        "http://169.254.169.254/x",
+        "https://evil.example/x",
+        "https://hooks.slack.com.evil.example/",
+        "",
+        "\0",
+        "https://[",
+        "https://\u2100.com/",
+        "https://hooks.slack.com:port/",
+        "https://hooks.slack.com/\n",
+    ],
 )
 async def test_answers_go_to_slack_only(url: str) -> None:
     async with FakeSlack() as slack:

@@ -66,7 +66,7 @@ async def test_broken_connection_is_opened_again() -> None:
         await socket.connected(2)
         socket.drop()
         await socket.connected(3)
-        answer = await socket.ask("slash_commands", {"command": "/leads", "user_id": "U0ANA"})
+        answer = await socket.ask("slash_commands", {"command": "/leads", "user_id": "U0ANA", "trigger_id": "1"})
         assert "not in team.yaml" in answer["payload"]["text"]
 
 
