@@ -76,8 +76,11 @@ def _undo_clicks(
     for event in refusals:
         clock, click = changes.clocks.get(event.lead_id) or before.get(event.lead_id), clicks.get(event.action_id)
         if clock is not None and click is not None:
-            changes.add(undone(clock, click, terms, unit.now))
-            changes.notices[event.lead_id] = click.person, notice_of(event)
+            if (
+                event.action != "hand_over"
+            ):  # Accept of a colleague, too: the clock stays as it is until the router agrees
+                changes.add(undone(clock, click, terms, unit.now))
+            changes.notices[event.lead_id] = click.person, notice_of(event, click)
     refuse_clicks(unit, {event.action_id: event.why or "" for event in refusals if event.action_id in clicks})
 
 

@@ -217,7 +217,7 @@ def _pass_on(session: RoutingSession, lead: Lead, actor: Actor, event: ActionReq
     outcome = _ended(lead, event) or ownership.assign(lead, actor, session.rules, session.at, rep, event.note)
     if isinstance(outcome, Refused) or outcome.next_owner is None:
         return outcome  # without locking the team
-    return ownership.cannot_take(session.rules, session.team.state.reps, rep, session.at, force=False) or outcome
+    return ownership.cannot_take(session.rules, session.team.state.reps, rep, session.at, force=event.cover) or outcome
 
 
 def _report_touch(session: RoutingSession, lead: Lead, actor: Actor, event: ActionRequested) -> Outcome:

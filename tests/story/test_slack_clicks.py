@@ -89,6 +89,18 @@ async def test_lead_is_handed_over_to_a_member_of_the_pool(world: World) -> None
     assert await world.owner_of(CTO) == "cy"
 
 
+async def test_reader_of_a_channel_takes_the_lead_over(open_world: OpenWorld) -> None:
+    ladder = [{"at": "0m", "page": "owner", "by": ["slack"]}, {"at": "5m", "page": "channel", "to": "#sales"}]
+    full = {"id": "bo", "capacity": {"open": 0}}
+    world = await open_world(agreement={"response": {"ladder": ladder}}, team=reps(full))
+    await world.submit_form(email=CTO)
+    await world.wait(minutes=5)
+    assert buttons_of(world.slack.messages[-1]) == ["accept", "reached", "no_answer"]
+    await click(world, "accept", user="U0BO")
+    assert await told(world) == "The lead is yours now."
+    assert await world.owner_of(CTO) == "bo"
+
+
 async def test_snooze_moves_the_next_reminder(world: World) -> None:
     await world.submit_form(email=CTO)
     await click(world, "snooze", option=0)

@@ -32,6 +32,8 @@ from services.notifier.domain.times import zone_of
 Action = Literal["accept", "reached", "no_answer", "reject", "snooze", "hand_over"]
 Source = Literal["slack", "email", "page"]
 TOUCHES: Final = frozenset({"reached", "no_answer"})
+COVERS: Final = frozenset({"cover", "channel"})
+"""The kinds of pages whose reader becomes the owner by accepting."""
 NOTE_CHARS_MAX: Final = 2_000
 NOTHING: Final = "Nothing was changed."
 _LABELS: Final = {"reject": "Not a fit", "hand_over": "Hand over", "accept": "Accept", "snooze": "Snooze"}
@@ -118,11 +120,12 @@ def decide(
         return _touch(click, clock, terms, now)
     if clock.rep is None or click.epoch != clock.epoch:
         return refused(f"That assignment has ended: the lead is {_with(clock, terms.team)}.")
-    if role == "cover" and click.action == "accept":
+    if click.action == "accept" and role != "owner" and takes_over(clock, pages):
         request = _request(click, "hand_over", now, rep=click.person, cover=True)
         return _applied("The lead is yours now.", ClockStep(clock), request)
     if role not in ("owner", "manager"):
-        return refused("Only the owner or their manager can do this. Accept takes the lead over.")
+        way = " Accept takes the lead over." if takes_over(clock, pages) else ""
+        return refused(f"Only the owner or their manager can do this.{way}")
     match click.action:
         case "accept":
             return _accept(click, clock, terms, now)
@@ -170,10 +173,10 @@ def undone(clock: ResponseClock, click: StoredClick, terms: Terms, now: datetime
     return ClockStep(clock)
 
 
-def notice_of(result: ActionResolved) -> str:
+def notice_of(result: ActionResolved, click: StoredClick) -> str:
     """Return what the message of a page says after the router refused a click."""
     why = (result.why or "the lead has changed").partition(";")[0]
-    return unlinked(f"{_LABELS.get(result.action, result.action)} was refused: {why}.")
+    return unlinked(f"{_LABELS.get(click.action, result.action)} was refused: {why}.")
 
 
 def _again(clock: ResponseClock, terms: Terms, now: datetime) -> ClockStep:
@@ -181,7 +184,7 @@ def _again(clock: ResponseClock, terms: Terms, now: datetime) -> ClockStep:
 
 
 def _role(click: Click, clock: ResponseClock, pages: Collection[PagedAs], team: Team) -> str | None:
-    """Return the role of the person towards the lead: owner, manager, cover, or `paged` before. None: none of these."""
+    """Return the role of the person towards the lead: owner, manager, or only `paged`. None: none of these."""
     person = team.rep_by_id.get(click.person)
     if person is None or not person.active:
         return None
@@ -189,9 +192,12 @@ def _role(click: Click, clock: ResponseClock, pages: Collection[PagedAs], team: 
         return "owner"
     if clock.rep is not None and click.person in team.managers(clock.rep):
         return "manager"
-    if any(page.epoch == clock.epoch and page.kind == "cover" for page in pages):
-        return "cover"
     return "paged" if pages else None
+
+
+def takes_over(clock: ResponseClock, pages: Collection[PagedAs]) -> bool:
+    """Return whether Accept makes a person with these pages the owner."""
+    return any(page.epoch == clock.epoch and page.kind in COVERS for page in pages)
 
 
 def _with(clock: ResponseClock, team: Team) -> str:

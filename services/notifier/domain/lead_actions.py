@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from services.notifier.domain.click import Action, Click, ClickAnswer, PagedAs, decide, next_owners
+from services.notifier.domain.click import Action, Click, ClickAnswer, PagedAs, decide, next_owners, takes_over
 from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.link import LinkAction
 from services.notifier.domain.outside_text import NAME_CHARS_MAX, unlinked
@@ -116,6 +116,8 @@ def _form(words: ActionWords, facts: Facts) -> OfferedAction | None:
     field, question = _QUESTIONS.get(action, ("", ""))
     if field and not choices:
         return None
+    if action == "accept" and facts.page.person != facts.clock.rep and not takes_over(facts.clock, facts.paged):
+        return None  # a manager's Accept is one for the owner: it is said here that the reader takes the lead
     first = {field: choices[0].value} if choices else {}
     if not facts.answer(action, **first).applied:
         return None

@@ -20,7 +20,10 @@ _DAY_US = 86_400_000_000
 _PAGED_AS = statements.Sql(
     lambda _: (
         sa.select(pages.c.epoch, pages.c.kind)
-        .where(pages.c.lead_id == sa.bindparam("lead"), pages.c.person == sa.bindparam("person"))
+        .where(
+            pages.c.lead_id == sa.bindparam("lead"),
+            sa.or_(pages.c.person == sa.bindparam("person"), pages.c.kind == "channel"),
+        )
         .distinct()
     )
 )
@@ -59,7 +62,7 @@ def clicked_page(connection: Connection, id: str) -> ClickedPage | None:
 
 
 def paged_as(connection: Connection, lead: str, person: str) -> frozenset[PagedAs]:
-    """Return the pages to this person about this lead."""
+    """Return the pages to this person about this lead. A page to a channel is one to each of its readers."""
     return frozenset(PagedAs(row[0], row[1]) for row in _PAGED_AS.all(connection, lead=lead, person=person))
 
 

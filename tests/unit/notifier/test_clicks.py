@@ -213,6 +213,31 @@ async def test_cover_takes_the_lead_over_by_accepting(harness: NotifierHarness) 
     assert [(r.action, r.rep, r.cover) for r in requests(harness)] == [("hand_over", "bo", True)]
 
 
+async def test_reader_of_a_channel_takes_the_lead_over_by_accepting(harness: NotifierHarness) -> None:
+    await assigned(harness)
+    assert "neither its owner nor their manager" in click(harness, "accept", "bo").text
+    harness.execute("UPDATE notifier_pages SET kind = 'channel', person = '#sales'")
+    assert "not known here" not in click(harness, "reject", "bo", reason="not-now").text
+    assert not click(harness, "accept", "stranger").applied
+    assert click(harness, "accept", "bo").text == "The lead is yours now."
+    assert click(harness, "accept", "max").text == "The lead is yours now."
+    assert [(r.action, r.rep, r.cover) for r in requests(harness)] == [
+        ("hand_over", "bo", True),
+        ("hand_over", "max", True),
+    ]
+    assert click(harness, "no_answer", "bo").applied
+
+
+async def test_refused_accept_of_a_cover_says_so_and_leaves_that_of_the_owner(harness: NotifierHarness) -> None:
+    await assigned(harness)
+    harness.execute("UPDATE notifier_pages SET kind = 'cover', person = 'bo'")
+    click(harness, "accept")
+    click(harness, "accept", "bo")
+    resolve(harness, "refused")
+    assert clock_row(harness)["accepted"] == 1
+    assert harness.rows("SELECT refused FROM notifier_clicks WHERE person = 'ana'") == [{"refused": None}]
+
+
 # --- the router's result ----------------------------------------------------------------------------------------
 
 

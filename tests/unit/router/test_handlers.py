@@ -117,6 +117,13 @@ def test_cover_takes_a_lead_over_without_being_its_manager(harness: RouterHarnes
     assert harness.lead("l1").owner == "cy"
 
 
+def test_cover_who_is_away_or_at_capacity_gets_the_lead_that_they_accept(harness: RouterHarness) -> None:
+    harness.submit_form("l1")
+    harness.request_action("away", "l1", 1, "rep:cy")
+    harness.request_action("hand_over", "l1", 1, "rep:cy", rep="cy", cover=True)
+    assert harness.lead("l1").owner == "cy"
+
+
 def test_note_of_a_rejection_and_of_a_touch_is_kept(harness: RouterHarness) -> None:
     harness.submit_form("l1", "l2", "l3")
     harness.request_action("reject", "l1", 1, "rep:ana", reason="no-time", note="on a train")
