@@ -199,7 +199,9 @@ class ActionResult(ResponseModel):
     owner: str | None
     epoch: int
     touched_at: datetime | None
-    effect: str | None = Field(None, description="Of a touch: its effect, or the reason for having none.")
+    effect: str | None = Field(
+        None, description="Of a touch: its effect, or the reason for having none. Of a snooze: until when it lasts."
+    )
 
 
 class Listing(ResponseModel, Generic[T]):

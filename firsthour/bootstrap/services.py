@@ -11,6 +11,7 @@ from firsthour.runtime.processing.service import Service
 from firsthour.runtime.settings import CLOCK_SKEW_SECONDS
 from schemas.topics import ALL
 from services.notifier.channels.base import Channel
+from services.notifier.snooze_check import check_snooze
 from services.reporting.lead_events import recent_events
 
 GATEWAY = "gateway"
@@ -31,7 +32,7 @@ def all_services(
     return (
         services.gateway.service.service(),
         services.scoring.service.service(),
-        services.router.service.service(clock_skew_seconds),
+        services.router.service.service(clock_skew_seconds, check_snooze),
         services.notifier.service.service(channels, public_url, recent_events, ways_out=ways_out),
         services.reporting.service.service(),
     )

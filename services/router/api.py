@@ -31,17 +31,17 @@ Anyone = Annotated[Principal, Depends(needs(READ))]
 _CURSOR = re.compile(rf"{page_cursors.COUNT}\.{page_cursors.MICROSECONDS}\.{page_cursors.ID}", re.ASCII)
 
 
-def router(resources: Resources) -> APIRouter:
+def router(resources: Resources, check_snooze: commands.SnoozeCheck = commands.unchecked) -> APIRouter:
     """Return the routes of the router."""
     api = APIRouter(tags=["leads"])
-    _add_owner_actions(api, resources)
+    _add_owner_actions(api, resources, check_snooze)
     _add_other_actions(api, resources)
     _add_team_views(api, resources)
     _add_decisions(api, resources)
     return api
 
 
-def _add_owner_actions(api: APIRouter, resources: Resources) -> None:
+def _add_owner_actions(api: APIRouter, resources: Resources, check_snooze: commands.SnoozeCheck) -> None:
     Action = Annotated[Once, Depends(idempotent(resources.units))]  # noqa: N806  # a type, of these resources
 
     skew_us = resources.settings.clock_skew_seconds * 1_000_000
@@ -60,8 +60,11 @@ def _add_owner_actions(api: APIRouter, resources: Resources) -> None:
     async def snooze(lead: str, body: SnoozeBody, principal: Sales, once: Action) -> Response:
         """Postpone the reminders of a lead as its owner or their manager.
 
-        If the agreement has `response.pauses.snooze`, the response clock does not count until then."""
-        return await once(lambda unit: commands.snooze(unit, lead, body.until, principal))
+        If the agreement has `response.pauses.snooze`, the response clock does not count until then.
+
+        A snooze ends early where the agreement bounds it; `effect` says until when it lasts. One without any time left is
+        refused."""
+        return await once(lambda unit: commands.snooze(unit, lead, body.until, principal, check_snooze))
 
     @api.post("/v1/leads/{lead}/touch", response_model=ActionResult)
     async def touch(lead: str, body: TouchBody, principal: Sales, once: Action) -> Response:

@@ -28,6 +28,14 @@ _STATUS: Final[dict[Kind, tuple[int, str]]] = {
 }
 _POINTER: Final[dict[Kind, str]] = {"reason": "#/reason", "rep": "#/rep", "until": "#/until"}
 
+SnoozeCheck = Callable[[Unit, str, int, datetime], datetime | str | None]
+"""Returns the end of a snooze of this lead and epoch, or why there is none; None: that is not known yet."""
+
+
+def unchecked(unit: Unit, lead_id: str, epoch: int, until: datetime) -> None:
+    """Do nothing: there are no clocks."""
+
+
 Answer = dict[str, Any]
 """A lead after an action: id, status, owner, epoch, touched_at, and the effect of a touch."""
 
@@ -48,14 +56,23 @@ def reject(unit: Unit, lead_id: str, reason: str, principal: Principal, until: d
     return _act(unit, lead_id, principal, act, routes=True)
 
 
-def snooze(unit: Unit, lead_id: str, until: datetime, principal: Principal) -> Answer:
-    """Snooze the lead as its owner or their manager."""
+def snooze(unit: Unit, lead_id: str, until: datetime, principal: Principal, check: SnoozeCheck = unchecked) -> Answer:
+    """Snooze the lead as its owner or their manager. The `effect` of the answer says until when."""
+    effect: str | None = None
 
     def act(session: RoutingSession, lead: Lead, actor: Actor) -> Outcome | Refused:
-        ends = _future(session, until) or session.at
-        return actions.snooze(lead, actor, session.rules, session.at, ends)
+        nonlocal effect
+        outcome = actions.snooze(lead, actor, session.rules, session.at, _future(session, until) or session.at)
+        if isinstance(outcome, Refused):
+            return outcome
+        end = check(unit, lead.id, lead.epoch, until)
+        if isinstance(end, str):
+            return Refused(end.rstrip("."), "nothing was changed")
+        effect = f"snoozed until {end or until:%Y-%m-%dT%H:%M:%SZ}"
+        return outcome
 
-    return _act(unit, lead_id, principal, act)
+    answer = _act(unit, lead_id, principal, act)
+    return answer | {"effect": effect}
 
 
 def recycle(unit: Unit, lead_id: str, reason: str, principal: Principal, until: datetime | None = None) -> Answer:

@@ -1,6 +1,6 @@
 """Promises counted in hours of work: weekends, changes of the clock, leave, reassignment and changed calendars."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import pytest
@@ -149,6 +149,40 @@ async def test_snooze_pauses_the_clock_if_the_agreement_says_so(open_world: Open
     await world.touch(CTO, by="ana")
     assert await outcomes(world) == [("promise.kept", 3.25, 0.75)]
     assert (await world.act(CTO, "snooze", by="ana", until="2026-12-01T15:00:00Z")).status_code == 409
+
+
+async def test_snooze_without_any_time_left_is_refused(open_world: OpenWorld) -> None:
+    world = await open_world(agreement=agreement("always", pauses={"snooze": {"at_most": "30m"}}))
+    await world.submit_form(email=CTO)
+    effects = []
+    for minutes in (10, 20):  # into the first snooze, and to the end of the second one
+        until = (world.clock.business() + timedelta(minutes=25)).isoformat()
+        answer = await world.act(CTO, "snooze", by="ana", until=until)
+        effects.append((answer.status_code, answer.json()["effect"]))
+        await world.settle()
+        await world.wait(minutes=minutes)
+    assert effects == [(200, "snoozed until 2026-12-01T09:25:00Z"), (200, "snoozed until 2026-12-01T09:30:00Z")]
+    before = await world.event_types_of(CTO)
+    until = (world.clock.business() + timedelta(minutes=5)).isoformat()
+    answer = await world.act(CTO, "snooze", by="ana", until=until)
+    assert (answer.status_code, answer.json()["detail"]) == (
+        409,
+        "The agreement allows no more snoozing of this lead; nothing was changed.",
+    )
+    await world.settle()
+    assert await world.event_types_of(CTO) == before
+
+
+async def test_snooze_that_pauses_nothing_ends_with_the_promise(open_world: OpenWorld) -> None:
+    world = await open_world(team=reps(pool=("ana",)))
+    await world.submit_form(email=CTO)
+    answer = await world.act(CTO, "snooze", by="ana", until="2027-06-01T09:00:00Z")
+    assert answer.json()["effect"] == "snoozed until 2026-12-01T10:00:00Z"
+    await world.settle()
+    await world.wait(hours=2)
+    owner = str(await world.owner_of(CTO))
+    answer = await world.act(CTO, "snooze", by=owner, until="2027-06-01T09:00:00Z")
+    assert (answer.status_code, "The promised time is over" in answer.json()["detail"]) == (409, True)
 
 
 async def test_clock_waits_for_the_prospect_after_an_attempt_in_writing(open_world: OpenWorld) -> None:
