@@ -8,8 +8,9 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
-from firsthour.bootstrap.services import all_services
+from firsthour.bootstrap.embedded import open_system
 from firsthour.runtime.package_files import migrations
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.migrate import is_current, migrate
@@ -17,11 +18,19 @@ from firsthour.runtime.storage.sqlite_engines import writer_engine
 
 
 def test_migrations_create_the_declared_tables(tmp_path: Path) -> None:
-    assert all_services({}, None)  # every store has been imported
+    assert callable(open_system)  # its module imports every store
     with writer_engine(tmp_path / "new.db").begin() as connection:
         assert migrate(connection)
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, statements.metadata) == []
+
+
+def test_file_of_a_migration_begins_with_its_revision() -> None:
+    script = ScriptDirectory(str(migrations()))
+    revisions = [one.revision for one in script.walk_revisions()]
+    files = sorted((migrations() / "versions").glob("*.py"), reverse=True)
+    assert [file.name.partition("_")[0] for file in files] == revisions
+    assert revisions[0] == script.get_current_head()
 
 
 def test_second_migration_changes_nothing(tmp_path: Path) -> None:

@@ -1,13 +1,10 @@
 """Migrates the tables: one Alembic history for SQLite and PostgreSQL."""
 
+import importlib
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config as AlembicConfig
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy.engine import Connection
 
 from firsthour.runtime.package_files import migrations
@@ -24,6 +21,8 @@ class TablesError(FirstHourError):
 
 _LOCK: Final = 0x1EAD_FFFF_0000_0000  # the key of an advisory lock, which ends with the transaction
 
+
+_VERSIONS: Final = "alembic_version"  # the table in which Alembic stores the revision
 
 OLDEST: Final = "0010"
 """The first revision whose records this version can read: before it, the events had other names."""
@@ -52,7 +51,6 @@ def migrate(connection: Connection) -> bool:
     Several processes may do so at once: on PostgreSQL they take turns, on SQLite there is one writer. Tables of a newer
     version stay unchanged: migrations only add, so this version still works on them.
     """
-    settings = _settings(connection)
     if connection.dialect.name == "postgresql":
         connection.execute(sa.text("SET LOCAL lock_timeout = '5min'"))  # other processes may migrate for a while
         connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
@@ -63,8 +61,17 @@ def migrate(connection: Connection) -> bool:
         raise UnknownTablesError(f"the database has {problem} (revision {_revision(connection) or 'none'}); {remedy}")
     if current in ("current", "newer"):
         return False
-    command.upgrade(settings, "head")
+    _upgrade(connection)
     return True
+
+
+def _upgrade(connection: Connection) -> None:
+    """Run the missing migrations. Alembic is loaded here: it takes a tenth of a second, and most starts have none to run."""
+    command, config = (importlib.import_module(f"alembic.{name}") for name in ("command", "config"))
+    settings: Any = config.Config()
+    settings.set_main_option("script_location", str(migrations()))
+    settings.attributes["connection"] = connection
+    command.upgrade(settings, "head")
 
 
 def is_current(connection: Connection) -> bool:
@@ -74,15 +81,19 @@ def is_current(connection: Connection) -> bool:
 
 def state(connection: Connection) -> State:
     """Return the state of the tables, compared with the migrations of this code."""
-    script = ScriptDirectory.from_config(_settings(connection))
-    head, revision = script.get_current_head(), _revision(connection)
+    known, revision = _revisions(), _revision(connection)
     if revision is None:
         return "unknown" if _has_foreign_tables(connection) else "empty"
-    if revision == head:
+    if revision == known[-1]:
         return "current"
-    if any(script_revision.revision == revision for script_revision in script.walk_revisions()):
+    if revision in known:
         return "older" if revision >= OLDEST else "outdated"
-    return "newer" if head is not None and revision.isdigit() and revision > head else "unknown"
+    return "newer" if revision.isdigit() and revision > known[-1] else "unknown"
+
+
+def _revisions() -> list[str]:
+    """Return the revisions of this code in their order: the numbers with which the files of the migrations begin."""
+    return sorted(file.name.partition("_")[0] for file in (migrations() / "versions").glob("[0-9]*_*.py"))
 
 
 def _has_foreign_tables(connection: Connection) -> bool:
@@ -93,11 +104,6 @@ def _has_foreign_tables(connection: Connection) -> bool:
 
 
 def _revision(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
-
-
-def _settings(connection: Connection) -> AlembicConfig:
-    settings = AlembicConfig()
-    settings.set_main_option("script_location", str(migrations()))
-    settings.attributes["connection"] = connection
-    return settings
+    if not sa.inspect(connection).has_table(_VERSIONS):
+        return None
+    return connection.execute(sa.text(f"SELECT version_num FROM {_VERSIONS}")).scalar()  # noqa: S608  # a constant

@@ -4,14 +4,16 @@ import re
 import unicodedata
 from collections.abc import Callable
 from itertools import product
+from pathlib import Path
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
+from publicsuffixlist import PSLFILE, PublicSuffixList
 
 from firsthour.kernel.countries import BY_NAME, CODES, country_code
-from firsthour.kernel.normalisation.companies import company_domain
+from firsthour.kernel.normalisation.companies import company_domain, suffixes
 from firsthour.kernel.normalisation.emails import checked_email, email_kind, normalise_email
 from firsthour.kernel.normalisation.malformed import MalformedError
 from firsthour.kernel.normalisation.phones import checked_phone, normalise_phone
@@ -130,6 +132,14 @@ def test_email_kind_is_derived_from_the_domain(domain: str, kind: str) -> None:
 )
 def test_company_domain_is_the_registrable_domain(sent: str, domain: str | None) -> None:
     assert company_domain(sent) == domain
+
+
+def test_every_rule_of_the_public_suffix_list_is_known() -> None:
+    complete, ours = PublicSuffixList(), suffixes()
+    rules = [line for line in Path(PSLFILE).read_text(encoding="utf-8").splitlines() if line and line[:2] != "//"]
+    hosts = [f"a.b.c.{rule.lstrip('!*.')}" for rule in rules]
+    hosts += [host.encode("idna").decode() for host in hosts if not host.isascii()]
+    assert [ours.privatesuffix(host) for host in hosts] == [complete.privatesuffix(host) for host in hosts]
 
 
 @given(st.text(max_size=40) | PLAIN)
