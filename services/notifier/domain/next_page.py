@@ -104,7 +104,7 @@ def missed_page(clock: ResponseClock, terms: Terms, absences: Absences, now: dat
     number = page_number(clock.request, MISSED)
     page = addressed(ReachedRung(number, "missed"), rung, clock, terms, absences, clock.promise_at, now, real)
     ladder, index = ladder_of(clock, terms), clock.next_rung - 1
-    to_manager = clock.rep is None or index >= len(ladder) or ladder[index].page == "manager"
+    to_manager = clock.rep is None or not 0 <= index < len(ladder) or ladder[index].page == "manager"
     if index < 0 or clock.rung_told_at is not None or not to_manager:
         index = _rung_at_the_end(clock, ladder, terms)
     return page if index < 0 or not page.person else cancelled(page, f"bundled into rung {index}")

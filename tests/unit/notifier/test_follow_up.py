@@ -45,6 +45,13 @@ async def test_manager_is_reminded_until_a_touch(harness: NotifierHarness) -> No
     assert len(kinds(harness)) == 5
 
 
+async def test_promise_without_any_rung_is_missed_and_the_manager_reminded(harness: NotifierHarness) -> None:
+    harness.units.config = with_response(ladder=[])
+    harness.hear(harness.qualified(), harness.assigned())
+    await harness.wait(hours=3)
+    assert kinds(harness) == ["missed", "reminder"]
+
+
 @pytest.mark.parametrize("record", ["recycled", "opted_out"])
 async def test_reminders_end_when_the_lead_leaves_sales(harness: NotifierHarness, record: str) -> None:
     harness.units.config = with_response()
