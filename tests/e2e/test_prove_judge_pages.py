@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from services.notifier.domain.page import LOST, page_id
+from services.notifier.domain.page import HANDED_ON, LOST, page_id
 from tests.e2e.judged_story import START, JudgedStory, moment
 from tests.e2e.prove.faults import Hit
 from tests.e2e.prove.judge_pages import lateness, owed, settled_seconds
@@ -186,3 +186,12 @@ def test_notice_to_the_rep_who_lost_the_lead_is_explained(story: JudgedStory) ->
 def test_notice_to_a_rep_who_still_owns_the_lead_is_not_explained(story: JudgedStory) -> None:
     story.page("rep2", 2, LOST, 82.0)
     assert "other" in story.kinds()
+
+
+def test_page_to_the_next_owner_is_explained_only_if_the_lead_was_contacted_before(story: JudgedStory) -> None:
+    story.page("rep2", 2, HANDED_ON, 82.0)
+    page = page_id("L", 2, HANDED_ON, "rep2")
+    assert page in " ".join(story.findings())
+    assigned = next(r.id for r in story.records if r.type == "lead.assigned" and r.data["epoch"] == 2)
+    story.change(assigned, touched_at=moment(70.0))
+    assert page not in " ".join(story.findings())

@@ -300,6 +300,18 @@ async def test_leads_of_a_deactivated_rep_are_routed_again(world: World) -> None
     assert await world.owner_of(CTO) != "ana"
 
 
+async def test_next_owner_of_a_contacted_lead_is_told_of_it(world: World) -> None:
+    await world.submit_form(email=CTO)
+    await world.wait(minutes=2)
+    await world.touch(CTO, by="ana")
+    await world.change("team", reps({"id": "ana", "active": False}))
+    await world.wait(hours=3)
+    owner = await world.owner_of(CTO)
+    assert owner in ("bo", "cy")
+    assert world.slack_recipients == ["ana", owner]
+    assert (await world.pages(CTO))[-1]["kind"] == "handed_on"
+
+
 # --- known persons ---------------------------------------------------------------------------------------------------------
 
 

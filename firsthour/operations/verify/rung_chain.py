@@ -7,6 +7,7 @@ from firsthour.operations.verify.snapshot import Snapshot
 from schemas.agreement.response import Rung
 from services.notifier.domain.cadence import FIRST_NUMBER
 from services.notifier.domain.page import (
+    HANDED_ON,
     LOST,
     MISSED,
     REQUEST_PAGES,
@@ -79,7 +80,7 @@ def _kinds(snapshot: Snapshot, index: int) -> set[str | None]:
     """Return the kinds that the agreements give to a page of this index."""
     if index >= WAITING:
         if index >= MISSED:
-            return {{MISSED: "missed", LOST: "lost"}.get(index)}
+            return {{MISSED: "missed", LOST: "lost", HANDED_ON: "handed_on"}.get(index)}
         return {"next_attempt" if index >= FIRST_NUMBER else "reminder" if index > WAITING else "queued"}
     ladders = [terms.ladder for terms in snapshot.configurations.terms]
     return {ladder[index].page if index < len(ladder) else "reminder" for ladder in ladders}

@@ -49,6 +49,7 @@ class PreviousOwner(msgspec.Struct, frozen=True, kw_only=True):
     told: bool  # a page had told the rep of the lead
     accepted: bool
     attempts: int  # touches without an answer
+    talked: bool = False  # there was a conversation
 
 
 class ResponseClock(msgspec.Struct, frozen=True, kw_only=True):

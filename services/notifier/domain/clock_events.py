@@ -25,7 +25,7 @@ from services.notifier.domain.cadence import counted, scheduled
 from services.notifier.domain.clock import COUNTED, ResponseClock, State, ladder_of, timed
 from services.notifier.domain.clock_step import Cancel, ClockEvent, ClockStep, promise_missed
 from services.notifier.domain.counting import counted_anew, counted_until, passed_on, paused, stopped
-from services.notifier.domain.loss import notice, previous_owner
+from services.notifier.domain.loss import handed_on, notice, previous_owner
 from services.notifier.domain.page import page_number
 from services.notifier.domain.snooze import SNOOZED, snoozed
 from services.notifier.domain.terms import Terms
@@ -115,13 +115,19 @@ def _assigned(clock: ResponseClock | None, event: LeadAssigned, terms: Terms, no
     previous = previous_owner(clock, event) if clock else None
     pages = notice(clock, previous, now) if clock else ()
     base = replace(base, previous=previous or base.previous)
-    if event.epoch > base.epoch:
+    is_new = event.epoch > base.epoch
+    if is_new:
         base = replace(_from_the_start(base), epoch=event.epoch, assigned_at=event.assigned_at, request=0)
     base = replace(base, rep_version=event.rep_version)
     if is_touched and event.touched_at is not None:
         step = touched(base, event.touched_at, None, terms, now)
-        return ClockStep(step.clock, step.events, pages, cancels=(*cancels, *step.cancels))
-    return ClockStep(scheduled(base, terms), pages=pages, cancels=cancels)
+        base = step.clock or base
+        told = handed_on(base, now) if is_new else ()
+        of_before = Cancel(base.lead_id, event.epoch - 1, TOUCHED)
+        return ClockStep(base, step.events, (*pages, *told), cancels=(*cancels, of_before))
+    base = scheduled(base, terms)
+    told = handed_on(base, now) if is_new else ()
+    return ClockStep(base, pages=(*pages, *told), cancels=cancels)
 
 
 def _asked_again(clock: ResponseClock | None, event: LeadAskedAgain, terms: Terms, now: datetime) -> ClockStep:

@@ -68,9 +68,13 @@ def settled(clock: ResponseClock, page: Page, terms: Terms, now: datetime, *, em
     Args:
         empty: The page had no recipient: its rung is passed at once.
     """
-    if page.epoch != clock.epoch or page.rung < page_number(clock.request, 0) or not clock.running:
+    if page.epoch != clock.epoch or page.rung < page_number(clock.request, 0):
         return clock
     at = page.sent_at or now
+    if page.kind == "handed_on" and page.state == "sent":
+        clock = replace(clock, told_at=clock.told_at or at, updated_at=now)
+    if not clock.running:
+        return clock
     if page.kind in TO_OWNER and page.person == clock.rep:
         if page.state == "sent":
             clock = replace(clock, told_at=clock.told_at or at)

@@ -7,7 +7,7 @@ import msgspec
 from schemas.agreement.response import CHANNELS, OWNER
 from schemas.events.routes import LeadAssigned, LeadEvent, LeadOptedOut, LeadQualified, LeadRecycled, LeadReleased
 from services.notifier.domain.clock import PreviousOwner, ResponseClock
-from services.notifier.domain.page import LOST, Page, page_id, page_number
+from services.notifier.domain.page import HANDED_ON, LOST, REQUEST_PAGES, Page, page_id, page_number
 
 
 def previous_owner(clock: ResponseClock, event: LeadEvent) -> PreviousOwner | None:
@@ -38,13 +38,13 @@ def previous_owner(clock: ResponseClock, event: LeadEvent) -> PreviousOwner | No
         told=clock.told_at is not None,
         accepted=clock.accepted,
         attempts=clock.attempts,
+        talked=clock.talked_at is not None,
     )
 
 
-def lost_page(clock: ResponseClock, previous: PreviousOwner, now: datetime) -> Page:
-    """Return the notice to the rep who lost the lead."""
-    first = next((rung for rung in clock.ladder or () if rung.page == OWNER), None)
-    number = page_number(clock.request, LOST)
+def lost_page(clock: ResponseClock, previous: PreviousOwner, now: datetime, request: int) -> Page:
+    """Return the notice to the rep who lost the lead. `request`: of the person, while that rep had it."""
+    number = page_number(request, LOST)
     return Page(
         id=page_id(clock.lead_id, previous.epoch, number, previous.rep),
         lead_id=clock.lead_id,
@@ -52,17 +52,41 @@ def lost_page(clock: ResponseClock, previous: PreviousOwner, now: datetime) -> P
         rung=number,
         kind="lost",
         person=previous.rep,
-        channels=first.by if first else CHANNELS,
+        channels=_to_owner(clock),
         due_at=previous.until,
         created_at=now,
     )
+
+
+def handed_on(clock: ResponseClock, now: datetime) -> tuple[Page, ...]:
+    """Return the page to the owner of a lead whose person was contacted before: no rung tells the owner of it."""
+    if clock.running or clock.rep is None:
+        return ()
+    page = Page(
+        id=page_id(clock.lead_id, clock.epoch, HANDED_ON, clock.rep),
+        lead_id=clock.lead_id,
+        epoch=clock.epoch,
+        rung=HANDED_ON,
+        kind="handed_on",
+        person=clock.rep,
+        channels=_to_owner(clock),
+        due_at=clock.assigned_at or now,
+        created_at=now,
+    )
+    return (page,)
+
+
+def _to_owner(clock: ResponseClock) -> tuple[str, ...]:
+    """Return the channels of the first rung that pages the owner."""
+    first = next((rung for rung in clock.ladder or () if rung.page == OWNER), None)
+    return first.by if first else CHANNELS
 
 
 def notice(clock: ResponseClock, previous: PreviousOwner | None, now: datetime) -> tuple[Page, ...]:
     """Return the notice to a rep who knows of the lead, and did not give it away."""
     if previous is None or not (previous.told or previous.accepted) or previous.by == f"rep:{previous.rep}":
         return ()
-    return (lost_page(clock, previous, now),)
+    return (lost_page(clock, previous, now, clock.request),)
 
 
 def told_too_late(page: Page, clock: ResponseClock, now: datetime) -> Page | None:
@@ -71,4 +95,5 @@ def told_too_late(page: Page, clock: ResponseClock, now: datetime) -> Page | Non
     ended = previous is not None and (previous.rep, previous.epoch) == (page.person, page.epoch)
     if previous is None or not ended or page.kind == "lost" or clock.rep == page.person:
         return None
-    return lost_page(clock, msgspec.structs.replace(previous, told=True), now)
+    told = msgspec.structs.replace(previous, told=True)
+    return lost_page(clock, told, now, page.rung // REQUEST_PAGES)

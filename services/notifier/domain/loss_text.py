@@ -35,7 +35,12 @@ def tried_by(previous: PreviousOwner, name: str) -> str:
         parts.append("never reached by a page")
     elif previous.accepted:
         parts.append("accepted the lead")
-    else:
+    elif not previous.attempts and not previous.talked:
         parts.append("did not answer the pages")
-    parts.append(f"attempts to reach the person: {previous.attempts}" if previous.attempts else "no attempt recorded")
+    if previous.talked:
+        parts.append("talked to the person")
+    elif previous.attempts:
+        parts.append(f"attempts to reach the person: {previous.attempts}")
+    else:
+        parts.append("no attempt recorded")
     return ", ".join(parts)

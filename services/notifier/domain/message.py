@@ -117,7 +117,7 @@ def _previous_of(page: Page, clock: ResponseClock) -> PreviousOwner | None:
     previous = clock.previous
     if previous is None or (page.kind == "lost") != (previous.epoch == page.epoch):
         return None
-    return previous if page.kind == "lost" or page.kind in TO_OWNER else None
+    return previous if page.kind in ("lost", "handed_on") or page.kind in TO_OWNER else None
 
 
 def _thread(page: Page, ladder: Iterable[Rung]) -> str | None:

@@ -48,6 +48,9 @@ def objection(
     if clock is not None and page.kind == "lost":
         again = f"{page.person} has the lead again" if clock.rep == page.person else None
         return again or _no_recipient(page, clock, terms, availability, now)
+    if clock is not None and page.kind == "handed_on":
+        ended = (clock.rep, clock.epoch) != (page.person, page.epoch) or clock.opted_out
+        return "the assignment ended" if ended else _no_recipient(page, clock, terms, availability, now)
     if clock is None or not clock.running:
         return "a touch was recorded" if clock and clock.touched_at else "the clock has ended"
     if page.kind == "missed":

@@ -38,6 +38,7 @@ Kind = Literal[
     "queued",
     "again",
     "lost",
+    "handed_on",
     "next_attempt",
     "test",
 ]
@@ -104,6 +105,9 @@ MISSED: Final = 900_000
 
 LOST: Final = 900_001
 """The number of the notice to a rep who lost the lead."""
+
+HANDED_ON: Final = 900_002
+"""The number of the page to the next owner of a lead whose person was contacted before."""
 
 
 def page_number(request: int, index: int) -> int:

@@ -28,6 +28,7 @@ _BY_KIND: Final[Mapping[str, tuple[Action, ...]]] = {
     "channel": ("accept", "reached", "no_answer"),
     "next_attempt": ("reached", "no_answer", "hand_over", "reject"),
     "lost": ("reached", "no_answer"),
+    "handed_on": ("reached", "no_answer", "hand_over", "reject"),
 }
 """The buttons of a page by its kind. Another kind has none."""
 
@@ -61,6 +62,8 @@ def standing(page: Page, clock: ResponseClock, team: Team) -> PageStanding:
     if kind == "next_attempt":
         obsolete = is_obsolete(page, clock) is not None
         return PageStanding("No longer needed.", ()) if obsolete else PageStanding(None, offered)
+    if kind == "handed_on" and (clock.rep, clock.epoch) == (page.person, page.epoch):
+        return PageStanding(None, offered)
     if clock.touched_at is not None and page.epoch == clock.epoch:
         return PageStanding("Contacted: the clock has stopped.", ())
     if clock.rep is None and not clock.running:

@@ -104,6 +104,15 @@ VOICES: Final[Mapping[str, Voice]] = {
         _OF_MANAGER,
         names_owner=False,
     ),
+    "handed_on": Voice(
+        "Now yours: {lead}",
+        "Now yours: {lead}",
+        ("The person was contacted before you got the lead. Go on from there, and record each touch.",),
+        _YOURS,
+        _OF_NEXT_ATTEMPT,
+        promised=False,
+        names_owner=False,
+    ),
     "next_attempt": Voice(
         "Try again: {call}",
         "Try again: {call}",

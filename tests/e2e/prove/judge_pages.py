@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
-from services.notifier.domain.page import LOST, page_id, page_number
+from services.notifier.domain.page import HANDED_ON, LOST, page_id, page_number
 from tests.e2e.prove.faults import ROLLING, Hit
 from tests.e2e.prove.history import History, Receipt, TopicRecord
 from tests.e2e.prove.judge import Check, Violation
@@ -158,8 +158,17 @@ def missing(history: History) -> Iterator[Violation]:
 
 
 def _notices(history: History) -> set[str]:
-    """Return the ids of the notices to reps who lost a lead, of every assignment that has ended."""
-    return {
+    """Return the ids of the notices to reps who lost a lead, of every assignment that has ended, and to the next owners.
+
+    No rung tells the owner of a lead whose person was contacted before.
+    """
+    handed_on = {
+        page_id(lead, record.data["epoch"], HANDED_ON, record.data["rep"])
+        for lead, records in history.routes.items()
+        for record in records
+        if record.type == "lead.assigned" and record.data.get("touched_at") is not None
+    }
+    return handed_on | {
         page_id(lead, record.data["epoch"], page_number(request, LOST), record.data["rep"])
         for lead, records in history.routes.items()
         for place, record in enumerate(records)

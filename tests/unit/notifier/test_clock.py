@@ -175,7 +175,7 @@ async def test_assignment_of_a_touched_lead_has_no_ladder(harness: NotifierHarne
     harness.hear(harness.qualified(), harness.assigned(), harness.touched())
     harness.hear(harness.released(), harness.assigned(rep="bo", epoch=2, touched_at=harness.clock.now))
     await harness.wait(minutes=90)
-    assert harness.slack.messages == []
+    assert [message.kind for message in harness.slack.messages] == ["handed_on"]
     assert len(harness.events(PromiseKept)) == 1
     assert harness.events(PromiseMissed) == []
 

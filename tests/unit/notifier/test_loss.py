@@ -2,11 +2,19 @@
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from services.notifier.channels.base import TryAgain
+from services.notifier.context import NotifierContext
+from services.notifier.domain.clock_events import hear
+from services.notifier.domain.loss import notice, previous_owner, told_too_late
 from services.notifier.domain.message_text import words
+from services.notifier.domain.page import page_number
 from services.notifier.domain.page_words import text_of
-from tests.unit.notifier.harness import NotifierHarness
+from tests.unit.notifier.harness import CONFIG, NotifierHarness
+from tests.unit.notifier.router_records import NINE
+
+CONTEXT = NotifierContext(("slack", "email", "inbox"))
 
 
 def kinds(harness: NotifierHarness) -> list[tuple[str, str]]:
@@ -86,3 +94,60 @@ async def test_rep_who_has_the_lead_again_is_not_told_of_the_loss(harness: Notif
     harness.slack.always = harness.email.always = None
     await harness.wait(minutes=5)
     assert harness.rows("SELECT error FROM notifier_pages WHERE kind = 'lost'") == [{"error": "ana has the lead again"}]
+
+
+@pytest.mark.parametrize(
+    ("answered", "tried"),
+    [(True, "Ana for 9 minutes, talked to the person"), (False, "Ana for 9 minutes, attempts to reach the person: 1")],
+)
+async def test_next_owner_of_a_contacted_lead_is_told_once_and_told_of_its_loss(
+    harness: NotifierHarness, answered: bool, tried: str
+) -> None:
+    harness.hear(harness.qualified(), harness.assigned())
+    await harness.wait(minutes=5)
+    harness.hear(msgspec.structs.replace(harness.touched(), answered=answered))
+    await harness.wait(minutes=4)
+    harness.hear(harness.released(), harness.assigned(rep="bo", epoch=2, touched_at=harness.clock.now))
+    await harness.wait(hours=5)
+    assert sorted(kinds(harness)) == [("handed_on", "Bo"), ("lost", "Ana"), ("owner", "Ana")]
+    text = words(next(message for message in harness.slack.messages if message.kind == "handed_on"))
+    assert text.headline == "Now yours: Ada"
+    assert [text_of(fact.line) for fact in text.facts if fact.label == "Before you"] == [tried]
+    assert not [fact for fact in text.facts if fact.label in ("Contact by", "Promised by")]
+    harness.hear(harness.recycled(epoch=2))
+    await harness.wait(minutes=1)
+    assert kinds(harness)[-1] == ("lost", "Bo")
+
+
+@pytest.mark.parametrize("record", ["opted_out", "recycled", "released"])
+async def test_page_to_the_next_owner_that_waits_is_cancelled_when_the_assignment_ends(
+    harness: NotifierHarness, record: str
+) -> None:
+    harness.stop_delivery()
+    harness.hear(harness.assigned(rep="bo", touched_at=harness.clock.now))
+    harness.hear(getattr(harness, record)())
+    harness.restart()
+    await harness.wait(minutes=5)
+    assert kinds(harness) == []
+
+
+async def test_touch_that_is_first_known_from_the_assignment_leaves_the_page_to_the_owner(
+    harness: NotifierHarness,
+) -> None:
+    harness.hear(harness.qualified(), harness.assigned())
+    await harness.settle()
+    harness.hear(harness.assigned(rep="bo", epoch=2, touched_at=harness.clock.now))
+    await harness.wait(minutes=30)
+    assert sorted(kinds(harness)) == [("handed_on", "Bo"), ("lost", "Ana"), ("owner", "Ana")]
+
+
+def test_notice_about_a_page_of_an_earlier_request_is_the_same_notice(harness: NotifierHarness) -> None:
+    clock = hear(None, harness.assigned(), CONTEXT.terms_of(CONFIG), NINE).clock
+    assert clock is not None
+    lost = previous_owner(replace(clock, request=1), harness.released())
+    assert lost is not None
+    [at_once] = notice(replace(clock, request=1, told_at=NINE), replace(lost, told=True), NINE)
+    page = replace(at_once, rung=page_number(1, 2), kind="owner")
+    late = told_too_late(page, replace(clock, rep="bo", epoch=2, previous=lost), NINE)
+    assert late is not None
+    assert late.id == at_once.id
