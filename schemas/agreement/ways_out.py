@@ -4,7 +4,9 @@ Addresses that hold a secret are never written into the file: `{env: NAME}` name
 """
 
 import re
+from ipaddress import ip_address
 from typing import Annotated, Final, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
@@ -15,7 +17,11 @@ from schemas.values import EMAIL_PATTERN, Shape, shown, wrong
 _ADDRESS: Final = re.compile(
     r"(https://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])|http://(localhost|127\.0\.0\.1|\[::1\]))(:[0-9]{1,5})?([/?][!-\[\]-~]*)?"
 )  # https, or http to this machine
+_LABEL: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+_NUMBER: Final = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+HOST_CHARS_MAX: Final = 253
+URL_CHARS_MAX: Final = 2_000
 WAYS_MAX: Final = 20
 
 
@@ -29,10 +35,32 @@ Reference = Annotated[Secret, BeforeValidator(_reference, json_schema_input_type
 """The place of a secret."""
 
 
+def can_be_called(url: str) -> bool:
+    """Return whether length, host and port of the URL are in bounds.
+
+    A host that ends in a number must be an address in its usual form: `0177.1` is another address to each program.
+    """
+    if len(url) > URL_CHARS_MAX:
+        return False
+    try:
+        parts = urlsplit(url)
+        host, port = (parts.hostname or "").removesuffix("."), parts.port
+        labels = host.split(".")
+        if ":" in host or _NUMBER.fullmatch(labels[-1]):
+            ip_address(host)
+            return port != 0
+    except ValueError:
+        return False
+    return port != 0 and len(host) <= HOST_CHARS_MAX and all(map(_LABEL.fullmatch, labels))
+
+
 def _web_address(value: str) -> str:
-    if _ADDRESS.fullmatch(value):
-        return value
-    raise wrong(f"{shown(value)} is not a safe web address", "write a full https:// address without user and password")
+    if not _ADDRESS.fullmatch(value):
+        remedy = "write a full https:// address without user and password"
+        raise wrong(f"{shown(value)} is not a safe web address", remedy)
+    if not can_be_called(value):
+        raise wrong(f"{shown(value)} cannot be called", f"correct host and port; {URL_CHARS_MAX:,} characters at most")
+    return value
 
 
 def _listed(value: object) -> object:

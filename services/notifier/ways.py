@@ -18,7 +18,7 @@ from firsthour.runtime.config import source_secrets
 from firsthour.runtime.config.documents import ConfigProblem
 from firsthour.runtime.config.source_secrets import SecretError, UnusableSecretError
 from firsthour.runtime.settings import Settings, environ
-from schemas.agreement.ways_out import AppriseWay, PagerDutyWay, WayOut, WebhookWay
+from schemas.agreement.ways_out import AppriseWay, PagerDutyWay, WayOut, WebhookWay, can_be_called
 from schemas.sources import Secret
 from services.notifier.channels.apprise import SHAPE, AppriseChannel
 from services.notifier.channels.base import Channel, Outcome, Unusable
@@ -145,6 +145,8 @@ def _url(secret: Secret, read: Read) -> str:
         raise UnusableSecretError(
             f"the value of {_named(secret)} {error}".partition(";")[0], "copy the URL again"
         ) from None
+    if not can_be_called(value):
+        raise UnusableSecretError(f"the value of {_named(secret)} is no URL that can be called", "copy the URL again")
     if parts.scheme == "http" and not addresses.is_loopback(parts.hostname or ""):
         raise UnusableSecretError(f"the URL in {_named(secret)} is plain http", "give one that begins with https://")
     return value

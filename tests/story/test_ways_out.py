@@ -200,8 +200,10 @@ async def test_only_admins_resend_and_only_managers_read(
             assert (await world.ask("GET", read, role)).status_code == readable, (role, read)
         for write in (f"{path}/resend", "/v1/webhooks/crm/resend", "/v1/webhooks/crm/enable"):
             assert (await world.ask("POST", write, role)).status_code == writable, (role, write)
-    for unknown in ("/v1/webhooks/nothing/deliveries", "/v1/webhooks/crm/deliveries/nothing"):
-        assert (await world.ask("GET", unknown)).status_code == 404
+    for unknown, kind in (("nothing/deliveries", "webhook"), ("crm/deliveries/nothing", "delivery")):
+        answer = await world.ask("GET", f"/v1/webhooks/{unknown}")
+        assert answer.status_code == 404
+        assert answer.json()["type"] == f"urn:firsthour:problem:unknown-{kind}"  # the command line explains `not-found`
     assert secret not in str(await world.get("/v1/webhooks"))
 
 

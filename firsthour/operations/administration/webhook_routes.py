@@ -100,11 +100,11 @@ def _ways(resources: Resources) -> dict[str, WebhookWay]:
 
 def _known(resources: Resources, name: str) -> None:
     if name not in _ways(resources):
-        raise Problem(404, "Not Found", "The agreement has no webhook of this name; see GET /v1/webhooks.")
+        raise Problem(404, "Unknown webhook", f"The agreement has no webhook {name!r}: `firsthour webhooks list`.")
 
 
 def _no_delivery(name: str) -> Problem:
-    return Problem(404, "Not Found", f"No such delivery; see GET /v1/webhooks/{name}/deliveries.")
+    return Problem(404, "Unknown delivery", f"There is no such delivery: `firsthour webhooks log {name}`.")
 
 
 def _endpoints(connection: Connection, ways: dict[str, WebhookWay]) -> list[dict[str, Any]]:

@@ -82,6 +82,7 @@ TYPES: Final[Mapping[str, str]] = {
     "Time in the past": "time-in-the-past",
     "Unknown calendar": "unknown-calendar",
     "Unknown dead letter": "unknown-dead-letter",
+    "Unknown delivery": "unknown-delivery",
     "Unknown form": "unknown-form",
     "Unknown key": "unknown-key",
     "Unknown lead": "unknown-lead",
@@ -89,6 +90,7 @@ TYPES: Final[Mapping[str, str]] = {
     "Unknown rep": "unknown-rep",
     "Unknown schema": "unknown-schema",
     "Unknown source": "unknown-source",
+    "Unknown webhook": "unknown-webhook",
     "Unsupported content encoding": "unsupported-content-encoding",
 }
 """The identifier of each title in the `type` of a problem. An identifier never changes, also when its title does."""

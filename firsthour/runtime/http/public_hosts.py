@@ -15,6 +15,8 @@ from schemas.errors import FirstHourError
 ADDRESSES_MAX: Final = 3
 """Addresses of a host that are tried for one call."""
 _NAT64: Final = IPv6Network("64:ff9b::/96")
+_OF_THE_HOST: Final = frozenset({IPv4Address("168.63.129.16")})
+"""Addresses of the public network that lead to services of the machine's own cloud, such as its metadata."""
 _6TO4: Final = IPv6Network("2002::/16")
 Address = IPv4Address | IPv6Address
 
@@ -33,7 +35,9 @@ def is_public(address: Address) -> bool:
         inner = _inner(address)
         if inner is not None:
             return is_public(inner)
-    return address.is_global and not address.is_multicast and not address.is_reserved
+        if address.is_site_local:  # `is_global` is true for these
+            return False
+    return address not in _OF_THE_HOST and address.is_global and not address.is_multicast and not address.is_reserved
 
 
 def _inner(address: IPv6Address) -> IPv4Address | None:

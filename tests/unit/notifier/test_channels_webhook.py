@@ -142,7 +142,9 @@ async def test_host_with_a_public_and_a_private_address_is_refused(monkeypatch: 
             "64:ff9b::a00:1",
             "2002:a00:1::",
             "2001:db8::1",
+            "fec0::1",  # site-local, before fc00::/7
         ),
+        "168.63.129.16",  # a service of the machine's cloud
         "2001:0:4136:e378:8000:63bf:f5ff:fffe",  # Teredo of 10.0.0.1
     ],
 )

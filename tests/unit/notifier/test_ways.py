@@ -39,6 +39,10 @@ def ways() -> Ways:
     [
         ({}, "the environment variable TEAMS_URL is not set; set it to the secret"),
         ({"TEAMS_URL": "no address"}, "the value of TEAMS_URL is not such an address; copy the URL again"),
+        (
+            {"TEAMS_URL": "https://a..example/"},
+            "the value of TEAMS_URL is no URL that can be called; copy the URL again",
+        ),
         ({"TEAMS_URL": "http://x.example/"}, "the URL in TEAMS_URL is plain http; give one that begins with https://"),
         ({"TEAMS_URL_FILE": "/nowhere/url"}, "the secret file /nowhere/url cannot be read (FileNotFoundError)"),
     ],

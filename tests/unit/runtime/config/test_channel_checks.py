@@ -28,6 +28,50 @@ def test_mistake_in_a_channel_is_reported_at_its_place(harness: ConfigHarness, t
     assert message in complaint
 
 
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("http://crm.example/", "is not a safe web address"),
+        ("https://user:word@crm.example/", "is not a safe web address"),
+        ("https://crm.example:65536/", "cannot be called; correct host and port"),
+        ("https://crm.example:0/", "cannot be called"),
+        ("https://[:::::]/", "cannot be called"),
+        ("https://crm..example/", "cannot be called"),
+        ("https://-/", "cannot be called"),
+        (f"https://{'a' * 64}.example/", "cannot be called"),
+        ("https://0177.0.0.1/", "cannot be called"),
+        ("https://2130706433/", "cannot be called"),
+        ("https://crm.example/" + "a" * 2_000, "cannot be called"),
+    ],
+)
+def test_webhook_address_that_cannot_be_called_is_reported_at_its_place(
+    harness: ConfigHarness, url: str, message: str
+) -> None:
+    before = (harness.directory / "agreement.yaml").read_text(encoding="utf-8")
+    hook = f"{{kind: webhook, url: «'{url}', secret: {{env: A}}}}"
+    place = harness.write("agreement.yaml", f"{before}\nchannels:\n  crm: {hook}\n")
+    [complaint] = harness.complaints()
+    assert complaint.startswith(f"{place}: ")
+    assert message in complaint
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://crm.example.:8443/a?b=c",
+        "https://10.0.0.5/",
+        "https://[2606:2800::1]:443/",
+        "http://localhost:9/",
+        "https://9to5.example/",
+    ],
+)
+def test_webhook_address_that_can_be_called_is_taken(harness: ConfigHarness, url: str) -> None:
+    before = (harness.directory / "agreement.yaml").read_text(encoding="utf-8")
+    hook = f"{{kind: webhook, url: '{url}', secret: {{env: A}}}}"
+    harness.write("agreement.yaml", f"{before}\nchannels:\n  crm: {hook}\n")
+    assert "crm" in harness.load().agreement.channels
+
+
 def test_unknown_channel_of_a_rung_is_reported_at_its_place(harness: ConfigHarness) -> None:
     harness.write("agreement.yaml", (harness.directory / "agreement.yaml").read_text(encoding="utf-8") + END)
     harness.assert_problem(
