@@ -5,7 +5,7 @@ from typing import Final
 
 from firsthour.kernel.config import Config
 from firsthour.runtime.settings import PREFIX, Settings
-from schemas.agreement.response import Rung
+from schemas.agreement.response import CHANNELS, ManagerPage, Rung
 from schemas.mail import deliverable
 from schemas.team import Rep
 
@@ -32,6 +32,7 @@ def warnings(config: Config, channels: Collection[str]) -> list[str]:
     contacts = {"marketing": tell.marketing, "sales": tell.sales, "operator": tell.operator}
     return [
         *_not_set_up(ladder, named, channels),
+        *_managers_not_told(config, channels),
         *_without_address(config, named),
         *(
             f"{team} is told by {name}, which is not set up here: {REMEDIES.get(name, 'set it up')}"
@@ -50,11 +51,33 @@ def _not_set_up(ladder: Sequence[Rung], named: Sequence[Rung], channels: Collect
         yield f"the ladder pages by {name}, which is not set up here: {REMEDIES.get(name, 'set it up')}{wait}"
 
 
+def _managers_not_told(config: Config, channels: Collection[str]) -> Iterator[str]:
+    """Yield the channels of reminders and of missed promises that are not set up."""
+    for field, page in _of_managers(config).items():
+        wait = "" if set(page.by) & set(channels) else "; until then these pages wait unsent"
+        for name in page.by:
+            if name not in channels:
+                yield f"`{field}` pages by {name}, which is not set up here: {REMEDIES.get(name, 'set it up')}{wait}"
+
+
+def _of_managers(config: Config) -> dict[str, ManagerPage]:
+    """Return the pages to managers by their field. One over `CHANNELS`, the default, is left out: it uses any channel."""
+    response = config.agreement.response
+    pages = {"remind": response.remind, "missed": response.missed}
+    return {field: page for field, page in pages.items() if page.by != CHANNELS}
+
+
 def _without_address(config: Config, named: Sequence[Rung]) -> Iterator[str]:
-    paged = [rep for rep in config.team.reps if rep.active and rep.id in _paged(config)]
+    reps = [rep for rep in config.team.reps if rep.active]
+    managers = {rep.manager for rep in reps} | {pool.manager for pool in config.team.pools}
     for name, field in (("slack", "slack"), ("email", "email")):
-        without = [rep.id for rep in paged if not _has(rep, name)]
-        if without and any(name in rung.by for rung in named):
+        paged: Collection[str | None] = ()
+        if any(name in page.by for page in _of_managers(config).values()):
+            paged = managers
+        if any(name in rung.by for rung in named):
+            paged = _paged(config)
+        without = [rep.id for rep in reps if rep.id in paged and not _has(rep, name)]
+        if without:
             more = f" and {len(without) - _NAMED_MAX} more" if len(without) > _NAMED_MAX else ""
             yield (
                 f"the ladder pages by {name}, but {', '.join(without[:_NAMED_MAX])}{more} has no address for it: "

@@ -29,16 +29,21 @@ def _counts_every_minute(calendar: Any) -> bool:
 
 
 def warnings(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
-    """Yield a line for reps of team.yaml without a calendar, if a promise counts in that of the owner."""
+    """Yield a line for reps of team.yaml without a calendar, if promises or quiet hours follow the calendar of the owner."""
     response = at(files.agreement.data, "response")
-    if not any(at(response, name, "counted_in") == OWNER for name in urgencies(files.agreement)):
+    counted = any(at(response, name, "counted_in") == OWNER for name in urgencies(files.agreement))
+    quiet = at(response, "quiet_hours")
+    if not counted and not (isinstance(quiet, Mapping) and quiet.get("outside", OWNER) == OWNER):
         return
+    effect = (
+        "every minute counts towards a promise `counted_in: owner`" if counted else "no hours are quiet for this person"
+    )
     pools = [loc for loc, _ in rows(files.team, "pools")]
     members = {at(row, "rep") for loc in pools for _, row in rows(files.team, *loc, "members")}
     reps = [(loc, rep) for loc, rep in rows(files.team, "reps") if rep.get("id") in members and not rep.get("calendar")]
     for loc, rep in reps[:1]:
         more = f" (and {len(reps) - 1} more)" if len(reps) > 1 else ""
-        text = f"{shown(rep['id'])}{more} has no calendar, so every minute counts towards a promise `counted_in: owner`"
+        text = f"{shown(rep['id'])}{more} has no calendar, so {effect}"
         yield (*loc, "id"), f"{text}; add `calendar:`"
 
 

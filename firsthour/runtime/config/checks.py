@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from firsthour.kernel.languages import language_code
 from firsthour.kernel.normalisation.companies import company_domain
+from firsthour.runtime.config import repeated_names
 from firsthour.runtime.config.documents import (
     ConfigDocuments,
     ConfigProblem,
@@ -169,6 +170,7 @@ def _agreement(files: ConfigDocuments) -> Iterator[ConfigProblem]:
     yield from _channels(agreement)
     yield from _promises(agreement)
     yield from _quiet_hours(agreement)
+    yield from repeated_names.problems(agreement)
     yield from _repeated(agreement, ("qualify",), "name", "the line")
     yield from _repeated(agreement, ("routing", "rules"), "name", "the rule")
     yield from _repeated(agreement, ("recycle",), "name", "the rule")
@@ -182,6 +184,17 @@ def _address(team: Document, loc: Loc, value: object) -> Iterator[ConfigProblem]
     """Yield an address to which no mail can be sent. The model checks its form."""
     if isinstance(value, str) and re.match(EMAIL_PATTERN, value) and (why := mail.trouble(value)) is not None:
         yield team.problem(loc, f"no mail can be sent to {shown(value)}: {why}", "give an address that takes mail")
+
+
+def _covers(team: Document, loc: Loc, rep: Mapping[str, object], reps: Collection[str]) -> Iterator[ConfigProblem]:
+    """Yield the covers of absences that are no rep, or the absent rep."""
+    covers = list(_field(team, (*loc, "away"), "cover"))
+    yield from _unknown(team, iter(covers), reps, "a rep")
+    for place, cover in covers:
+        if cover == rep.get("id"):
+            yield team.problem(
+                place, f"{shown(cover)} cannot cover their own absence", "name another rep, or remove the field"
+            )
 
 
 def _team(files: ConfigDocuments) -> Iterator[ConfigProblem]:
@@ -202,7 +215,7 @@ def _team(files: ConfigDocuments) -> Iterator[ConfigProblem]:
         yield from _repeated(team, (*loc, "members"), "rep", "the member")
     for loc, rep in rows(team, "reps"):
         yield from _address(team, (*loc, "email"), rep.get("email"))
-        yield from _unknown(team, _field(team, (*loc, "away"), "cover"), reps, "a rep")
+        yield from _covers(team, loc, rep, reps)
         if isinstance(rep.get("manager"), str) and rep.get("manager") == rep.get("id"):
             yield team.problem(
                 (*loc, "manager"), f"{shown(rep['id'])} is their own manager", "name another rep, or remove the field"

@@ -23,6 +23,7 @@ def agreement(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
     yield from _ladder(files)
     yield from _unspoken(files)
     yield from _pauses(files)
+    yield from _budget(files)
 
 
 def team(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
@@ -35,6 +36,20 @@ def team(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
             yield (*loc, "domain"), f"{mistake}; name the company's own domain"
 
     yield from _idle_pools(files)
+    yield from _inactive(files)
+
+
+def _inactive(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
+    """Yield the managers and covers who have left, and so are never paged."""
+    left = {rep.get("id") for _, rep in rows(files.team, "reps") if not rep.get("active", True)}
+    active = [(loc, rep) for loc, rep in rows(files.team, "reps") if rep.get("active", True)]
+    places = [((*loc, "manager"), row.get("manager")) for loc, row in (*active, *rows(files.team, "pools"))]
+    places += [
+        ((*away, "cover"), at(row, "cover")) for loc, _ in active for away, row in rows(files.team, *loc, "away")
+    ]
+    first = {name: loc for loc, name in reversed(places) if name in left}
+    for name, loc in first.items():
+        yield loc, f"{shown(name)} has left (`active: false`) and gets no pages; name another rep"
 
 
 def _idle_pools(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
@@ -135,6 +150,21 @@ def _pauses(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
             ("response", "pauses", "waiting_for_prospect"),
             f"{mistake}; write `stopped_by: conversation`, or remove it",
         )
+
+
+def _budget(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
+    """Yield the time of the budget, if a page beyond the budget can wait until a promise is broken."""
+    per = at(files.agreement.data, "response", "budget", "per")
+    if per is None:
+        return
+    promised = {
+        name: duration(at(files.agreement.data, "response", name, "touch_within"))
+        for name in urgencies(files.agreement)
+    }
+    late = [f"{name} ({duration_text(within)})" for name, within in promised.items() if duration(per) > within]
+    if late:
+        mistake = f"a page beyond the budget waits up to {per}, longer than the promise of {', '.join(late)}"
+        yield ("response", "budget", "per"), f"{mistake}; shorten it"
 
 
 def _unspoken(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:

@@ -33,6 +33,8 @@ _INT = re.compile(r"[-+]?[0-9]{1,300}", re.ASCII)
 _BASED = re.compile(r"0o[0-7]{1,100}|0x[0-9a-fA-F]{1,100}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", re.ASCII)
 _INFINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters, which no database and no message takes, and halves of characters. An escape can write them: `\\0`."""
 _CORE = "tag:yaml.org,2002:"
 _TAGS = frozenset(
     _CORE + name for name in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "merge", "value")
@@ -85,26 +87,33 @@ class _Builder:
                 first = place.keys[name][0]
                 self.wrong(key, f"`{name}` occurs twice, first in line {first}", "keep one of them")
                 continue
-            data[name], place.inside[name] = self.build(value, depth + 1)
+            data[name], inside = self.build(value, depth + 1)
             place.keys[name] = _start(key)
+            # The parser places an empty value at the next word of the file.
+            place.inside[name] = SourcePosition(*_after(key)) if _is_empty(value) else inside
         return data
 
     def name(self, key: ScalarNode, value: Node) -> str | None:
         """Return the name of a key. None: it is not a valid name, and a problem with the reason was added."""
         name = str(key.value)
+        if forbidden := _FORBIDDEN.search(name):
+            self.wrong(key, f"this name has the character U+{ord(forbidden[0]):04X}, which is no text", "remove it")
+            return None
         if invisible := yaml_errors.invisible(name):
             line, column = _start(key)
             mistake = f"this name has an invisible character ({yaml_errors.named(invisible[0])})"
             self.problems.append(ConfigProblem(self.file, line, column + invisible.start(), mistake, "remove it"))
             return yaml_errors.visible(name)
-        has_no_value = isinstance(value, ScalarNode) and not value.style and not value.value
-        if has_no_value and not key.style and ":" in name.strip(":"):
+        if _is_empty(value) and not key.style and ":" in name.strip(":"):
             self.wrong(key, f"the `:` in `{name[:60]}` has no space after it", "write `name: value`")
             return None
         return name
 
     def scalar(self, node: Node) -> object:
         text = str(node.value)
+        if forbidden := None if text.isprintable() else _FORBIDDEN.search(text):
+            self.wrong(node, f"this text has the character U+{ord(forbidden[0]):04X}, which is no text", "remove it")
+            return _FORBIDDEN.sub("", text)
         if not isinstance(node, ScalarNode) or node.style or str(node.tag) == _CORE + "str":
             return text
         return _plain(text)
@@ -131,6 +140,16 @@ def _plain(text: str) -> object:
 def _start(node: Node) -> tuple[int, int]:
     mark = node.start_mark
     return (mark.line + 1, mark.column + 1) if mark else (1, 1)
+
+
+def _after(key: Node) -> tuple[int, int]:
+    """Return the position after the colon of a key."""
+    mark = key.end_mark
+    return (mark.line + 1, mark.column + 2) if mark else _start(key)
+
+
+def _is_empty(node: Node) -> bool:
+    return isinstance(node, ScalarNode) and not node.style and not node.value
 
 
 def _decoded(raw: bytes, file: str) -> str | ConfigProblem:

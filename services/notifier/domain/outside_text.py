@@ -59,7 +59,7 @@ def unlinked(text: str, chars_max: int = VALUE_CHARS_MAX) -> str:
 
     No program can then show a link chosen by a stranger. Words with a dot but without a public suffix stay unchanged.
     """
-    line = clean(text)
+    line = clean(text, max(chars_max, VALUE_CHARS_MAX))
     if "." in line:
         line = _DOMAIN_LIKE.sub(_broken, _ADDRESS_SIGN.sub(" @ ", line))
     return clean(line, chars_max)

@@ -76,7 +76,8 @@ async def test_ladder_channel_that_is_not_set_up_is_named(
 ) -> None:
     agreement = (harness.place / "config" / "agreement.yaml").read_text()
     await reopened(harness, "agreement.yaml", agreement.replace("by: [inbox]", "by: [email]"))
-    [warning] = [line for line in await warnings_of(harness, capsys) if "email, which is not set up here" in line]
+    warnings = await warnings_of(harness, capsys)
+    [warning] = [line for line in warnings if "the ladder pages by email, which is not set up here" in line]
     assert "pages of rung 1, 2, 3 wait unsent" in warning
 
 

@@ -60,6 +60,11 @@ def test_text_of_a_notice_is_bounded_clean_lines(text: str) -> None:
     assert msgspec.json.encode(stored)
 
 
+def test_line_of_a_notice_is_kept_up_to_its_bound() -> None:
+    line = "word " * 100
+    assert text_of("A", [line]).lines == (line.strip(),)
+
+
 async def test_slack_shows_a_notice_as_plain_text_in_the_channel_of_the_team() -> None:
     async with FakeSlack() as slack:
         channel = SlackChannel("xoxb-x", slack.url, timeout_seconds=60.0)

@@ -41,6 +41,19 @@ def test_pause_for_the_prospect_is_named_where_any_attempt_stops_the_clock(harne
     assert harness.load().warnings == ()
 
 
+def test_manager_who_has_left_is_named_once(harness: ConfigHarness) -> None:
+    harness.change("team.yaml", "languages: [en, fr, pt]", "languages: [en, fr, pt]\n    active: false")
+    (warning,) = harness.load().warnings
+    assert warning.endswith("`ines` has left (`active: false`) and gets no pages; name another rep")
+
+
+def test_rep_without_a_calendar_is_named_if_quiet_hours_follow_it(harness: ConfigHarness) -> None:
+    quiet = "  reassign_at_most: 1\n  quiet_hours: {but: [hot]}\n"
+    harness.change("agreement.yaml", "  reassign_at_most: 1\n", quiet)
+    (warning,) = harness.load().warnings
+    assert "has no calendar, so no hours are quiet for this person; add `calendar:`" in warning
+
+
 def test_rep_without_a_calendar_is_named_if_promises_count_in_it(harness: ConfigHarness) -> None:
     harness.change("agreement.yaml", "  hot: {touch_within: 1h}", "  hot: {touch_within: 1h, counted_in: owner}")
     (warning,) = harness.load().warnings

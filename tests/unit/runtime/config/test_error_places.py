@@ -101,6 +101,35 @@ CASES = [
     (A, "  reassign_at_most: 1", "  quiet_hours: {outside: «berlin}", "`berlin` is not a calendar"),
     (A, "  reassign_at_most: 1", "  quiet_hours: {but: [hot, «hott]}", "`hott` is not an urgency of `response`"),
     (A, "  budget: {pages: 6, per: 10m}", "  budget: {pages: «0, per: 10m}", "1"),
+    (A, "  remind: {every: 2h, page: manager, by: [inbox]}", "  remind:«", "an empty value is not a mapping"),
+    # names that stand twice
+    (
+        A,
+        "{at: 0m, page: owner, by: [inbox]}",
+        "{at: 0m, page: owner, by: [inbox, «inbox]}",
+        "the channel `inbox` occurs twice",
+    ),
+    (
+        A,
+        "page: manager, by: [inbox]}              # told",
+        "page: manager, by: [email, slack, «email]}  # told",
+        "occurs twice",
+    ),
+    (A, "  budget: {pages: 6, per: 10m}", "  quiet_hours: {but: [hot, «hot]}", "the urgency `hot` occurs twice"),
+    # characters that an escape can write
+    (
+        A,
+        "name: Our first agreement",
+        'name: «"a\\0b"',
+        "this text has the character U+0000, which is no text; remove it",
+    ),
+    (T, "name: Tom Okoye", 'name: «"Tom \\uD83D"', "U+D83D"),
+    (
+        A,
+        "  hot: {touch_within: 1h}",
+        '  hot: {touch_within: 1h}\n  «"soon\\e": {touch_within: 1h}',
+        "this name has the character U+001B",
+    ),
     (A, "  reassign_at_most: 1", "  «reasign_at_most: 1", "did you mean `reassign_at_most`?"),
     (A, "      to: account.owner", "      to: «account.ower", "did you mean `account.owner`?"),
     (A, "    - name: Everybody else", "    - name: «Large companies", "occurs twice"),
@@ -171,6 +200,12 @@ CASES = [
     (T, "    capacity: {open: 20}", "    active: «0", "`0` is neither true nor false"),
     (T, "    capacity: {open: 20}", "    away: [«{from: 2026-12-24, to: 2026-12-20}]", "ends before it starts"),
     (T, "    capacity: {open: 20}", "    away: [{from: 2026-12-24, to: «soon}]", "`soon` is not a day"),
+    (
+        T,
+        "    capacity: {open: 20}",
+        "    away: [{from: 2026-12-24, to: 2026-12-28, cover: «lea}]",
+        "`lea` cannot cover their own absence; name another rep",
+    ),
     (
         T,
         "    capacity: {open: 20}",
