@@ -18,9 +18,10 @@ from services.notifier.context import CLOCKS, DELIVERY, HOURS, SLACK_UPDATES, No
 from services.notifier.domain.click import notice_of, undone
 from services.notifier.domain.clock import ResponseClock, ladder_of, timed
 from services.notifier.domain.clock_events import hear
-from services.notifier.domain.clock_step import Batch, Cancel
+from services.notifier.domain.clock_step import Batch, Cancel, ClockStep
 from services.notifier.domain.counting import counted_anew
 from services.notifier.domain.firing import fire
+from services.notifier.domain.loss import refused_page
 from services.notifier.domain.page import Page, cancelled
 from services.notifier.domain.recipients import NO_ABSENCES, reads_absences
 from services.notifier.domain.standing import stands_differently
@@ -76,10 +77,13 @@ def _undo_clicks(
     for event in refusals:
         clock, click = changes.clocks.get(event.lead_id) or before.get(event.lead_id), clicks.get(event.action_id)
         if clock is not None and click is not None:
-            if (
-                event.action != "hand_over"
-            ):  # Accept of a colleague, too: the clock stays as it is until the router agrees
+            if event.action != "hand_over":
                 changes.add(undone(clock, click, terms, unit.now))
+            elif (
+                clock.rep is not None
+            ):  # it has not changed the clock, and the person was told that the lead is passed on
+                page = refused_page(clock, event.action_id, click.person, unit.now)
+                changes.add(ClockStep(clock, pages=(page,)))
             changes.notices[event.lead_id] = click.person, notice_of(event, click)
     refuse_clicks(unit, {event.action_id: event.why or "" for event in refusals if event.action_id in clicks})
 

@@ -200,6 +200,19 @@ async def test_hand_over_asks_for_a_colleague_of_the_pool(mailed: World) -> None
     assert mailed.mail_recipients[-1] == "cy"
 
 
+async def test_hand_over_that_is_refused_later_is_told_by_mail(mailed: World) -> None:
+    await send(mailed, links(mailed)["Accept"])
+    await mailed.is_away("bo")
+    answer = await send(mailed, links(mailed)["Hand over"], rep="bo")
+    assert (answer.status_code, await mailed.owner_of(CTO)) == (200, "ana")
+    assert mailed.mail_recipients == ["ana", "ana"]
+    assert str(mailed.smtp.mails[-1].message["Subject"]) == "Re: Hot lead: Ann Lee (Acme Corp)"
+    body = mailed.smtp.mails[-1].message.get_body(("plain",))
+    assert body is not None
+    assert "Not passed on: Ann Lee (Acme Corp) is with Ana Gomez" in body.get_content()
+    assert list(links(mailed)) == ["Reached them", "No answer", "Open the lead"]
+
+
 @pytest.mark.same_on_both_profiles
 async def test_snooze_postpones_the_reminder(mailed: World) -> None:
     path = links(mailed)["Snooze"]

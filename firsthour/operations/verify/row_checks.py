@@ -196,7 +196,7 @@ _PAGES_OF_TOUCHED: Final = """
                      WHERE again.lead_id = pages.lead_id AND again.type = 'lead.asked_again'
                        AND again.at >= kept.at AND again.at <= pages.created_at)
     WHERE pages.state IN ('sending', 'sent', 'failed') AND pages.first_try_at IS NOT NULL
-      AND pages.kind NOT IN ('next_attempt', 'lost', 'handed_on') ORDER BY pages.id"""
+      AND pages.kind NOT IN ('next_attempt', 'lost', 'handed_on', 'refused') ORDER BY pages.id"""
 _REMINDERS_OF_REACHED: Final = """
     SELECT pages.id FROM notifier_pages AS pages JOIN notifier_clocks ON notifier_clocks.lead_id = pages.lead_id
     WHERE pages.kind = 'next_attempt' AND pages.state = 'pending' AND pages.epoch <= notifier_clocks.epoch

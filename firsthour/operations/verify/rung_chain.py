@@ -10,6 +10,7 @@ from services.notifier.domain.page import (
     HANDED_ON,
     LOST,
     MISSED,
+    REFUSED,
     REQUEST_PAGES,
     TO_OWNER,
     WAITING,
@@ -79,6 +80,8 @@ def pages_fit_ladder(snapshot: Snapshot, rows: LeadRows) -> Iterator[str]:
 def _kinds(snapshot: Snapshot, index: int) -> set[str | None]:
     """Return the kinds that the agreements give to a page of this index."""
     if index >= WAITING:
+        if index >= REFUSED:
+            return {"refused"}
         if index >= MISSED:
             return {{MISSED: "missed", LOST: "lost", HANDED_ON: "handed_on"}.get(index)}
         return {"next_attempt" if index >= FIRST_NUMBER else "reminder" if index > WAITING else "queued"}

@@ -17,7 +17,7 @@ from services.notifier.domain.dispatch import Dispatch, dispatch_id
 
 AlertState = Literal["triggered", "acknowledge", "resolve"]
 """The last event of the alert, as the service names it."""
-SILENT: Final = frozenset({"lost", "handed_on"})
+SILENT: Final = frozenset({"lost", "handed_on", "refused"})
 """Kinds of pages that ask for nothing, so that they raise no alert."""
 OPEN: Final = frozenset({"triggered", "acknowledge"})
 

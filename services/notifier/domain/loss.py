@@ -1,13 +1,17 @@
-"""The end of an assignment for its owner: the notice to the rep, and what the next owner is told of it."""
+"""The end of an assignment for its owner: the notice to the rep, and what the next owner is told of it.
+
+A click that was to end it, and was refused later, has a notice too: the person was told that the lead is passed on.
+"""
 
 from datetime import datetime
+from uuid import UUID
 
 import msgspec
 
 from schemas.agreement.response import CHANNELS, OWNER
 from schemas.events.routes import LeadAssigned, LeadEvent, LeadOptedOut, LeadQualified, LeadRecycled, LeadReleased
 from services.notifier.domain.clock import PreviousOwner, ResponseClock
-from services.notifier.domain.page import HANDED_ON, LOST, REQUEST_PAGES, Page, page_id, page_number
+from services.notifier.domain.page import HANDED_ON, LOST, REFUSED, REQUEST_PAGES, Page, page_id, page_number
 
 
 def previous_owner(clock: ResponseClock, event: LeadEvent) -> PreviousOwner | None:
@@ -74,6 +78,22 @@ def handed_on(clock: ResponseClock, now: datetime) -> tuple[Page, ...]:
         created_at=now,
     )
     return (page,)
+
+
+def refused_page(clock: ResponseClock, click_id: str, person: str, now: datetime) -> Page:
+    """Return the notice to a person whose click was answered with success and then refused: the lead is not passed on."""
+    number = page_number(clock.request, REFUSED + UUID(click_id).int % (REQUEST_PAGES - REFUSED))
+    return Page(
+        id=page_id(clock.lead_id, clock.epoch, number, person),
+        lead_id=clock.lead_id,
+        epoch=clock.epoch,
+        rung=number,
+        kind="refused",
+        person=person,
+        channels=_to_owner(clock),
+        due_at=now,
+        created_at=now,
+    )
 
 
 def _to_owner(clock: ResponseClock) -> tuple[str, ...]:

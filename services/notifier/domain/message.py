@@ -124,7 +124,7 @@ def _thread(page: Page, ladder: Iterable[Rung]) -> str | None:
     """Return the first page of this assignment to the same part (owner, cover ...); None: this one is the first."""
     part = (
         "owner"
-        if page.kind in TO_OWNER or page.kind == "lost"
+        if page.kind in TO_OWNER or page.kind in ("lost", "refused")
         else "manager"
         if page.kind in ("reminder", "missed")
         else page.kind

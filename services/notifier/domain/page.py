@@ -39,6 +39,7 @@ Kind = Literal[
     "again",
     "lost",
     "handed_on",
+    "refused",
     "next_attempt",
     "test",
 ]
@@ -108,6 +109,9 @@ LOST: Final = 900_001
 
 HANDED_ON: Final = 900_002
 """The number of the page to the next owner of a lead whose person was contacted before."""
+
+REFUSED: Final = 900_003
+"""The first number of the notices to people whose click did not pass the lead on. Each click has its own."""
 
 
 def page_number(request: int, index: int) -> int:

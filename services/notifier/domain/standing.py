@@ -29,6 +29,7 @@ _BY_KIND: Final[Mapping[str, tuple[Action, ...]]] = {
     "next_attempt": ("reached", "no_answer", "hand_over", "reject"),
     "lost": ("reached", "no_answer"),
     "handed_on": ("reached", "no_answer", "hand_over", "reject"),
+    "refused": ("reached", "no_answer"),
 }
 """The buttons of a page by its kind. Another kind has none."""
 

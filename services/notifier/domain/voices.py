@@ -113,6 +113,17 @@ VOICES: Final[Mapping[str, Voice]] = {
         promised=False,
         names_owner=False,
     ),
+    "refused": Voice(
+        "Not passed on: {lead} is with {owner}",
+        "Not passed on: {lead} is with {owner}",
+        (
+            "The lead did not change hands as you were told: the next owner cannot take it, or another person was faster.",
+            "Is it with you? Contact the lead, or hand it over to someone else.",
+        ),
+        "FirstHour sent this page because you have handed this lead over or accepted it.",
+        (ACTIONS["reached"], ACTIONS["no_answer"]),
+        promised=False,
+    ),
     "next_attempt": Voice(
         "Try again: {call}",
         "Try again: {call}",

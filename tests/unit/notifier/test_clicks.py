@@ -238,6 +238,23 @@ async def test_refused_accept_of_a_cover_says_so_and_leaves_that_of_the_owner(ha
     assert harness.rows("SELECT refused FROM notifier_clicks WHERE person = 'ana'") == [{"refused": None}]
 
 
+async def test_person_whose_hand_over_was_refused_is_told_each_time(harness: NotifierHarness) -> None:
+    await assigned(harness)
+    click(harness, "accept")
+    for _ in range(2):
+        harness.clock.advance(seconds=1)
+        assert click(harness, "hand_over", rep="bo").text == "Handed over to Bo."
+        resolve(harness, "refused")
+        resolve(harness, "refused")
+        await harness.settle()
+    assert [(message.kind, message.person_name) for message in harness.slack.messages] == [
+        ("owner", "Ana"),
+        ("refused", "Ana"),
+        ("refused", "Ana"),
+    ]
+    assert clock_row(harness)["accepted"] == 1
+
+
 # --- the router's result ----------------------------------------------------------------------------------------
 
 

@@ -19,6 +19,7 @@ def test_owner_gets_every_action() -> None:
         ({"kind": "manager"}, {"open", *TOUCHES, "hand_over"}),
         ({"kind": "missed"}, {"open", *TOUCHES, "hand_over"}),
         ({"kind": "cover"}, {"open", *TOUCHES, "accept"}),
+        ({"kind": "refused"}, {"open", *TOUCHES}),
         ({"kind": "reassigned", "person_name": "Ana"}, set(TOUCHES)),
         ({"kind": "channel", "person_name": "#inbound"}, {"open"}),
         ({"kind": "test"}, set()),
