@@ -46,8 +46,8 @@ def objection(
     if clock is not None and page.kind == "next_attempt":
         return is_obsolete(page, clock) or _no_recipient(page, clock, terms, availability, now)
     if clock is not None and page.kind == "refused":
-        ended = "the assignment ended" if clock.rep is None or page.epoch != clock.epoch else None
-        return ended or _no_recipient(page, clock, terms, availability, now)
+        over = "the assignment ended" if clock.rep is None or page.epoch != clock.epoch else None
+        return over or _no_recipient(page, clock, terms, availability, now)
     if clock is not None and page.kind == "lost":
         again = f"{page.person} has the lead again" if clock.rep == page.person else None
         return again or _no_recipient(page, clock, terms, availability, now)
