@@ -162,6 +162,10 @@ class ClockView(ResponseModel):
     due_at: datetime | None
     state: str
     rung: str | int | None
+    paused_until: datetime | None = Field(None, description="Until then the clock does not count.")
+    snoozed_until: datetime | None = Field(
+        None, description="Until then pages to the owner wait, while the clock counts."
+    )
 
 
 class TouchCounts(ResponseModel):

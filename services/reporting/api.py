@@ -39,14 +39,14 @@ def router(resources: Resources) -> APIRouter:
         """Leads, newest first; `next` continues the list."""
         page_cursors.read(cursor, _LEAD)
         criteria = lead_view.LeadFilter(email=email, status=status, owner=owner, limit=limit, cursor=cursor)
-        config = resources.config.current
-        return await resources.reads(lambda connection: lead_view.page(connection, criteria, config))
+        config, now = resources.config.current, resources.clock.business()
+        return await resources.reads(lambda connection: lead_view.page(connection, criteria, config, now))
 
     @api.get("/v1/leads/{lead}")
     async def get_lead(lead: str, principal: Annotated[Principal, Depends(needs(READ))]) -> LeadView:
         """One lead. `clock` may be a moment older than `owner`."""
-        config = resources.config.current
-        view = await resources.reads(lambda connection: lead_view.find(connection, lead, config))
+        config, now = resources.config.current, resources.clock.business()
+        view = await resources.reads(lambda connection: lead_view.find(connection, lead, config, now))
         if view is None:
             raise Problem(404, "Unknown lead", f"There is no lead {lead!r}.")
         return view

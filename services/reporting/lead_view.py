@@ -3,7 +3,8 @@
 A migration creates the view. Tables of several services are joined only there.
 """
 
-from typing import Any
+from datetime import datetime
+from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
@@ -13,9 +14,12 @@ from sqlalchemy.engine import Connection
 from firsthour.kernel.config import Config
 from firsthour.kernel.normalisation.emails import normalise_email
 from firsthour.kernel.normalisation.malformed import MalformedError
-from firsthour.kernel.time_units import moment
+from firsthour.kernel.time_units import micros, moment
 from firsthour.runtime.storage import statements
 from schemas.http import ClockView, LeadView, Listing, OwnerView, QueueView, ScoreView, TouchCounts
+
+RUNNING: Final = frozenset({"live", "missed"})
+"""The states of a clock whose ladder goes on."""
 
 view = sa.table(
     "leads",
@@ -36,6 +40,8 @@ view = sa.table(
             "promise_at",
             "clock_state",
             "next_rung",
+            "pauses",
+            "snoozed_until",
         ]
     ),
 )
@@ -61,6 +67,8 @@ class _ShownState(msgspec.Struct):
     conversations: int = 0
 
 
+_Pause = tuple[str, int, int]  # kind, start, end
+_pauses = msgspec.json.Decoder(tuple[_Pause, ...]).decode
 _state = msgspec.json.Decoder(_ShownState).decode
 _ONE = statements.Sql(lambda _: sa.select(view).where(view.c.id == sa.bindparam("lead")))
 
@@ -83,8 +91,12 @@ _PAGES = {
 }
 
 
-def page(connection: Connection, criteria: LeadFilter, config: Config) -> Listing[LeadView]:
-    """Return one page of the list. An address is normalised as in events, so that any spelling matches."""
+def page(connection: Connection, criteria: LeadFilter, config: Config, now: datetime) -> Listing[LeadView]:
+    """Return one page of the list. An address is normalised as in events, so that any spelling matches.
+
+    Args:
+        now: business time.
+    """
     values: dict[str, Any] = {
         "status": criteria.status,
         "owner": criteria.owner,
@@ -99,17 +111,17 @@ def page(connection: Connection, criteria: LeadFilter, config: Config) -> Listin
     names = tuple(name for name in _FILTERS if values[name] is not None)
     rows = _PAGES[names].all(connection, **{name: values[name] for name in names}, limit=criteria.limit + 1)
     more = len(rows) > criteria.limit
-    items = [_lead(row, config) for row in rows[: criteria.limit]]
+    items = [_lead(row, config, micros(now)) for row in rows[: criteria.limit]]
     return Listing[LeadView](items=items, next=items[-1].id if more else None)
 
 
-def find(connection: Connection, lead: str, config: Config) -> LeadView | None:
-    """Return one lead. None: unknown."""
+def find(connection: Connection, lead: str, config: Config, now: datetime) -> LeadView | None:
+    """Return one lead. None: unknown. `now`: business time."""
     row = _ONE.first(connection, lead=lead)
-    return None if row is None else _lead(row, config)
+    return None if row is None else _lead(row, config, micros(now))
 
 
-def _lead(row: Any, config: Config) -> LeadView:
+def _lead(row: Any, config: Config, now: int) -> LeadView:
     state = _state(row.state)
     facts = state.facts
     name = facts.get("name") or " ".join(str(facts[f]) for f in ("first_name", "last_name") if f in facts)
@@ -124,7 +136,7 @@ def _lead(row: Any, config: Config) -> LeadView:
         score=_score(state.score),
         owner=_owner(row.owner, config),
         queue=_queue(row),
-        clock=_clock(row),
+        clock=_clock(row, now),
         touches=TouchCounts(attempts=state.attempts - state.conversations, conversations=state.conversations),
         epoch=row.epoch,
         rests_until=None if state.rests_until is None else moment(state.rests_until),
@@ -151,10 +163,17 @@ def _queue(row: Any) -> QueueView | None:
     return QueueView(pool=row.queue_pool, reason=row.queue_reason or "", since=moment(row.queue_since))
 
 
-def _clock(row: Any) -> ClockView | None:
+def _clock(row: Any, now: int) -> ClockView | None:
     """Return the response clock. None: the lead has no clock, or the clock has ended."""
     if row.clock_state is None or row.clock_state == "over":
         return None
+    running = row.clock_state in RUNNING
+    pauses = [end for _, start, end in _pauses(row.pauses) if start <= now < end] if running else []
+    snoozed = running and row.snoozed_until is not None and row.snoozed_until > now
     return ClockView(
-        due_at=moment(row.promise_at), state=row.clock_state, rung=row.next_rung - 1 if row.next_rung else None
+        due_at=moment(row.promise_at),
+        state=row.clock_state,
+        rung=row.next_rung - 1 if row.next_rung else None,
+        paused_until=moment(pauses[-1]) if pauses else None,
+        snoozed_until=moment(row.snoozed_until) if snoozed else None,
     )

@@ -158,10 +158,14 @@ async def test_snooze_without_any_time_left_is_refused(open_world: OpenWorld) ->
     for minutes in (10, 20):  # into the first snooze, and to the end of the second one
         until = (world.clock.business() + timedelta(minutes=25)).isoformat()
         answer = await world.act(CTO, "snooze", by="ana", until=until)
-        effects.append((answer.status_code, answer.json()["effect"]))
         await world.settle()
+        effects.append((answer.json()["effect"], (await world.lead(CTO))["clock"]["paused_until"]))
         await world.wait(minutes=minutes)
-    assert effects == [(200, "snoozed until 2026-12-01T09:25:00Z"), (200, "snoozed until 2026-12-01T09:30:00Z")]
+    assert effects == [
+        ("snoozed until 2026-12-01T09:25:00Z", "2026-12-01T09:25:00Z"),
+        ("snoozed until 2026-12-01T09:30:00Z", "2026-12-01T09:30:00Z"),
+    ]
+    assert (await world.lead(CTO))["clock"]["paused_until"] is None
     before = await world.event_types_of(CTO)
     until = (world.clock.business() + timedelta(minutes=5)).isoformat()
     answer = await world.act(CTO, "snooze", by="ana", until=until)
@@ -179,7 +183,10 @@ async def test_snooze_that_pauses_nothing_ends_with_the_promise(open_world: Open
     answer = await world.act(CTO, "snooze", by="ana", until="2027-06-01T09:00:00Z")
     assert answer.json()["effect"] == "snoozed until 2026-12-01T10:00:00Z"
     await world.settle()
+    clock = (await world.lead(CTO))["clock"]
+    assert (clock["paused_until"], clock["snoozed_until"]) == (None, "2026-12-01T10:00:00Z")
     await world.wait(hours=2)
+    assert (await world.lead(CTO))["clock"]["snoozed_until"] is None
     owner = str(await world.owner_of(CTO))
     answer = await world.act(CTO, "snooze", by=owner, until="2027-06-01T09:00:00Z")
     assert (answer.status_code, "The promised time is over" in answer.json()["detail"]) == (409, True)

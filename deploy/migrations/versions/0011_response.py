@@ -17,6 +17,12 @@ ABSENCES = """
     WHERE state <> 'available'
 """
 """An absence without an end lasts until 9999-12-31T23:59:59.999999Z."""
+LEADS = """
+CREATE VIEW leads AS
+SELECT r.lead_id AS id, r.email, r.status, r.epoch, r.owner, r.queue_pool, r.queue_reason, r.queue_since,
+       r.created_at, r.updated_at, r.state, c.promise_at, c.state AS clock_state, c.next_rung{more}
+FROM router_leads r LEFT JOIN notifier_clocks c ON c.lead_id = r.lead_id
+"""
 _DELIVERY = (("rank", INTEGER, "1"), ("destination", TEXT, ""), ("delay", TEXT, ""))
 
 
@@ -32,10 +38,12 @@ def upgrade() -> None:
     _add_rungs()
     _add_link_keys()
     _add_dispatches()
+    _show(", c.pauses, c.snoozed_until")
 
 
 def downgrade() -> None:
     """Undo the changes, in the opposite order."""
+    _show()
     for name in ("notifier_alerts", "notifier_endpoints", "notifier_dispatch_attempts", "notifier_dispatches"):
         op.drop_table(name)
     _drop_rungs()
@@ -47,6 +55,12 @@ def downgrade() -> None:
     op.drop_table("notifier_slack_messages")
     _drop_clicks()
     op.drop_table("notifier_link_keys")
+
+
+def _show(more: str = "") -> None:
+    """Make the view of leads anew. `more`: further columns of clocks."""
+    op.execute("DROP VIEW leads")
+    op.execute(LEADS.format(more=more))
 
 
 def _add_clicks() -> None:
