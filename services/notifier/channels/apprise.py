@@ -154,6 +154,7 @@ def _notify(url: str, title: str, body: str) -> bool:
         storage_mode=library.PersistentStoreMode.MEMORY,
         async_mode=False,  # in this thread: the threads of the library are few, and shared by all channels
         service_timeout=0,
+        http_redirects=False,  # a gateway does not choose the host that gets the message
     )
     service = library.Apprise(asset=asset)
     if not service.add(limited(url)):

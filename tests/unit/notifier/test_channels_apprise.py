@@ -35,6 +35,13 @@ async def test_page_goes_to_the_phone_of_the_person(gateway: FakeService) -> Non
     assert call.json["message"].endswith("https://firsthour.example/leads/lead-1")
 
 
+async def test_gateway_that_leads_elsewhere_is_not_followed(gateway: FakeService) -> None:
+    async with FakeService(200) as elsewhere:
+        gateway.respond(307, location=f"{elsewhere.url}/x")
+        assert isinstance(await channel(gateway).send(page_message(person_phone=PHONE)), TryAgain)
+        assert elsewhere.calls == []
+
+
 @pytest.mark.parametrize("text", ATTACKS)
 async def test_text_from_outside_has_no_markup_and_mentions_nobody(gateway: FakeService, text: str) -> None:
     await channel(gateway, "all").send(hostile_message(f"@everyone {text}"))
