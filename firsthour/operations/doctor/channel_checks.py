@@ -1,4 +1,4 @@
-"""Checks of the channels that send pages: Slack, the mail server, and the hosts of webhooks."""
+"""Checks of the channels that send pages: Slack, the mail server, the hosts of webhooks and the services of `apprise`."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
@@ -10,11 +10,13 @@ from aiosmtplib import SMTPException
 from firsthour.kernel.config import Config
 from firsthour.operations.doctor.finding import Finding
 from firsthour.operations.doctor.slack_checks import slack
-from firsthour.runtime.config import reading
+from firsthour.runtime.config import reading, source_secrets
 from firsthour.runtime.config.reading import ConfigError
+from firsthour.runtime.config.source_secrets import SecretError
 from firsthour.runtime.http.public_hosts import PrivateAddressError, UnknownHostError, addresses_of
-from firsthour.runtime.settings import Settings
-from schemas.agreement.ways_out import WebhookWay
+from firsthour.runtime.settings import Settings, environ
+from schemas.agreement.ways_out import AppriseWay, WebhookWay
+from services.notifier.channels.apprise import is_known
 from services.notifier.channels.email import MailSettingsError, server
 
 ANSWER_SECONDS: Final = 3.0
@@ -30,6 +32,8 @@ async def channels(settings: Settings) -> AsyncIterator[Finding]:
     for name, way in config.agreement.channels.items() if config is not None else ():
         if isinstance(way, WebhookWay) and isinstance(way.url, str):
             yield await webhook(name, way.url, settings.webhook_private_hosts)
+        elif config is not None and isinstance(way, AppriseWay):
+            yield await apprise(name, way, config)
 
 
 async def webhook(name: str, url: str, private_hosts: Collection[str]) -> Finding:
@@ -47,6 +51,18 @@ async def webhook(name: str, url: str, private_hosts: Collection[str]) -> Findin
     except (UnknownHostError, TimeoutError):
         return Finding(f"webhook {name}", "wrong", f"{host} has no address", remedy)
     return Finding(f"webhook {name}", "ok", f"{host} has an address")
+
+
+async def apprise(name: str, way: AppriseWay, config: Config) -> Finding:
+    """Return whether the `apprise` library knows the service of the URL."""
+    what, place = f"channel {name}", way.url.env or way.url.file or ""
+    try:
+        url = source_secrets.resolve(way.url, environ(), config.directory)
+    except SecretError as error:
+        return Finding(what, "warning", error.mistake, error.remedy)
+    if not await asyncio.to_thread(is_known, url):  # loading the library takes a second
+        return Finding(what, "wrong", f"apprise knows no service of the URL in {place}", "correct it")
+    return Finding(what, "ok", "apprise knows the service of its URL")
 
 
 def _config(settings: Settings) -> Config | None:

@@ -144,6 +144,12 @@ def limited(url: str) -> str:
     return url
 
 
+def is_known(url: str) -> bool:
+    """Return whether the library knows the service of this URL. The first call loads the library."""
+    example = filled(url, "+493012345678", "ann@example.com")
+    return bool(SHAPE.fullmatch(url)) and _library().Apprise.instantiate(example, suppress_exceptions=True) is not None
+
+
 def _notify(url: str, title: str, body: str) -> bool:
     """Send. Return whether the service accepted it."""
     library = _library()

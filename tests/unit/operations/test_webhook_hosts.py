@@ -1,11 +1,15 @@
-"""The doctor looks up the hosts of webhooks."""
+"""The doctor looks up the hosts of webhooks and the services of `apprise`."""
 
 import socket
+from pathlib import Path
 
 import pytest
 
-from firsthour.operations.doctor.channel_checks import webhook
+from firsthour.operations.doctor.channel_checks import apprise, webhook
+from firsthour.runtime.config.reading import load
+from schemas.agreement.ways_out import AppriseWay
 
+CONFIG = load(Path(__file__).parents[3] / "deploy" / "examples")
 PUBLIC = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("93.184.215.14", 443))]
 
 
@@ -31,3 +35,21 @@ async def test_public_and_unknown_hosts_are_told_apart(monkeypatch: pytest.Monke
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     finding = await webhook("crm", "https://crm.acme.example/", ())
     assert (finding.verdict, finding.said) == ("wrong", "crm.acme.example has no address")
+
+
+@pytest.mark.parametrize(
+    ("url", "verdict", "said"),
+    [
+        ("json://127.0.0.1:9/{phone}/{email}", "ok", "apprise knows the service of its URL"),
+        ("twilio://AC735c307c62944b5a/6c2:TOKEN@0/{phone}", "wrong", "apprise knows no service of the URL in SMS_URL"),
+        ("hunter2://host/", "wrong", "apprise knows no service of the URL in SMS_URL"),
+        ("hunter2", "wrong", "apprise knows no service of the URL in SMS_URL"),
+        ("", "warning", "the environment variable SMS_URL is not set"),
+    ],
+)
+async def test_service_that_apprise_does_not_know_is_named_without_its_url(
+    monkeypatch: pytest.MonkeyPatch, url: str, verdict: str, said: str
+) -> None:
+    monkeypatch.setenv("SMS_URL", url)
+    finding = await apprise("sms", AppriseWay.model_validate({"kind": "apprise", "url": {"env": "SMS_URL"}}), CONFIG)
+    assert (finding.what, finding.verdict, finding.said) == ("channel sms", verdict, said)
