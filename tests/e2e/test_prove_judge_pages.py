@@ -189,9 +189,9 @@ def test_notice_to_a_rep_who_still_owns_the_lead_is_not_explained(story: JudgedS
 
 
 def test_page_to_the_next_owner_is_explained_only_if_the_lead_was_contacted_before(story: JudgedStory) -> None:
-    story.page("rep2", 2, HANDED_ON, 82.0)
-    page = page_id("L", 2, HANDED_ON, "rep2")
+    story.page("rep1", 1, HANDED_ON, 82.0)
+    page = page_id("L", 1, HANDED_ON, "rep1")
     assert page in " ".join(story.findings())
-    assigned = next(r.id for r in story.records if r.type == "lead.assigned" and r.data["epoch"] == 2)
+    assigned = next(r.id for r in story.records if r.type == "lead.assigned" and r.data["epoch"] == 1)
     story.change(assigned, touched_at=moment(70.0))
     assert page not in " ".join(story.findings())

@@ -122,7 +122,7 @@ def _assigned(clock: ResponseClock | None, event: LeadAssigned, terms: Terms, no
     if is_touched and event.touched_at is not None:
         step = touched(base, event.touched_at, None, terms, now)
         base = step.clock or base
-        told = handed_on(base, now) if is_new else ()
+        told = step.pages if is_new else ()
         of_before = Cancel(base.lead_id, event.epoch - 1, TOUCHED)
         return ClockStep(base, step.events, (*pages, *told), cancels=(*cancels, of_before))
     base = scheduled(base, terms)
@@ -228,7 +228,7 @@ def _touch(clock: ResponseClock, event: TouchApplied, terms: Terms, now: datetim
         after = paused(after, "waiting_for_prospect", NO_END, terms, event.at) or after
     after = scheduled(after, terms) if after is not None else None
     cancels = step.cancels if before.running else (Cancel(clock.lead_id, clock.epoch, TOUCHED),)
-    return ClockStep(after, step.events, cancels=cancels)
+    return ClockStep(after, step.events, step.pages, cancels)
 
 
 def attempted(clock: ResponseClock, at: datetime, rep: str | None, terms: Terms, now: datetime) -> ClockStep:
@@ -246,6 +246,7 @@ def touched(clock: ResponseClock, at: datetime, rep: str | None, terms: Terms, n
     """Apply a touch. The first touch ends the ladder and the clock, before or after the end of the promise.
 
     The stored time is that of the earliest touch, in whichever order touches are read: a click is applied before its record.
+    An owner whom no page has told of the lead is told of it now, unless they made the touch.
     """
     clock = counted_anew(clock, terms)
     after = replace(stopped(clock, terms, at), updated_at=now)
@@ -258,7 +259,8 @@ def touched(clock: ResponseClock, at: datetime, rep: str | None, terms: Terms, n
         events.append(promise_missed(clock, terms, now))
     events.append(_promise_kept(clock, at, rep, terms, late, now))
     met = replace(after, state="met", due_at=None)
-    return ClockStep(met, tuple(events), cancels=(Cancel(clock.lead_id, clock.epoch, TOUCHED),))
+    told = handed_on(met, now) if clock.told_at is None and rep != clock.rep else ()
+    return ClockStep(met, tuple(events), told, (Cancel(clock.lead_id, clock.epoch, TOUCHED),))
 
 
 def _promise_kept(

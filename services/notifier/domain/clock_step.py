@@ -29,7 +29,7 @@ def in_scope(kind: Kind, scope: Scope) -> bool:
         case "assignment":
             return kind not in BEYOND_ASSIGNMENT
         case "all":
-            return kind != "lost"  # the rep is told in any case
+            return kind not in ("lost", "handed_on")  # these reps are told in any case, or the claim cancels the page
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,8 @@ def objection(
         return again or _no_recipient(page, clock, terms, availability, now)
     if clock is not None and page.kind == "handed_on":
         ended = (clock.rep, clock.epoch) != (page.person, page.epoch) or clock.opted_out
-        return "the assignment ended" if ended else _no_recipient(page, clock, terms, availability, now)
+        why = "the assignment ended" if ended else "the ladder tells the owner" if clock.running else None
+        return why or _no_recipient(page, clock, terms, availability, now)
     if clock is None or not clock.running:
         return "a touch was recorded" if clock and clock.touched_at else "the clock has ended"
     if page.kind == "missed":

@@ -160,13 +160,14 @@ def missing(history: History) -> Iterator[Violation]:
 def _notices(history: History) -> set[str]:
     """Return the ids of the notices to reps who lost a lead, of every assignment that has ended, and to the next owners.
 
-    No rung tells the owner of a lead whose person was contacted before.
+    No rung tells the owner of a lead whose person was contacted before, or by another rep before the owner was told.
     """
     handed_on = {
         page_id(lead, record.data["epoch"], HANDED_ON, record.data["rep"])
         for lead, records in history.routes.items()
         for record in records
-        if record.type == "lead.assigned" and record.data.get("touched_at") is not None
+        if record.type == "lead.assigned"
+        and (record.data.get("touched_at") is not None or record.data["epoch"] in _touched_epochs(records))
     }
     return handed_on | {
         page_id(lead, record.data["epoch"], page_number(request, LOST), record.data["rep"])
@@ -175,6 +176,10 @@ def _notices(history: History) -> set[str]:
         if record.type == "lead.assigned" and any(later.type in ENDS for later in records[place + 1 :])
         for request in range(_request(records, len(records) - 1) + 1)
     }
+
+
+def _touched_epochs(records: Sequence[TopicRecord]) -> set[int]:
+    return {record.data["epoch"] for record in records if record.type == "touch.applied"}
 
 
 def _missing_changes(history: History) -> Iterator[Violation]:

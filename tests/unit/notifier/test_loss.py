@@ -151,3 +151,32 @@ def test_notice_about_a_page_of_an_earlier_request_is_the_same_notice(harness: N
     late = told_too_late(page, replace(clock, rep="bo", epoch=2, previous=lost), NINE)
     assert late is not None
     assert late.id == at_once.id
+
+
+@pytest.mark.parametrize(("by", "told"), [("ana", []), ("bo", ["handed_on"]), (None, ["handed_on"])])
+async def test_owner_whose_page_waits_is_told_of_a_lead_that_another_person_contacts(
+    harness: NotifierHarness, by: str | None, told: list[str]
+) -> None:
+    harness.slack.always = harness.email.always = TryAgain(None, "no answer")
+    harness.hear(harness.qualified(), harness.assigned())
+    await harness.wait(minutes=5)
+    harness.hear(replace(harness.touched(), rep=by))
+    harness.slack.always = harness.email.always = None
+    harness.slack.messages.clear()
+    harness.email.messages.clear()
+    await harness.wait(minutes=15)
+    assert [kind for kind, _ in kinds(harness)] == told
+
+
+async def test_page_that_waits_about_a_contacted_lead_is_cancelled_when_the_person_asks_again(
+    harness: NotifierHarness,
+) -> None:
+    harness.stop_delivery()
+    harness.hear(harness.assigned(rep="bo", touched_at=harness.clock.now))
+    harness.clock.advance(minutes=5)
+    harness.hear(
+        harness.qualified(submit_at=harness.clock.now, epoch=1), harness.assigned(epoch=2, submit_at=harness.clock.now)
+    )
+    harness.restart()
+    await harness.wait(minutes=1)
+    assert kinds(harness) == [("owner", "Ana")]
