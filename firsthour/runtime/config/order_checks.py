@@ -9,7 +9,7 @@ from firsthour.kernel.normalisation.emails import email_kind
 from firsthour.runtime.config import ranges
 from firsthour.runtime.config.documents import ConfigDocuments, at, names, rows, urgencies
 from firsthour.runtime.config.ranges import number
-from schemas.agreement.response import LADDER
+from schemas.agreement.response import LADDER, OWNER
 from schemas.values import Loc, duration, duration_text, shown
 
 Row = tuple[Loc, Mapping[str, Any]]
@@ -131,8 +131,8 @@ def _ladder(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
     if at(data, "response", "ladder") is not None:
         written = list(rows(files.agreement, "response", "ladder"))
         rungs = [((*loc, "at"), duration(rung.get("at"))) for loc, rung in written]
-        if not any(rung.get("page") for _, rung in written):
-            mistake = "no rung pages a person, so owners do not learn of new leads"
+        if not any(rung.get("page") == OWNER for _, rung in written):
+            mistake = "no rung pages the owner, so owners do not learn of new leads"
             yield ("response", "ladder"), f"{mistake}; add `{{at: 0m, page: owner, by: [inbox]}}`"
     for loc, after in rungs:
         late = [f"{name} ({duration_text(within)})" for name, within in promised.items() if after > within]

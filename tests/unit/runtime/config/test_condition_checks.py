@@ -77,8 +77,9 @@ WARNINGS = [
     (A, CONTACT, "\n  - {name: «Later, urgency: warm, on: form.submitted, when: {form: newsletter}}", "comes after `Asked for us`"),
     (A, "require: {languages: fr}", "require: {languages: «ja}", "no member of the pool `growth` speaks `ja`"),
     (A, "budget: {pages: 6, per: 10m}", "budget: {pages: 6, per: «2h}", "waits up to 2h, longer than the promise of hot (1h); shorten it"),
-    (A, LADDER, " «[]", "no rung pages a person"),
-    (A, LADDER, " «[{at: 35m, reassign: true}]", "no rung pages a person"),
+    (A, LADDER, " «[]", "no rung pages the owner"),
+    (A, LADDER, " «[{at: 35m, reassign: true}]", "no rung pages the owner"),
+    (A, LADDER, " «[{at: 0m, page: manager}, {at: 35m, reassign: true}]", "no rung pages the owner"),
     (T, "domain: longstanding-customer.example", "domain: «gmail.com", "is a domain of free mailboxes"),
     (T, "domain: longstanding-customer.example", "domain: «mailinator.com", "is a domain of disposable mailboxes"),
 ]  # fmt: skip
