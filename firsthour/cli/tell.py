@@ -34,7 +34,7 @@ def tell(
 
     async def ask() -> dict[str, Any]:
         async with connect(data, config, configured=True) as line:
-            return await line.ask("POST", f"/v1/tell/{team.value}", body={"text": text}, options={"/text": "TEXT"})
+            return await line.ask("POST", f"/v1/tell/{team.value}", body={"text": text}, options={"#/text": "TEXT"})
 
     answer = run(ask)
     if as_json:

@@ -66,7 +66,7 @@ async def test_notices_need_a_manager_and_a_recipient(open_world: OpenWorld) -> 
         assert (await world.ask("POST", "/v1/tell/operator", role, body=body)).status_code == status, role
         assert (await world.ask("GET", "/v1/notices", role)).status_code == {202: 200}.get(status, status), role
     assert (await world.ask("POST", "/v1/tell/marketing", body={"text": "Hello"})).status_code == 409
-    for wrong in ({"text": ""}, {"text": " \u200b\n"}, {"text": "x" * 501}, {"words": "x"}, {}):
+    for wrong in ({"text": ""}, {"text": "x" * 501}, {"words": "x"}, {}):
         assert (await world.ask("POST", "/v1/tell/operator", body=wrong)).status_code == 422
     assert (await world.ask("POST", "/v1/tell/nobody", body={"text": "Hello"})).status_code == 422
 

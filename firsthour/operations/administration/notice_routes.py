@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from fastapi import APIRouter, Query
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from firsthour.kernel.time_units import micros
 from firsthour.operations.administration.roles import Manager
@@ -14,17 +14,10 @@ from firsthour.runtime.http import page_cursors
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
 from services.notifier.domain.notice import LINE_CHARS_MAX, NoticeText
-from services.notifier.domain.outside_text import clean
 from services.notifier.store.dispatches import list_notices
 from services.notifier.telling import tell
 
 _CURSOR: Final = re.compile(r"(\d{1,18})-([0-9a-f-]{36})", re.ASCII)
-
-
-def _visible(text: str) -> str:
-    if not clean(text, LINE_CHARS_MAX):
-        raise ValueError("has no visible character")
-    return text
 
 
 class NoticeRequest(BaseModel):
@@ -32,7 +25,7 @@ class NoticeRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    text: Annotated[str, Field(min_length=1, max_length=LINE_CHARS_MAX), AfterValidator(_visible)]
+    text: Annotated[str, Field(min_length=1, max_length=LINE_CHARS_MAX)]
 
 
 def add_notice_routes(api: APIRouter, resources: Resources) -> None:
