@@ -24,6 +24,7 @@ from firsthour.runtime.eventlog.dead_letters import retention_of
 from firsthour.runtime.eventlog.log import TableLog
 from firsthour.runtime.http import auth
 from firsthour.runtime.observability.metrics import Telemetry
+from firsthour.runtime.processing.chain import Chain
 from firsthour.runtime.processing.service import Resources, Runner, Service
 from firsthour.runtime.processing.worker import Worker
 from firsthour.runtime.settings import Settings
@@ -159,14 +160,15 @@ async def _open_storage(
         lambda: config.current,
         appended=table.appended,
         woken=registry.wake_all,
+        ends=ends,
     )
     units.start()
     return _Storage(units, reads, table)
 
 
 def _workers(services: Sequence[Service], resources: Resources) -> list[Worker]:
-    """Return a worker for each topic that each service hears."""
-    return [
+    """Return a worker for each topic that each service hears. A chain joins those that a lead passes at once."""
+    workers = [
         Worker(
             service.name,
             topic,
@@ -180,3 +182,7 @@ def _workers(services: Sequence[Service], resources: Resources) -> list[Worker]:
         for service in services
         for topic, handler in service.hears.items()
     ]
+    chain = Chain([worker for worker in workers if not worker.lingers])
+    for worker in workers:
+        worker.chain = None if worker.lingers else chain
+    return workers

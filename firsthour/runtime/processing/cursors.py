@@ -168,6 +168,13 @@ def move_cursors(unit: Unit, consumer: str, topic: str, moves: Moves) -> None:
         raise _moved(consumer, topic, moves)
 
 
+def follow(unit: Unit, consumer: str, topic: str, move: tuple[int, int]) -> bool:
+    """Move the cursor of a topic with one partition, if it is at its expected position. Return whether it was."""
+    was, to = move
+    row = {"consumer": consumer, "topic": topic, "partition_": 0, "was": was, "to": to}
+    return _MOVE.many(unit.connection, [row]) == 1
+
+
 def only_new(unit: Unit, consumer: str, batch: Sequence[Record]) -> list[Record]:
     """Return the records whose event this consumer has not seen, and mark these events as seen."""
     rows = _MARK_SEEN.all(unit.connection, consumer=consumer, day=_day(unit), ids=_ids(batch))

@@ -8,18 +8,22 @@ the code is broken, not the events: the worker then stops and logs the reason. A
 import asyncio
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 import structlog
+from sqlalchemy.exc import DBAPIError
 
 from firsthour.runtime.eventlog import dead_letters
 from firsthour.runtime.eventlog.failure_reason import failure_reason
 from firsthour.runtime.eventlog.log import EventLog
 from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.processing import cursors
+from firsthour.runtime.processing.chain import Chain, FollowerError
 from firsthour.runtime.processing.cursors import CursorMovedError
 from firsthour.runtime.processing.service import Handler
 from firsthour.runtime.storage.records import Place, Record
+from firsthour.runtime.storage.sqlite_unit import SqliteUnit
 from firsthour.runtime.storage.unit import Lane, StorageError, Unit, Units
 from firsthour.runtime.version import VERSION
 from schemas.envelope import RecordTooLargeError, UnknownEventError
@@ -60,6 +64,7 @@ class Worker:
         retention: dead_letters.Retention = dead_letters.DEFAULT,
     ) -> None:
         """`linger_seconds`: real time for which records are collected before they are read, to share a unit."""
+        self.chain: Chain | None = None  # hands on what the handler emits; None: other units read it from the log
         self.consumer = consumer
         self.topic = topic
         self.partitions = (partitions,) if isinstance(partitions, int) else tuple(partitions)
@@ -79,6 +84,11 @@ class Worker:
     @property
     def name(self) -> str:
         return f"{self.consumer}.{self.topic}"
+
+    @property
+    def lingers(self) -> bool:
+        """Whether it collects records, since its consumer tolerates a delay."""
+        return self._linger_seconds > 0
 
     @property
     def positions(self) -> dict[Place, int]:
@@ -165,20 +175,57 @@ class Worker:
         moves = {partition: (positions[partition], batch[-1].position) for partition, batch in sorted(batches.items())}
         records = [record for batch in batches.values() for record in batch]
 
-        def work(unit: Unit) -> float:
+        def work(unit: Unit, chain: Chain | None = None) -> float:
             start = unit.clock.monotonic()
             new = cursors.advance(unit, self.consumer, self.topic, moves, records)
             if new:
                 self._handler(new, unit)
+            if chain is not None and isinstance(unit, SqliteUnit):
+                chain.carry(unit)
             return unit.clock.monotonic() - start
 
-        seconds = await self._units.run(work, Lane.BULK if self._linger_seconds else Lane.BATCH)
-        positions.update({partition: to for partition, (_, to) in moves.items()})
+        lane = Lane.BULK if self._linger_seconds else Lane.BATCH
+        try:
+            seconds = await self._units.run(partial(work, chain=self.chain), lane)
+        except FollowerError as failure:
+            _log.warning(
+                "unit repeated without its followers", consumer=self.consumer, topic=self.topic, problem=str(failure)
+            )
+            seconds = await self._units.run(work, lane)
+        self._moved({partition: to for partition, (_, to) in moves.items()})
         self._recent.extend(False for _ in records)
         self._telemetry.unit(self.consumer, seconds, len(records))
         if len(records) == self._limit:
             per_event = max(seconds, 1e-6) / len(records)
             self._limit = max(1, min(BATCH_MAX, self._limit * 2, int(self._units.batch_seconds / per_event)))
+
+    def follow(self, unit: SqliteUnit, end: int, records: Sequence[Record]) -> None:
+        """Handle records in the unit that emitted them, if this worker has handled all before them. Raises `FollowerError`."""
+        to = records[-1].position
+        if self.stopped is not None or not cursors.follow(unit, self.consumer, self.topic, (end, to)):
+            return
+        start = unit.clock.monotonic()
+        try:
+            new = cursors.only_new(unit, self.consumer, records)
+            if new:
+                self._handler(new, unit)
+        except (DBAPIError, StorageError):
+            raise
+        except Exception as failure:
+            raise FollowerError(f"{self.consumer} cannot handle {self.topic}: {type(failure).__name__}") from failure
+        unit.after.append(partial(self._followed, to, len(records), unit.clock.monotonic() - start))
+
+    def _followed(self, to: int, count: int, seconds: float) -> None:
+        """Note records that were handled in the unit of another worker. Called on the loop, after the commit."""
+        if self._positions is not None:
+            self._moved({0: to})
+        self._recent.extend(False for _ in range(count))
+        self._telemetry.unit(self.consumer, seconds, count)
+
+    def _moved(self, to: Mapping[int, int]) -> None:
+        """Note the new positions. A position never goes back: the commits of two units may be noted in another order."""
+        positions = self._positions if self._positions is not None else {}
+        positions.update({partition: max(position, positions.get(partition, 0)) for partition, position in to.items()})
 
     async def _handle_each(self, partition: int, batch: Sequence[Record]) -> None:
         for record in batch:

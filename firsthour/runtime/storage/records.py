@@ -65,13 +65,14 @@ class Record:
 
     __slots__ = ("_envelope", "_event", "body", "event_id", "key", "position")
 
-    def __init__(self, position: int, key: str, event_id: str, body: bytes) -> None:
+    def __init__(self, position: int, key: str, event_id: str, body: bytes, event: Event | None = None) -> None:
+        """`event`: the event of the body, if it is known already."""
         self.position = position
         self.key = key
         self.event_id = event_id
         self.body = body
         self._envelope: Envelope | None = None  # decoded once, at the first use
-        self._event: Event | None = None
+        self._event = event
 
     @property
     def envelope(self) -> Envelope:

@@ -7,7 +7,7 @@ through this queue, where the gateway's appends share commits and alternate with
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
@@ -19,6 +19,7 @@ from firsthour.kernel.config import Config
 from firsthour.runtime.clock import Clock
 from firsthour.runtime.storage.records import Record, Row
 from firsthour.runtime.storage.sqlite_engines import DAMAGED, error_code, storage_error
+from firsthour.runtime.storage.sqlite_unit import SqliteUnit
 from firsthour.runtime.storage.unit import Lane, Unit
 
 T = TypeVar("T")
@@ -79,8 +80,9 @@ class SqliteUnits:
         *,
         appended: Appended = lambda rows: None,
         woken: Callable[[set[str]], None] = lambda ticks: None,
+        ends: Mapping[str, int] | None = None,
     ) -> None:
-        """`appended`, `woken`: called on the loop after each commit, in commit order."""
+        """`appended`, `woken`: called on the loop after each commit, in commit order. `ends`: see `SqliteUnit`."""
         self._engine = engine
         self._clock = clock
         self._config = config
@@ -88,6 +90,7 @@ class SqliteUnits:
         self._waiting = threading.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._ends = dict(ends or {})
         self.appended = appended
         self.woken = woken
         self.trouble: str | None = None  # the failure of the last commit with changes; None: it succeeded
@@ -174,42 +177,39 @@ class SqliteUnits:
 
     def _transact(
         self, connection: Connection, work: Callable[[Unit], Any]
-    ) -> tuple[Any, BaseException | None, Unit, list[tuple[str, Record]]]:
-        unit = Unit(connection, self._clock, self._config())
+    ) -> tuple[Any, BaseException | None, SqliteUnit]:
+        unit = SqliteUnit(connection, self._clock, self._config(), self._ends)
         before = _changes(connection) if self.trouble is not None else 0
         try:
             with connection.begin():
                 result = work(unit)
-                count = unit.finish()
-                last = connection.exec_driver_sql("SELECT last_insert_rowid()").scalar_one() if count else 0
+                unit.flush()
         except DBAPIError as failure:
             error = storage_error(failure)
             if error is None:
-                return None, failure, unit, []
+                return None, failure, unit
             self.trouble = str(error)
             self._failed = self._clock.real(), self.trouble
             self._damaged = self._damaged or error_code(failure) in DAMAGED
-            return None, error, unit, []
+            return None, error, unit
         except BaseException as failure:  # noqa: BLE001  # the caller of the unit gets the exception of its handler
-            return None, failure, unit, []
+            return None, failure, unit
         if self.trouble is not None and not self._damaged and _changes(connection) != before:
             self.trouble = None
-        first = last - count + 1  # one writer: the ids of one insert are consecutive
-        records = [(row.topic, Record(first + n, row.key, row.event_id, row.body)) for n, row in enumerate(unit.rows)]
-        return result, None, unit, records
+        self._ends = unit.ends
+        return result, None, unit
 
     def _answer(
         self,
         result: Any,
         failure: BaseException | None,
-        unit: Unit,
-        records: list[tuple[str, Record]],
+        unit: SqliteUnit,
         waiting: list["asyncio.Future[Any]"],
     ) -> None:
         def deliver() -> None:
             if failure is None:
-                if records:
-                    self.appended(records)
+                if unit.appended:
+                    self.appended(unit.appended)
                 if unit.woken:
                     self.woken(unit.woken)
                 for callback in unit.after:

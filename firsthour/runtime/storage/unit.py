@@ -60,6 +60,7 @@ class Unit:
         self._partitions = partitions
         self._ask = ask
         self.rows: list[Row] = []
+        self.events: dict[tuple[str, str], Event] = {}  # those of the rows that this unit emitted, by topic and id
         self.woken: set[str] = set()  # names of ticks
         self.after: list[Callable[[], None]] = []  # called after the commit
         self._work: list[statements.Work] = []
@@ -119,6 +120,7 @@ class Unit:
         event_id = id or self.new_id()
         body = encode(event, id=event_id, source=SOURCES[event.TOPIC], time=self.now, key=key)
         self.rows.append(Row(event.TOPIC, key, event_id, body))
+        self.events[event.TOPIC, event_id] = event
 
     def wake(self, tick: str) -> None:
         """Run the tick of this name soon after this unit commits, without waiting for its interval."""

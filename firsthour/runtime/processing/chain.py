@@ -1,0 +1,44 @@
+"""Hands the records that a unit emits to the consumers that hear them, in the same unit, on the embedded profile.
+
+A lead then costs one commit and one hand-over between threads instead of three. A consumer takes part only if it has handled
+everything before; otherwise its own worker reads the records from the log, as on the distributed profile. If a consumer
+fails, the whole unit is rolled back and repeated without the others, so that each handles its failures by itself.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from firsthour.runtime.storage.records import Record
+from firsthour.runtime.storage.sqlite_unit import SqliteUnit
+from schemas.errors import FirstHourError
+
+
+class FollowerError(FirstHourError):
+    """Raised when a consumer cannot handle the records that a unit of another has emitted."""
+
+
+class Follower(Protocol):
+    """A consumer of one topic."""
+
+    @property
+    def topic(self) -> str: ...
+
+    def follow(self, unit: SqliteUnit, end: int, records: Sequence[Record]) -> None:
+        """Handle the records if the cursor is at `end`, the position before them. Raises `FollowerError`."""
+
+
+class Chain:
+    """The consumers that take part, in the order in which they handle the records of one topic."""
+
+    def __init__(self, followers: Sequence[Follower]) -> None:
+        self._followers = followers
+
+    def carry(self, unit: SqliteUnit) -> None:
+        """Hand on what the unit has emitted, and what that emits, until nothing is emitted. Raises `FollowerError`."""
+        emitted = unit.flush()
+        while emitted:
+            for topic, (end, records) in emitted.items():
+                for follower in self._followers:
+                    if follower.topic == topic:
+                        follower.follow(unit, end, records)
+            emitted = unit.flush()

@@ -1,0 +1,36 @@
+"""A unit on SQLite: it knows the positions of the records that it emits before it ends."""
+
+from sqlalchemy.engine import Connection
+
+from firsthour.kernel.config import Config
+from firsthour.runtime.clock import Clock
+from firsthour.runtime.storage.records import Record
+from firsthour.runtime.storage.unit import Unit
+
+Emitted = dict[str, tuple[int, list[Record]]]
+"""By topic: the position before the records, and the records."""
+
+
+class SqliteUnit(Unit):
+    """The only writer's unit. `ends`: the position of the newest record of each topic; 0 for a topic that is not in it."""
+
+    def __init__(self, connection: Connection, clock: Clock, config: Config, ends: dict[str, int]) -> None:
+        super().__init__(connection, clock, config)
+        self.ends = dict(ends)
+        self.appended: list[tuple[str, Record]] = []
+
+    def flush(self) -> Emitted:
+        """Store the pending work and append the emitted events. Return those that were not appended before."""
+        events, self.events = self.events, {}
+        count = self.finish()
+        if not count:
+            return {}
+        last = int(self.connection.exec_driver_sql("SELECT last_insert_rowid()").scalar_one())
+        rows, self.rows = self.rows, []
+        emitted: Emitted = {}
+        for position, row in enumerate(rows, last - count + 1):  # one writer: the ids of one insert are consecutive
+            record = Record(position, row.key, row.event_id, row.body, events.get((row.topic, row.event_id)))
+            self.appended.append((row.topic, record))
+            emitted.setdefault(row.topic, (self.ends.get(row.topic, 0), []))[1].append(record)
+        self.ends.update({topic: records[-1].position for topic, (_, records) in emitted.items()})
+        return emitted
