@@ -167,7 +167,8 @@ async def _open_storage(
 
 
 def _workers(services: Sequence[Service], resources: Resources) -> list[Worker]:
-    """Return a worker for each topic that each service hears. A chain joins those that a lead passes at once."""
+    """Return a worker for each topic that each service hears. A chain joins those that a lead passes at once, and the
+    bulk topics of a consumer share units."""
     workers = [
         Worker(
             service.name,
@@ -182,7 +183,10 @@ def _workers(services: Sequence[Service], resources: Resources) -> list[Worker]:
         for service in services
         for topic, handler in service.hears.items()
     ]
-    chain = Chain([worker for worker in workers if not worker.lingers])
-    for worker in workers:
-        worker.chain = None if worker.lingers else chain
+    at_once, bulk = [[worker for worker in workers if worker.lingers is lingers] for lingers in (False, True)]
+    chain = Chain(at_once)
+    for worker in at_once:
+        worker.chain = chain
+    for worker in bulk:
+        worker.companions = [other for other in bulk if other is not worker and other.consumer == worker.consumer]
     return workers

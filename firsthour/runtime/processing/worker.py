@@ -65,6 +65,7 @@ class Worker:
     ) -> None:
         """`linger_seconds`: real time for which records are collected before they are read, to share a unit."""
         self.chain: Chain | None = None  # hands on what the handler emits; None: other units read it from the log
+        self.companions: Sequence[Worker] = ()  # of other topics: what they have collected shares the unit of this one
         self.consumer = consumer
         self.topic = topic
         self.partitions = (partitions,) if isinstance(partitions, int) else tuple(partitions)
@@ -175,18 +176,23 @@ class Worker:
         moves = {partition: (positions[partition], batch[-1].position) for partition, batch in sorted(batches.items())}
         records = [record for batch in batches.values() for record in batch]
 
-        def work(unit: Unit, chain: Chain | None = None) -> float:
+        shares = [(other, share) for other in self.companions if (share := await other.offered())]
+
+        def work(unit: Unit, *, alone: bool = True) -> float:
             start = unit.clock.monotonic()
             new = cursors.advance(unit, self.consumer, self.topic, moves, records)
             if new:
                 self._handler(new, unit)
-            if chain is not None and isinstance(unit, SqliteUnit):
-                chain.carry(unit)
+            if not alone and isinstance(unit, SqliteUnit):
+                for other, share in shares:
+                    other.follow(unit, *share)
+                if self.chain is not None:
+                    self.chain.carry(unit)
             return unit.clock.monotonic() - start
 
         lane = Lane.BULK if self._linger_seconds else Lane.BATCH
         try:
-            seconds = await self._units.run(partial(work, chain=self.chain), lane)
+            seconds = await self._units.run(partial(work, alone=False), lane)
         except FollowerError as failure:
             _log.warning(
                 "unit repeated without its followers", consumer=self.consumer, topic=self.topic, problem=str(failure)
@@ -199,8 +205,16 @@ class Worker:
             per_event = max(seconds, 1e-6) / len(records)
             self._limit = max(1, min(BATCH_MAX, self._limit * 2, int(self._units.batch_seconds / per_event)))
 
+    async def offered(self) -> tuple[int, Sequence[Record]] | None:
+        """Return the next records and the position before them. None: there are none, or several partitions are read."""
+        if self.stopped is not None or self.partitions != (0,):
+            return None
+        position = (await self._cursors())[0]
+        records = await self._log.fetch(self.topic, 0, position, self._limit)
+        return (position, records) if records else None
+
     def follow(self, unit: SqliteUnit, end: int, records: Sequence[Record]) -> None:
-        """Handle records in the unit that emitted them, if this worker has handled all before them. Raises `FollowerError`."""
+        """Handle records in the unit of another worker, if this one has handled all before them. Raises `FollowerError`."""
         to = records[-1].position
         if self.stopped is not None or not cursors.follow(unit, self.consumer, self.topic, (end, to)):
             return

@@ -186,7 +186,7 @@ def _blocks(message: Message, page: Words, clickable: bool) -> list[SlackBlock]:
     """
     blocks = page_blocks(page)[: 1 if message.standing.ended else None]
     if clickable and message.standing.actions:
-        blocks.insert(2 if page.facts else 1, buttons(message.page_id, message.standing.actions).to_dict())
+        blocks.insert(2 if page.facts else 1, buttons(message.page_id, message.standing.actions))
     said = [text for text in (message.standing.text, message.standing.notice) if text]
     if said:
         blocks.insert(1, paragraph("\n".join(said)))

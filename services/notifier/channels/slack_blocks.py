@@ -4,18 +4,15 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from slack_sdk.models.blocks import (
-    ActionsBlock,
-    ButtonElement,
     InputBlock,
     Option,
     PlainTextInputElement,
     SectionBlock,
     StaticSelectElement,
 )
-from slack_sdk.models.blocks.block_elements import InteractiveElement
 from slack_sdk.models.views import View
 
-from services.notifier.channels.slack_page import plain
+from services.notifier.channels.slack_page import SlackBlock, own, plain
 from services.notifier.domain.click import NOTE_CHARS_MAX, Action
 from services.notifier.domain.slack_request import CHOICE, NOTE, PREFIX
 
@@ -33,21 +30,26 @@ _SNOOZES: Final = ((15, "15 minutes"), (30, "30 minutes"), (60, "1 hour"), (120,
 _DIALOGS: Final = {"reject": ("Not a fit", "Why is it not a fit?"), "hand_over": ("Hand over", "Hand over to")}
 
 
-def buttons(page_id: str, actions: Sequence[Action]) -> ActionsBlock:
+def buttons(page_id: str, actions: Sequence[Action]) -> SlackBlock:
     """Return the buttons of a page. Their values hold its id and nothing of the lead."""
-    elements: list[InteractiveElement] = []
-    for action in actions:
-        if action == "snooze":
-            options = [Option(text=plain(text, 75), value=f"{page_id} {minutes}") for minutes, text in _SNOOZES]
-            elements.append(
-                StaticSelectElement(action_id=f"{PREFIX}snooze", placeholder=plain("Snooze", 75), options=options)
-            )
-        else:
-            label, style = _LABELS[action]
-            elements.append(
-                ButtonElement(text=plain(label, 75), action_id=f"{PREFIX}{action}", value=page_id, style=style)
-            )
-    return ActionsBlock(block_id=f"{PREFIX}actions", elements=elements)
+    elements = [_snoozes(page_id) if action == "snooze" else _button(page_id, action) for action in actions]
+    return {"type": "actions", "block_id": f"{PREFIX}actions", "elements": elements}
+
+
+def _button(page_id: str, action: Action) -> SlackBlock:
+    label, style = _LABELS[action]
+    button = {"type": "button", "text": own(label), "action_id": f"{PREFIX}{action}", "value": page_id}
+    return button if style is None else {**button, "style": style}
+
+
+def _snoozes(page_id: str) -> SlackBlock:
+    options = [{"text": own(text), "value": f"{page_id} {minutes}"} for minutes, text in _SNOOZES]
+    return {
+        "type": "static_select",
+        "action_id": f"{PREFIX}snooze",
+        "placeholder": own("Snooze"),
+        "options": options,
+    }
 
 
 def dialog(action: str, page_id: str, choices: Sequence[tuple[str, str]]) -> dict[str, Any]:

@@ -52,6 +52,11 @@ def plain(text: str, chars_max: int) -> PlainTextObject:
     return PlainTextObject(text=outside_text.slack(text, chars_max), emoji=False)
 
 
+def own(text: str) -> SlackBlock:
+    """Return a text of our own, in which Slack reads no markup."""
+    return {"type": "plain_text", "text": text, "emoji": False}
+
+
 def _plain(text: str, chars_max: int) -> SlackBlock:
     return {"type": "plain_text", "text": outside_text.slack(text, chars_max), "emoji": False}
 
@@ -62,9 +67,9 @@ def _marked(text: str) -> SlackBlock:
 
 def _field(fact: Fact) -> SlackBlock:
     if _LINKABLE.fullmatch(fact.href):
-        return _marked(f"{_own(fact.label)}: <{fact.href}|{_own(text_of(fact.line))}>")
+        return _marked(f"{_unmarked(fact.label)}: <{fact.href}|{_unmarked(text_of(fact.line))}>")
     if any(isinstance(part, Instant) for part in fact.line):
-        return _marked(f"{_own(fact.label)}: {''.join(map(_part, fact.line))}")
+        return _marked(f"{_unmarked(fact.label)}: {''.join(map(_part, fact.line))}")
     return _plain(f"{fact.label}: {text_of(fact.line)}", FIELD_CHARS_MAX)
 
 
@@ -84,14 +89,14 @@ def _line(line: Line) -> SlackBlock:
 
 
 def _part(part: str | Instant) -> str:
-    return _date(part) if isinstance(part, Instant) else _own(part)
+    return _date(part) if isinstance(part, Instant) else _unmarked(part)
 
 
 def _date(instant: Instant) -> str:
     shown = _AGE if instant.ago else _TIME
-    return f"<!date^{int(instant.at.timestamp())}^{shown}|{_own(instant.text)}>"
+    return f"<!date^{int(instant.at.timestamp())}^{shown}|{_unmarked(instant.text)}>"
 
 
-def _own(text: str) -> str:
+def _unmarked(text: str) -> str:
     """Return our own words, in which nothing is markup."""
     return outside_text.slack(text.translate(_MARKS), FIELD_CHARS_MAX)

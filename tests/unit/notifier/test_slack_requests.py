@@ -98,14 +98,14 @@ def test_any_body_is_read_or_refused(body: bytes) -> None:
 
 @pytest.mark.parametrize("size", [3_001, 200_000])
 def test_oversized_field_is_refused(size: int) -> None:
-    message = {"text": "x", "blocks": [buttons(PAGE, ALL_ACTIONS).to_dict()]}
+    message = {"text": "x", "blocks": [buttons(PAGE, ALL_ACTIONS)]}
     body = pressed(message, "accept", "U" * size, "https://hooks.slack.com/x")
     with pytest.raises(UnreadableRequestError):
         read_interaction(body)
 
 
 def test_value_that_is_no_page_names_no_page() -> None:
-    message = {"text": "x", "blocks": [buttons("' OR 1=1 --", ALL_ACTIONS).to_dict()]}
+    message = {"text": "x", "blocks": [buttons("' OR 1=1 --", ALL_ACTIONS)]}
     click = read_interaction(pressed(message, "accept", "U0ANA", ""))
     assert isinstance(click, Pressed)
     assert click.page == ""
@@ -141,7 +141,7 @@ def test_many_fields_are_refused() -> None:
 
 
 def test_buttons_and_dialogs_are_within_the_limits_of_slack() -> None:
-    block = buttons(PAGE, ALL_ACTIONS).to_dict()
+    block = buttons(PAGE, ALL_ACTIONS)
     parsed = Block.parse(block)
     assert parsed is not None
     assert parsed.to_dict() == block
@@ -252,7 +252,7 @@ async def test_slow_database_does_not_delay_the_answer_and_the_person_is_told() 
     async with FakeSlack() as slack:
         reads = SlowReads()
         desk = desk_on(reads, slack)
-        message = {"text": "x", "blocks": [buttons(PAGE, ALL_ACTIONS).to_dict()]}
+        message = {"text": "x", "blocks": [buttons(PAGE, ALL_ACTIONS)]}
         assert await desk.interaction(pressed(message, "accept", "U0ANA", slack.response_url)) == b""
         late = await desk.interaction(submitted(dialog("reject", PAGE, [("a", "a")]), "a", "U0ANA"))
         assert "FirstHour is busy" in late.decode()
@@ -274,7 +274,7 @@ def desk_on(reads: SlowReads, slack: FakeSlack) -> SlackDesk:
 async def test_database_that_fails_late_is_told_to_the_person() -> None:
     async with FakeSlack() as slack:
         reads = SlowReads(StorageError("away"))
-        message = {"text": "x", "blocks": [buttons(PAGE, ALL_ACTIONS).to_dict()]}
+        message = {"text": "x", "blocks": [buttons(PAGE, ALL_ACTIONS)]}
         assert await desk_on(reads, slack).interaction(pressed(message, "accept", "U0ANA", slack.response_url)) == b""
         reads.go.set()
         async with asyncio.timeout(30):
@@ -285,7 +285,7 @@ async def test_database_that_fails_late_is_told_to_the_person() -> None:
 
 async def test_requests_beyond_the_bound_are_refused_while_the_database_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slack_desk, "TASKS_MAX", 2)
-    message = {"text": "x", "blocks": [buttons(PAGE, ALL_ACTIONS).to_dict()]}
+    message = {"text": "x", "blocks": [buttons(PAGE, ALL_ACTIONS)]}
     async with FakeSlack() as slack:
         reads = SlowReads()
         desk = desk_on(reads, slack)

@@ -43,7 +43,7 @@ async def running(slack: FakeSlack, socket: FakeSlackSocket, token: str = TOKEN)
 
 
 async def test_clicks_and_commands_arrive_and_are_answered() -> None:
-    message = {"text": "x", "blocks": [buttons("0f6b2f0e-7a53-5d0b-9e0e-6a1d0c9a4f11", ALL_ACTIONS).to_dict()]}
+    message = {"text": "x", "blocks": [buttons("0f6b2f0e-7a53-5d0b-9e0e-6a1d0c9a4f11", ALL_ACTIONS)]}
     async with FakeSlack() as slack, FakeSlackSocket(TOKEN) as socket, running(slack, socket) as context:
         await socket.connected()
         click = json.loads(parse_qs(pressed(message, "accept", "U0ANA", slack.response_url).decode())["payload"][0])
