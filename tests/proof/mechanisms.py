@@ -61,6 +61,14 @@ REMOVALS = (
     ),
     Removal(
         "I2",
+        "a service joins the unit of another only if it is up to date",
+        "firsthour/runtime/processing/cursors.py",
+        "    return _MOVE.many(unit.connection, [row]) == 1\n",
+        "    _MOVE.many(unit.connection, [row])\n    return True\n",
+        ("tests/contract/test_chain.py",),
+    ),
+    Removal(
+        "I2",
         "the compare-and-set of a cursor",
         "firsthour/runtime/processing/cursors.py",
         "            cursors.c.position == moves.c.was,\n",

@@ -64,6 +64,7 @@ OUTCOMES: Final[Mapping[str, ErrorOutcome]] = {
     "LoadRefusedError": _HANDLED,
     "MalformedError": _HANDLED,
     "MovedError": _HANDLED,
+    "FollowerError": _HANDLED,
     "NoAnswerError": _HANDLED,
     "RecordRejectedError": _HANDLED,
     "RecordTooLargeError": _HANDLED,
