@@ -27,7 +27,7 @@ REPS: Final = 12
 # --- configuration --------------------------------------------------------------------------------------------------
 
 
-def furnish(home: Path, *, ladder: Sequence[Mapping[str, object]] | None = None) -> Path:
+def furnish(home: Path, *, ladder: Sequence[Mapping[str, object]] | None = None, reps: int = REPS) -> Path:
     """Write a configuration: the example agreement, a team with capacity for all leads, one signed source. Return `home`."""
     config = home / "config"
     config.mkdir(parents=True, exist_ok=True)
@@ -36,23 +36,24 @@ def furnish(home: Path, *, ladder: Sequence[Mapping[str, object]] | None = None)
     agreement["response"].pop("budget", None)  # few reps get all pages of a measurement
     if ladder is not None:
         agreement["response"]["ladder"] = [dict(rung) for rung in ladder]
-    for name, content in (("agreement", agreement), ("team", _team()), ("sources", _sources())):
+    for name, content in (("agreement", agreement), ("team", _team(reps)), ("sources", _sources())):
         with (config / f"{name}.yaml").open("w", encoding="utf-8") as file:
             yaml.dump(content, file)
     (config / "hook.secret").write_text(HOOK_SECRET, encoding="utf-8")
     return home
 
 
-def _team() -> dict[str, object]:
+def _team(count: int) -> dict[str, object]:
     reps: list[dict[str, object]] = [
         {
             "id": f"rep{n}",
             "name": f"Rep {n}",
             "email": f"rep{n}@ourcompany.example",
+            "slack": f"U0BENCH{n}",
             "languages": ["en", "fr"],
             "capacity": {"open": 1_000_000},
         }
-        for n in range(REPS)
+        for n in range(count)
     ]
     members = [{"rep": rep["id"]} for rep in reps]
     return {"reps": reps, "pools": [{"id": "enterprise", "members": members}, {"id": "growth", "members": members}]}

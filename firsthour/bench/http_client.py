@@ -16,6 +16,16 @@ CONNECTIONS: Final = 32
 LAST_PAGE_SECONDS: Final = 10.0
 
 
+def whole_message(received: bytes) -> tuple[bytes, bytes] | None:
+    """Return the body of the first message, and the bytes after it. None: the message has not arrived as a whole."""
+    head, end, rest = received.partition(b"\r\n\r\n")
+    if not end:
+        return None
+    _, _, length = head.lower().partition(b"content-length: ")
+    size = int(length.partition(b"\r\n")[0] or 0)
+    return (rest[:size], rest[size:]) if len(rest) >= size else None
+
+
 class HttpConnection(asyncio.Protocol):
     """A keep-alive connection that has at most one request without an answer."""
 
@@ -32,14 +42,11 @@ class HttpConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received += data
-        head, end, body = self._received.partition(b"\r\n\r\n")
-        if not end:
+        if whole_message(self._received) is None:
             return
-        _, _, length = head.lower().partition(b"content-length: ")
-        if len(body) < int(length.partition(b"\r\n")[0] or 0):
-            return
+        status = int(self._received[9:12])
         self._received = b""
-        self._answered(self, int(head[9:12]))
+        self._answered(self, status)
 
     def close(self) -> None:
         self._transport.close()
@@ -112,8 +119,10 @@ class OpenLoop:
             elif len(self.acked) == len(self.requests) and not done.done():
                 done.set_result(None)
 
-        async with connections(port, 4 * CONNECTIONS, answered) as opened:
-            free = deque(opened)  # used in turn, so that the server closes none as idle
+        # Used in turn, and no more than are used within a second, so that the server closes none as idle.
+        rate = len(self.at) / max(1.0, self.at[-1] - self.at[0])
+        async with connections(port, max(4, min(4 * CONNECTIONS, int(rate))), answered) as opened:
+            free = deque(opened)
 
             def start(number: int) -> None:
                 if not free:

@@ -2,31 +2,36 @@
 
 import asyncio
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from starlette.types import Receive, Scope, Send
 
 from firsthour.bench import systems
-from firsthour.bench.systems import RecordingChannel, open_embedded
+from firsthour.bench.systems import open_embedded
 from firsthour.runtime.http import server
+from services.notifier.channels.slack import SlackChannel
+
+TOKEN: Final = "xoxb-of-the-bench"  # noqa: S105
 
 
-def serve(pipe: Connection, home: Path | None, only: Sequence[str] | None) -> None:
+def serve(pipe: Connection, home: Path | None, only: Sequence[str] | None, slack_url: str | None) -> None:
     """Serve until `stop` arrives. Without a home: an application that only reads the body and answers 202."""
-    systems.run(_serve(pipe, home, only))
+    systems.run(_serve(pipe, home, only, slack_url))
 
 
-async def _serve(pipe: Connection, home: Path | None, only: Sequence[str] | None) -> None:
-    channel, stop = RecordingChannel(), server.StopSignal()
-    system = await open_embedded(home, only=only, inbox=channel) if home is not None else None
+async def _serve(pipe: Connection, home: Path | None, only: Sequence[str] | None, slack_url: str | None) -> None:
+    stop = server.StopSignal()
+    channels = {"slack": SlackChannel(TOKEN, slack_url, clickable=True)} if slack_url else None
+    system = await open_embedded(home, only=only, channels=channels) if home is not None else None
     running = asyncio.create_task(system.run()) if system else None
     bound = server.listen("127.0.0.1", 0)
-    answers: dict[str, Callable[[], Any]] = {"cpu": systems.cpu_seconds, "pages": lambda: channel.pages}
+    answers: dict[str, Callable[[], Any]] = {"cpu": systems.cpu_seconds, "pid": os.getpid}
 
     async def answer() -> None:
         while (question := await asyncio.to_thread(pipe.recv)) != "stop":
@@ -62,17 +67,19 @@ class ServerProcess:
     port: int
 
     def ask(self, question: str, *arguments: object) -> Any:
-        """Return the answer. `cpu`: seconds used so far. `pages`: (address, monotonic second) of every page."""
+        """Return the answer of the process. `cpu`: seconds used so far."""
         self.pipe.send((question, *arguments) if arguments else question)
         return self.pipe.recv()
 
 
 @contextmanager
-def server_process(home: Path | None, only: Sequence[str] | None = None) -> Iterator[ServerProcess]:
-    """Run a server process while the context is open. `home`: see `serve`."""
+def server_process(
+    home: Path | None, only: Sequence[str] | None = None, slack_url: str | None = None
+) -> Iterator[ServerProcess]:
+    """Run a server process while the context is open. `home`: see `serve`; `slack_url`: the base URL of Slack's API."""
     ours, theirs = multiprocessing.Pipe()
     spawn = multiprocessing.get_context("spawn")
-    process = spawn.Process(target=serve, args=(theirs, home, only))
+    process = spawn.Process(target=serve, args=(theirs, home, only, slack_url))
     process.start()
     theirs.close()
     try:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 import traceback
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -42,18 +42,21 @@ class RecordingChannel:
         """There is nothing to close."""
 
 
-async def open_embedded(home: Path, *, only: Sequence[str] | None = None, inbox: Channel | None = None) -> System:
+async def open_embedded(
+    home: Path, *, only: Sequence[str] | None = None, channels: Mapping[str, Channel] | None = None
+) -> System:
     """Open the system with the data and the configuration in `home`.
 
     Args:
         home: the directory that `furnish` filled.
         only: these services alone. None: all.
-        inbox: the channel. None: one that accepts every page.
+        channels: the channels. None: an inbox that accepts every page.
     """
     lock, clock = open_clock(home, 1.0)
     settings = load(config_dir=home / "config", data_dir=home, admin_key=SecretStr(KEY))
-    channels = {"inbox": inbox or RecordingChannel()}
-    return await open_system(settings, clock, ConfigFiles(home / "config"), channels, lock=lock, only=only)
+    return await open_system(
+        settings, clock, ConfigFiles(home / "config"), channels or {"inbox": RecordingChannel()}, lock=lock, only=only
+    )
 
 
 async def open_services(settings: Settings, service_names: Sequence[str], inbox: Channel) -> Distributed:
