@@ -6,15 +6,19 @@ Client processes, broker and database share this machine, so a ratio within one 
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from firsthour.bench import environment, http, processes
+from firsthour.bench import environment, http, paging, processes
 from firsthour.bench.distributed_rounds import ROUTER, SCORING, CpuWatch, DistributedBench, DistributedTimes
 from firsthour.bench.environment import BenchDatabase
 from firsthour.bench.lines import BenchLine, line
+from firsthour.bench.minimum import minimum_process
+from firsthour.bench.paging import Load, PagedProgram, SlackPages
 from firsthour.bench.processes import ProcessOrder, ServiceProcess
 from firsthour.bench.server_process import server_process
+from firsthour.bench.slack_process import api_url, slack_process
 from firsthour.runtime.settings import Settings
 
 ROUNDS: Final = 3
@@ -23,7 +27,6 @@ EVENTS: Final = 20_000
 EVENTS_FULL: Final = 40_000
 SUSTAINED_SECONDS: Final = 60
 GOAL: Final = 0.70
-PAGE_GOALS_MS: Final = (15.0, 40.0)
 WARM_SECONDS: Final = 8.0
 WARM_SECONDS_FULL: Final = 60.0
 GATEWAY: Final = "gateway"
@@ -88,23 +91,26 @@ async def _sustained(work: DistributedBench) -> list[BenchLine]:
 # --- HTTP -------------------------------------------------------------------------------------------------------------
 
 
-def pages(server_settings: Settings, home: Path, *, rate: float, seconds: float, warm: float) -> list[BenchLine]:
-    """Return the time from a webhook to the call of the channel, with each service in its own process."""
-    load = http.Load(rate, seconds, warm, PAGE_GOALS_MS if rate == 100 else None)
-    with environment.bench_database(server_settings, home) as database, all_services(database) as (settings, children):
+def pages(server_settings: Settings, home: Path, *, load: Load, warm: float) -> list[BenchLine]:
+    """Return the time from a webhook to its message in Slack, with each service in its own process."""
+    with (
+        slack_process() as slack,
+        environment.bench_database(server_settings, home, ladder=paging.LADDER, reps=load.pool) as database,
+        all_services(database, slack_url=api_url(slack)) as (settings, children),
+        minimum_process(home, load.pool, slack.port) as least_process,
+    ):
         for name, child in children.items():
             child.go([name] if name in CONSUMERS else [])
         watch = CpuWatch(settings, children)
-        watch.begin()
-        note = f"after {warm:.0f} s of warm-up, which are not measured"
-        lines = http.measure_pages(load, children[GATEWAY].port, lambda: children["notifier"].ask("pages"), note)
-        times = watch.end(0.0)
-    return [*lines, *_cpu_lines(f"webhook to page at {rate:.0f}/s, CPU", [times], int(rate * (warm + seconds)))]
+        product = PagedProgram(children[GATEWAY].port, watch.total)
+        least = PagedProgram(least_process.port, partial(least_process.ask, "cpu"))
+        paging.measure(SlackPages(slack), load, product, least, warm)
+    return paging.page_lines(load, product, least, None, paging.GOALS_MS.get(load.key))
 
 
 @contextmanager
 def all_services(
-    database: BenchDatabase, *, samples: bool = False
+    database: BenchDatabase, *, samples: bool = False, slack_url: str | None = None
 ) -> Iterator[tuple[Settings, dict[str, ServiceProcess]]]:
     """Open each service in its own process. The processes wait for `go`."""
     fresh = database.fresh()
@@ -115,7 +121,7 @@ def all_services(
 
                 def start(name: str) -> ServiceProcess:
                     own = settings.model_copy(update={"data_dir": settings.data_dir / name})
-                    order = ProcessOrder(own, (name,), serves=name == GATEWAY, samples=samples)
+                    order = ProcessOrder(own, (name,), serves=name == GATEWAY, samples=samples, slack_url=slack_url)
                     return stack.enter_context(processes.service_process(order))
 
                 yield settings, {name: start(name) for name in (*CONSUMERS, GATEWAY)}

@@ -62,6 +62,10 @@ class CpuWatch:
         after = self._cpu()
         return DistributedTimes(wall, {process: after[process] - cpu for process, cpu in self._before.items()})
 
+    def total(self) -> float:
+        """Return the CPU seconds that all have used so far."""
+        return sum(self._cpu().values())
+
     def _cpu(self) -> dict[str, float]:
         children = {service: float(child.ask("cpu")) for service, child in self._children.items()}
         servers = {name: server.cpu_seconds() for name, server in self._servers.items()}

@@ -17,7 +17,7 @@ import asyncpg
 from pydantic import SecretStr
 
 from firsthour.bench import kafka
-from firsthour.bench.fixtures import KEY, events, furnish
+from firsthour.bench.fixtures import KEY, REPS, events, furnish
 from firsthour.runtime.clock import HostClock, SharedClock
 from firsthour.runtime.config import reading
 from firsthour.runtime.config.reading import NAMES
@@ -135,10 +135,14 @@ def database(settings: Settings) -> str:
 
 @contextmanager
 def bench_database(
-    server_settings: Settings, home: Path, *, ladder: Sequence[Mapping[str, object]] | None = None
+    server_settings: Settings,
+    home: Path,
+    *,
+    ladder: Sequence[Mapping[str, object]] | None = None,
+    reps: int = REPS,
 ) -> Iterator[BenchDatabase]:
     """Create a database with tables and configuration, and drop it at the end."""
-    ground = BenchDatabase(server_settings, furnish(home, ladder=ladder), secrets.token_hex(4))
+    ground = BenchDatabase(server_settings, furnish(home, ladder=ladder, reps=reps), secrets.token_hex(4))
     base = ground.settings("base")
     asyncio.run(_create_base(server_settings, base))
     try:

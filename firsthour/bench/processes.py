@@ -21,7 +21,7 @@ from firsthour.bench import systems
 from firsthour.bench.recorder import recording
 from firsthour.bench.samples import Samples
 from firsthour.bench.server_process import ServerProcess
-from firsthour.bench.systems import RecordingChannel, open_services
+from firsthour.bench.systems import open_services
 from firsthour.runtime.clock import HostClock
 from firsthour.runtime.eventlog.kafka_consumer import KafkaLog
 from firsthour.runtime.http import server
@@ -44,6 +44,7 @@ class ProcessOrder:
     serves: bool = False
     record: Path | None = None
     samples: bool = False
+    slack_url: str | None = None  # see `systems.channels_of`
 
 
 # --- inside -----------------------------------------------------------------------------------------------------------
@@ -58,7 +59,7 @@ def work(pipe: Connection, order: ProcessOrder) -> None:
 class _Work:
     def __init__(self, pipe: Connection, order: ProcessOrder) -> None:
         self._pipe, self._order = pipe, order
-        self._channel, self._stop, self._samples = RecordingChannel(), server.StopSignal(), Samples()
+        self._stop, self._samples = server.StopSignal(), Samples()
         self._running: asyncio.Task[None] | None = None
         self._assigned: dict[str, float] = {}  # service: the monotonic second in which it got its partitions
 
@@ -66,7 +67,7 @@ class _Work:
         order = self._order
         order.settings.data_dir.mkdir(parents=True, exist_ok=True)
         with recording(order.record) if order.record else nullcontext():
-            self._system = await open_services(order.settings, order.service_names, self._channel)
+            self._system = await open_services(order.settings, order.service_names, order.slack_url)
             for log in self._system.logs:
                 log.assigned = self._stamped(log, log.assigned)
             try:
@@ -90,7 +91,6 @@ class _Work:
         answers: dict[str, Callable[..., Any]] = {
             "go": self._go,
             "cpu": systems.cpu_seconds,
-            "pages": lambda: self._channel.pages,
             "ours": lambda: {log.service: len(log.ours) for log in self._system.logs if log.joined},
             "assigned": lambda: self._assigned,
             "samples": self._samples.end,

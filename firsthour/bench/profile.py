@@ -7,35 +7,39 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from firsthour.bench import environment, http
+from firsthour.bench import environment, paging
 from firsthour.bench.distributed import CONSUMERS, GATEWAY, all_services
 from firsthour.bench.distributed_rounds import ROUTER, SCORING, CpuWatch, DistributedBench
 from firsthour.bench.lines import BenchLine, line
+from firsthour.bench.paging import PagedProgram, SlackPages
 from firsthour.bench.recorder import RecordedUnit, read_recording
 from firsthour.bench.samples import Shares
+from firsthour.bench.slack_process import api_url, slack_process
 from firsthour.runtime.clock import HostClock
 from firsthour.runtime.settings import Settings
 
 EVENTS: Final = 20_000
 SHOWN: Final = 24
 PAGE_RATE: Final = 100.0
+PAGE_POOL: Final = 150
 PAGE_SECONDS: Final = 20.0
 _WHITE: Final = re.compile(r"\s+")
 
 
 def pages(server_settings: Settings, home: Path) -> list[BenchLine]:
     """Return the CPU and the samples of every process while webhooks arrive one by one."""
-    load = http.Load(PAGE_RATE, PAGE_SECONDS, 0.0)
     lines: list[BenchLine] = []
     with (
-        environment.bench_database(server_settings, home) as database,
-        all_services(database, samples=True) as (settings, children),
+        slack_process() as slack,
+        environment.bench_database(server_settings, home, ladder=paging.LADDER, reps=PAGE_POOL) as database,
+        all_services(database, samples=True, slack_url=api_url(slack)) as (settings, children),
     ):
         for name, child in children.items():
             child.go([name] if name in CONSUMERS else [])
         watch = CpuWatch(settings, children)
+        product = PagedProgram(children[GATEWAY].port, watch.total)
         watch.begin()
-        http.measure_pages(load, children[GATEWAY].port, lambda: children["notifier"].ask("pages"))
+        SlackPages(slack).offer(product, PAGE_RATE, PAGE_SECONDS)
         times = watch.end(0.0)
         used = {process: seconds / (PAGE_RATE * PAGE_SECONDS) * 1e6 for process, seconds in times.cpu.items()}
         lines += [line(f"webhook to page, CPU, {process}", [us], "us/event") for process, us in used.items()]

@@ -26,6 +26,7 @@ from firsthour.bench import (
     distributed_timers,
     environment,
     http,
+    paging,
     pipeline,
     rules,
     scale,
@@ -34,6 +35,7 @@ from firsthour.bench import (
 )
 from firsthour.bench import profile as bench_profile
 from firsthour.bench.lines import BenchLine
+from firsthour.bench.paging import Load
 from firsthour.runtime import settings
 from firsthour.runtime.clock import HostClock
 from firsthour.runtime.settings import Settings, SettingsError
@@ -41,6 +43,8 @@ from firsthour.runtime.version import VERSION
 
 LOOK_SECONDS: Final = 0.2
 WIDTH_IN_A_FILE: Final = 140
+LOADS: Final = (Load(150, 20, 5), Load(150, 100, 5))
+LOADS_FULL: Final = (Load(12, 5, 10), Load(1_000, 20, 10), Load(1_000, 100, 10), Load(1_000, 200, 10))
 
 
 class Measurement(NamedTuple):
@@ -69,12 +73,11 @@ class BenchResult(msgspec.Struct, frozen=True):
 def measurements(*, full: bool) -> list[Measurement]:
     """Return the measurements of the embedded profile, in their order."""
     many = scale.MANY_FULL if full else scale.MANY
-    latency = http.pages
     quick = [
         Measurement("Rules", 3, _rules),
         Measurement("Working time", 1, _working_time),
         Measurement("From the log to an owner", 40, pipeline.ratio),
-        Measurement("From webhook to page", 34, partial(latency, rate=100, seconds=60 if full else 20)),
+        *[_pages(load) for load in LOADS],
         Measurement("HTTP", 30, http.ingest),
         Measurement("Many timers", 15, timers.timers),
         Measurement("Many leads stored", many / 4_000, partial(scale.growth, many=many)),
@@ -83,24 +86,36 @@ def measurements(*, full: bool) -> list[Measurement]:
         return quick
     return [
         *quick,
-        Measurement("From webhook to page, 400/s", 74, partial(latency, rate=400, seconds=60)),
+        *[_pages(load) for load in LOADS_FULL],
+        Measurement("Most leads", 90, paging.most),
         Measurement("Sustained", 300, pipeline.sustained),
         Measurement("Idle", 160, timers.idle),
     ]
+
+
+def _pages(load: Load) -> Measurement:
+    return Measurement(f"From form to Slack {load.name}", 7 * load.seconds + 20, partial(paging.pages, load=load))
 
 
 def distributed(server_settings: Settings, *, full: bool) -> list[Measurement]:
     """Return the measurements of the distributed profile, in their order."""
     many = scale.MANY_FULL if full else scale.MANY
     warm = bench_distributed.WARM_SECONDS_FULL if full else bench_distributed.WARM_SECONDS
-    page = partial(bench_distributed.pages, server_settings, rate=100, seconds=60 if full else 20, warm=warm)
+    loads = (*LOADS, *(LOADS_FULL if full else ()))
     quick = [
         Measurement(
             "From a topic to an owner",
             240 if full else 120,
             partial(bench_distributed.ratio, server_settings, full=full),
         ),
-        Measurement("From webhook to page", 150 if full else 45, page),
+        *[
+            Measurement(
+                f"From form to Slack {load.name}",
+                7 * load.seconds + 2 * warm + 25,
+                partial(bench_distributed.pages, server_settings, load=load, warm=warm),
+            )
+            for load in loads
+        ],
         Measurement("HTTP", 40, partial(bench_distributed.ingest, server_settings)),
         Measurement(
             "One router and two",

@@ -8,16 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
 from firsthour.bench import systems
 from firsthour.bench.systems import open_embedded
 from firsthour.runtime.http import server
-from services.notifier.channels.slack import SlackChannel
-
-TOKEN: Final = "xoxb-of-the-bench"  # noqa: S105
 
 
 def serve(pipe: Connection, home: Path | None, only: Sequence[str] | None, slack_url: str | None) -> None:
@@ -27,8 +24,7 @@ def serve(pipe: Connection, home: Path | None, only: Sequence[str] | None, slack
 
 async def _serve(pipe: Connection, home: Path | None, only: Sequence[str] | None, slack_url: str | None) -> None:
     stop = server.StopSignal()
-    channels = {"slack": SlackChannel(TOKEN, slack_url, clickable=True)} if slack_url else None
-    system = await open_embedded(home, only=only, channels=channels) if home is not None else None
+    system = await open_embedded(home, only=only, slack_url=slack_url) if home is not None else None
     running = asyncio.create_task(system.run()) if system else None
     bound = server.listen("127.0.0.1", 0)
     answers: dict[str, Callable[[], Any]] = {"cpu": systems.cpu_seconds, "pid": os.getpid}

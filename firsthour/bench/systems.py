@@ -3,7 +3,7 @@
 import asyncio
 import time
 import traceback
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -13,55 +13,56 @@ from pydantic import SecretStr
 from firsthour.bench.fixtures import KEY
 from firsthour.bootstrap.distributed import Distributed, open_distributed
 from firsthour.bootstrap.embedded import System, open_clock, open_system
-from firsthour.runtime.clock import HostClock
 from firsthour.runtime.config.reading import ConfigFiles
 from firsthour.runtime.http import server
 from firsthour.runtime.settings import Settings, load
 from services.notifier.channels.base import Channel, Outcome, Sent
+from services.notifier.channels.slack import SlackChannel
 from services.notifier.domain.message import Message
 
 T = TypeVar("T")
 
 LOOK_SECONDS: Final = 0.002
+SLACK_TOKEN: Final = "xoxb-of-the-bench"  # noqa: S105
 
 
-class RecordingChannel:
-    """A channel that accepts every page and records the address of its lead and the monotonic second."""
+class AcceptingChannel:
+    """A channel that accepts every page at once."""
 
     name = "inbox"
 
-    def __init__(self) -> None:
-        self.pages: list[tuple[str, float]] = []
-        self._clock = HostClock()
-
     async def send(self, message: Message) -> Outcome:
-        self.pages.append((message.card.email, self._clock.monotonic()))
         return Sent(message.page_id)
 
     async def close(self) -> None:
         """There is nothing to close."""
 
 
-async def open_embedded(
-    home: Path, *, only: Sequence[str] | None = None, channels: Mapping[str, Channel] | None = None
-) -> System:
+def channels_of(slack_url: str | None) -> dict[str, Channel]:
+    """Return Slack at this base URL of its API; None: an inbox that accepts every page."""
+    if slack_url is None:
+        return {"inbox": AcceptingChannel()}
+    return {"slack": SlackChannel(SLACK_TOKEN, slack_url, clickable=True)}
+
+
+async def open_embedded(home: Path, *, only: Sequence[str] | None = None, slack_url: str | None = None) -> System:
     """Open the system with the data and the configuration in `home`.
 
     Args:
         home: the directory that `furnish` filled.
         only: these services alone. None: all.
-        channels: the channels. None: an inbox that accepts every page.
+        slack_url: see `channels_of`.
     """
     lock, clock = open_clock(home, 1.0)
     settings = load(config_dir=home / "config", data_dir=home, admin_key=SecretStr(KEY))
     return await open_system(
-        settings, clock, ConfigFiles(home / "config"), channels or {"inbox": RecordingChannel()}, lock=lock, only=only
+        settings, clock, ConfigFiles(home / "config"), channels_of(slack_url), lock=lock, only=only
     )
 
 
-async def open_services(settings: Settings, service_names: Sequence[str], inbox: Channel) -> Distributed:
+async def open_services(settings: Settings, service_names: Sequence[str], slack_url: str | None) -> Distributed:
     """Open these services over Kafka and PostgreSQL. They know their configuration and the API keys when this returns."""
-    system = await open_distributed(settings, service_names, {"inbox": inbox})
+    system = await open_distributed(settings, service_names, channels_of(slack_url))
     await system.refresh()
     return system
 

@@ -11,6 +11,7 @@ from devtools.postgres import PostgresServer
 from firsthour.bench import cpu, distributed, distributed_rounds, distributed_scale, distributed_timers, environment
 from firsthour.bench import kafka as bench_kafka
 from firsthour.bench.distributed_rounds import DistributedBench, StandstillError
+from firsthour.bench.paging import Load
 from firsthour.runtime.settings import Settings, load
 
 EVENTS = 600
@@ -51,10 +52,11 @@ def test_bare_loop_leaves_the_same_rows_as_the_product(server_settings: Settings
 @pytest.mark.long
 @pytest.mark.usefixtures("databases")
 def test_webhook_becomes_a_page_through_every_process(server_settings: Settings, tmp_path: Path) -> None:
-    lines = distributed.pages(server_settings, tmp_path, rate=20, seconds=2, warm=1)
+    lines = distributed.pages(server_settings, tmp_path, load=Load(12, 10, 2), warm=1)
     by_name = {line.name: line for line in lines}
-    assert 0 < by_name["webhook to 202 at 20/s, p50"].value < by_name["webhook to page at 20/s, p50"].value
-    assert "missing" not in by_name["webhook to page at 20/s, p50"].note
+    page = by_name["form to Slack at 10/s, pool of 12, p50"]
+    assert page.value > 0
+    assert page.note == "60 pages in 3 rounds"
 
 
 @pytest.mark.long

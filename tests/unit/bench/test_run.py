@@ -9,10 +9,11 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from firsthour.bench import fixtures, http, pipeline, rules, run
+from firsthour.bench import fixtures, paging, pipeline, rules, run
 from firsthour.bench.fixtures import furnish
 from firsthour.bench.http_client import LoadRefusedError, OpenLoop, closed_loop
 from firsthour.bench.lines import BenchLine, line, percentile
+from firsthour.bench.paging import Load
 from firsthour.bench.recorder import RecordedUnit, by_worker
 from firsthour.bench.samples import Samples
 from firsthour.bench.server_process import server_process
@@ -137,12 +138,29 @@ def test_option_only_selects_by_a_part_of_the_title(monkeypatch: pytest.MonkeyPa
 # --- the client ---------------------------------------------------------------------------------------------------
 
 
-def test_every_page_is_measured_from_its_scheduled_time(tmp_path: Path) -> None:
-    lines = http.pages(tmp_path, rate=30, seconds=1)
+def test_every_page_is_measured_from_its_scheduled_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"WARM_SECONDS": 0.1, "REST_SECONDS": 0.0, "ROUNDS": 1}.items():
+        monkeypatch.setattr(paging, name, value)
+    lines = paging.pages(tmp_path, load=Load(12, 20, 1))
     by_name = {line.name: line for line in lines}
-    page, ack = by_name["webhook to page at 30/s, p50"], by_name["webhook to 202 at 30/s, p50"]
-    assert 0 < ack.value < page.value
-    assert "missing" not in page.note
+    page, ratio = (by_name[f"form to Slack at 20/s, pool of 12, p50{end}"] for end in ("", ", of the minimum program"))
+    assert page.note == "20 pages in 1 rounds"
+    assert (page.value, ratio.value) > (0, 1)
+    assert by_name["CPU of a lead at 20/s, pool of 12, of the minimum program"].value > 1
+
+
+def test_most_leads_are_all_paged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "WARM_SECONDS": 0.1,
+        "REST_SECONDS": 0.0,
+        "ROUNDS": 1,
+        "MOST_LEADS": 40,
+        "SYNC_SECONDS": 1,
+    }.items():
+        monkeypatch.setattr(paging, name, value)
+    most, ratio, *_ = paging.most(tmp_path)
+    assert most.value > 0
+    assert 0 < ratio.value < 1
 
 
 def test_server_that_refuses_requests_is_an_error(tmp_path: Path) -> None:
