@@ -8,6 +8,7 @@ from typing import NamedTuple
 from firsthour.kernel.config import Config
 from firsthour.runtime.storage.unit import Unit
 from services.notifier.domain.bulkhead import Bulkhead
+from services.notifier.domain.failing_clocks import FailingClocks
 from services.notifier.domain.follow_up import follow_up_of
 from services.notifier.domain.health import ChannelHealth, Refusals
 from services.notifier.domain.message import Message
@@ -82,6 +83,7 @@ class NotifierContext:
     health: ChannelHealth = field(default_factory=ChannelHealth)
     refusals: Refusals = field(default_factory=Refusals)
     problems: dict[str, str] = field(default_factory=dict)  # of runners, by their name: warnings of `/readyz`
+    failing_clocks: FailingClocks = field(default_factory=FailingClocks)
     pace: Pace = field(default_factory=Pace)
     ways_out: bool = True  # the channels of the agreement are used; False: in a demo
     bulkhead: Bulkhead = field(default_factory=Bulkhead)

@@ -233,7 +233,11 @@ class Delivery:
             )
         for name, outage in self._context.health.outages():
             lines.append(f"{name} accepts no pages since {outage.since:%Y-%m-%d %H:%M} UTC: {outage.why}")
-        lines += [*self._context.refusals.lines(), *self._context.problems.values()]
+        lines += [
+            *self._context.refusals.lines(),
+            *self._context.problems.values(),
+            *self._context.failing_clocks.lines(),
+        ]
         return lines
 
     async def _record(self) -> bool:

@@ -1,9 +1,11 @@
 """The notifier's handlers: apply the router's records to clocks, and fire due rungs. Load, decide, store, emit."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from typing import TypeVar
 
+import structlog
 from msgspec.structs import replace
 
 from firsthour.runtime.storage.records import Record
@@ -20,6 +22,7 @@ from services.notifier.domain.clock import ResponseClock, ladder_of, timed
 from services.notifier.domain.clock_events import hear
 from services.notifier.domain.clock_step import Batch, Cancel, ClockStep
 from services.notifier.domain.counting import counted_anew
+from services.notifier.domain.failing_clocks import FailingClocks
 from services.notifier.domain.firing import fire
 from services.notifier.domain.loss import refused_page
 from services.notifier.domain.page import Page, cancelled
@@ -33,10 +36,14 @@ from services.notifier.store.pages import add_pages, cancel_pages
 from services.notifier.store.people import find_absences, revision_for, save_reps
 from services.notifier.store.slack_messages import ask_updates
 
+T = TypeVar("T")
+
 FIRED_AT_ONCE = 500
 """Clocks that one unit fires: 10,000 that are due at once are fired within two seconds."""
 CLOCKS_AT_ONCE = 200
 """Clocks that one unit counts anew."""
+
+_log = structlog.get_logger(__name__)
 
 
 def hear_routes(batch: Sequence[Record], unit: Unit, context: NotifierContext) -> None:
@@ -90,13 +97,15 @@ def _undo_clicks(
 
 def fire_due(unit: Unit, context: NotifierContext) -> datetime | None:
     """Fire the due clocks, soonest first. Return when the next clock is due; None: no clock is waiting."""
-    due = due_clocks(unit, unit.clock.business(), FIRED_AT_ONCE)
+    left_out = context.failing_clocks.left_out(unit.clock.real())
+    found = due_clocks(unit, unit.clock.business(), FIRED_AT_ONCE + len(left_out))
+    due = [clock for clock in found if clock.lead_id not in left_out]
     now, changes = unit.now, Batch()
     if due:
         terms = context.terms(unit)
-        _fire(unit, due, terms, changes)
+        _fire(unit, due, terms, changes, context.failing_clocks)
         store_changes(unit, changes, {clock.lead_id: clock for clock in due}, terms, context)
-    if len(due) == FIRED_AT_ONCE:
+    if len(due) >= FIRED_AT_ONCE:
         return now
     # The due times of changed clocks are not stored before the unit ends.
     due_times = [clock.due_at for clock in changes.clocks.values() if clock.due_at is not None]
@@ -108,24 +117,47 @@ def count_anew(unit: Unit, context: NotifierContext) -> datetime | None:
 
     A clock in which every minute counts is never read here.
     """
-    revision = revision_for(unit, fingerprint_of(unit.config))
-    stale = stale_clocks(unit, revision, CLOCKS_AT_ONCE)
+    revision, failing = revision_for(unit, fingerprint_of(unit.config)), context.failing_clocks
+    left_out = failing.left_out(unit.clock.real())
+    found = stale_clocks(unit, revision, CLOCKS_AT_ONCE + len(left_out))
+    stale = [clock for clock in found if clock.lead_id not in left_out]
     if not stale:
         return None
     terms, now = context.terms(unit), unit.now
-    changed = [timed(counted_anew(clock, terms), terms) for clock in stale]
+    changed = _each(stale, lambda clock: timed(counted_anew(clock, terms), terms), unit, failing)
     save_clocks(unit, changed)
     if any(clock.due_at is not None and clock.due_at <= now for clock in changed):
         unit.wake(CLOCKS)
-    return now if len(stale) == CLOCKS_AT_ONCE else None
+    return now if len(stale) >= CLOCKS_AT_ONCE else None
 
 
-def _fire(unit: Unit, due: Sequence[ResponseClock], terms: Terms, changes: Batch) -> None:
-    """Fire these clocks. The availability of reps is read only if a rung chooses among people."""
+def _fire(
+    unit: Unit, due: Sequence[ResponseClock], terms: Terms, changes: Batch, failing: FailingClocks | None = None
+) -> None:
+    """Fire these clocks. The availability of reps is read only if a rung chooses among people. `failing`: see `_each`."""
     chooses = any(reads_absences(clock, ladder_of(clock, terms), unit.now) for clock in due)
     absences = find_absences(unit) if chooses else NO_ABSENCES
-    for clock in due:
-        changes.add(fire(clock, terms, unit.now, unit.clock.real(), absences))
+    now, real = unit.now, unit.clock.real()
+    for step in _each(due, lambda clock: fire(clock, terms, now, real, absences), unit, failing):
+        changes.add(step)
+
+
+def _each(
+    clocks: Sequence[ResponseClock], decide: Callable[[ResponseClock], T], unit: Unit, failing: FailingClocks | None
+) -> list[T]:
+    """Return the decisions about these clocks. `failing` takes the clocks that raise an error; None: the error is raised."""
+    decisions, real = [], unit.clock.real()
+    for clock in clocks:
+        try:
+            decisions.append(decide(clock))
+        except Exception as error:
+            if failing is None:
+                raise
+            failing.record(clock.lead_id, error, real)
+            _log.error("clock failed", lead=clock.lead_id, exc_info=error)
+    if failing is not None:
+        failing.succeeded({clock.lead_id for clock in clocks}, real)
+    return decisions
 
 
 def store_changes(
