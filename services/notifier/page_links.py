@@ -10,7 +10,6 @@ from typing import Final
 from uuid import UUID
 
 import structlog
-from sqlalchemy.engine import Connection
 
 from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.storage.unit import StorageError
@@ -45,7 +44,7 @@ class PageLinks:
             async with asyncio.timeout(WAIT_SECONDS):
                 thread = await self._reads(lambda c: first_mail(c, page)) if page.channel == MAIL else None
                 links = await self._links(page, message)
-                place = await self._reads(lambda c: _slack_thread(c, claim)) if page.channel == SLACK else None
+                place = await self._slack_thread(claim)
         except (StorageError, TimeoutError) as failure:
             _log.warning("links left out", page=page.id, error_type=type(failure).__name__)
             return message
@@ -59,6 +58,16 @@ class PageLinks:
         base = message.public_url.rstrip("/") + PATH
         return tuple(ActionLink(action, base + new_token(action, page.id, until, key)) for action in actions)
 
+    async def _slack_thread(self, claim: Claim) -> SlackPlace | None:
+        """Return the place of the first message of this assignment to the same Slack id; None: there is none."""
+        thread_id = claim.message.thread_id
+        if claim.page.channel != SLACK or thread_id is None:
+            return None
+        first = await self._reads(lambda connection: place_of(connection, thread_id))
+        if first is None or first.recipient != claim.message.person_slack:
+            return None
+        return SlackPlace(first.channel, first.ts)
+
 
 def new_token(action: LinkAction, page_id: str, expires_at: datetime, key: LinkKey) -> str:
     """Return the token of a new link."""
@@ -69,15 +78,6 @@ def with_links(message: Message, links: tuple[ActionLink, ...], thread: str | No
     """Return the message with these links. `thread`: the Message-ID of the first mail about the lead; None: this one."""
     opening = next((link.url for link in links if link.action == "open"), None)
     return message.completed(lead_url=opening, links=links, mail_thread=thread)
-
-
-def _slack_thread(connection: Connection, claim: Claim) -> SlackPlace | None:
-    """Return the place of the first message of this assignment to the same Slack id; None: there is none."""
-    thread_id = claim.message.thread_id
-    first = None if thread_id is None else place_of(connection, thread_id)
-    if first is None or first.recipient != claim.message.person_slack:
-        return None
-    return SlackPlace(first.channel, first.ts)
 
 
 def _is_uuid(id: str) -> bool:
