@@ -1,4 +1,4 @@
-"""`firsthour bench`: measures this machine against the goals, in about three minutes; `--full` measures for longer.
+"""`firsthour bench`: measures this machine against the goals, in about five minutes; `--full` measures for longer.
 
 Each measurement runs in a process of its own, so that none is affected by an earlier one. Ratios are within one run; absolute
 figures depend on the machine.

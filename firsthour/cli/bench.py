@@ -26,7 +26,7 @@ def bench(
         bool, typer.Option("--profile", help="With Kafka and PostgreSQL: also show where the time is spent.")
     ] = False,
 ) -> None:
-    """Measure this machine against the performance goals. This takes about three minutes.
+    """Measure this machine against the performance goals. This takes about five minutes.
 
     If FIRSTHOUR_DATABASE_URL and FIRSTHOUR_KAFKA_BOOTSTRAP are set, the distributed profile is measured, in a new database and
     new topics.
