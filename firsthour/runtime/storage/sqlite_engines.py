@@ -9,6 +9,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from firsthour.runtime.private_files import secure_sqlite
+from firsthour.runtime.storage import sqlite_rows
 from firsthour.runtime.storage.unit import StorageError
 
 _MANUAL: Final[dict[str, Any]] = {"isolation_level": None}
@@ -43,7 +44,7 @@ def writer_engine(file: Path, *, pages_max: int | None = None) -> Engine:
 
     sa.event.listen(engine, "do_connect", lambda *_: secure_sqlite(file))
     sa.event.listen(engine, "connect", prepare)
-    sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    sa.event.listen(engine, "begin", sqlite_rows.begin)
     return engine
 
 

@@ -1,4 +1,4 @@
-"""The rows of SELECTs on SQLite, read from the driver without a result of SQLAlchemy, which costs more than the SELECT.
+"""Statements on SQLite, sent to the driver without a result of SQLAlchemy, which costs more than the statement.
 
 SQLAlchemy describes each column of a result anew for every statement that it did not compile: 60 us for a table of thirty
 columns, of which the driver takes 8.
@@ -11,8 +11,10 @@ from functools import cached_property, lru_cache
 from typing import Any, Final
 
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
 
 _SHAPES_KEPT: Final = 1_024
+_BEGIN: Final = "BEGIN IMMEDIATE"
 
 
 def rows(connection: Connection, text: str, bound: Sequence[Any]) -> Sequence[Any]:
@@ -22,16 +24,60 @@ def rows(connection: Connection, text: str, bound: Sequence[Any]) -> Sequence[An
     after an error, which then has its usual class: a SELECT may run twice.
     """
     on_sqlite = connection.dialect.name == "sqlite"
-    if on_sqlite and connection.in_transaction() and not connection.dispatch.before_cursor_execute:
-        driver: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]
+    if on_sqlite and connection.in_transaction() and not _is_observed(connection):
         try:
-            cursor = driver.execute(text, bound)
+            cursor = _driver(connection).execute(text, bound)
             found = cursor.fetchall()
         except sqlite3.Error:
             pass
         else:
             return list(map(_shape(tuple(column[0] for column in cursor.description)), found)) if found else found
     return connection.exec_driver_sql(text, tuple(bound)).all()
+
+
+def changed(connection: Connection, text: str, bound: Sequence[Any]) -> int:
+    """Run a statement that changes rows, and return their number. Raises the errors of SQLAlchemy."""
+    if _is_observed(connection) or not connection.in_transaction():
+        return int(connection.exec_driver_sql(text, tuple(bound)).rowcount)
+    try:
+        return _driver(connection).execute(text, bound).rowcount
+    except sqlite3.Error as error:
+        raise _as_sqlalchemy(connection, text, error) from error
+
+
+def changed_by_each(connection: Connection, text: str, rows: list[tuple[Any, ...]]) -> int:
+    """Run a statement for each row, and return the number of changed rows. Raises the errors of SQLAlchemy."""
+    if _is_observed(connection) or not connection.in_transaction():
+        return int(connection.exec_driver_sql(text, rows).rowcount)
+    try:
+        return _driver(connection).executemany(text, rows).rowcount
+    except sqlite3.Error as error:
+        raise _as_sqlalchemy(connection, text, error) from error
+
+
+def begin(connection: Connection) -> None:
+    """Begin a transaction that writes. Raises the errors of SQLAlchemy."""
+    if _is_observed(connection):
+        connection.exec_driver_sql(_BEGIN)
+        return
+    try:
+        _driver(connection).execute(_BEGIN)
+    except sqlite3.Error as error:
+        raise _as_sqlalchemy(connection, _BEGIN, error) from error
+
+
+def _is_observed(connection: Connection) -> bool:
+    return bool(connection.dispatch.before_cursor_execute)
+
+
+def _driver(connection: Connection) -> sqlite3.Connection:
+    driver: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]  # it is open
+    return driver
+
+
+def _as_sqlalchemy(connection: Connection, text: str, error: sqlite3.Error) -> BaseException:
+    """Return the error as SQLAlchemy raises it, without parameters: these are data of people."""
+    return DBAPIError.instance(text, None, error, sqlite3.Error, hide_parameters=True, dialect=connection.dialect)
 
 
 @lru_cache(_SHAPES_KEPT)

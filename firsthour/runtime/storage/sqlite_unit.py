@@ -4,6 +4,7 @@ from sqlalchemy.engine import Connection
 
 from firsthour.kernel.config import Config
 from firsthour.runtime.clock import Clock
+from firsthour.runtime.storage import sqlite_rows
 from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import Unit
 
@@ -25,7 +26,7 @@ class SqliteUnit(Unit):
         count = self.finish()
         if not count:
             return {}
-        last = int(self.connection.exec_driver_sql("SELECT last_insert_rowid()").scalar_one())
+        last = sqlite_rows.rows(self.connection, "SELECT last_insert_rowid() AS last", ())[0].last
         rows, self.rows = self.rows, []
         emitted: Emitted = {}
         for position, row in enumerate(rows, last - count + 1):  # one writer: the ids of one insert are consecutive

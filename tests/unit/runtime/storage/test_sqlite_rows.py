@@ -1,6 +1,8 @@
 """Rows of SELECTs on SQLite: read from the driver, with the names and the errors of SQLAlchemy."""
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from sqlalchemy.engine import Connection
 
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.sqlite_engines import writer_engine
-from firsthour.runtime.storage.sqlite_rows import rows
+from firsthour.runtime.storage.sqlite_rows import changed, changed_by_each, rows
 
 _TABLE = sa.table("t", sa.column("id"), sa.column("class"), sa.column("_mark"))
 _SELECT = statements.Sql(lambda _: sa.select(_TABLE).where(_TABLE.c.id >= sa.bindparam("least")).order_by(_TABLE.c.id))
@@ -44,6 +46,36 @@ def test_first_row_of_none_is_none(connection: Connection) -> None:
 def test_errors_have_the_class_of_sqlalchemy(connection: Connection) -> None:
     with pytest.raises(sa.exc.OperationalError, match="no such table"):
         rows(connection, "SELECT * FROM missing", ())
+
+
+def test_changes_are_counted_and_their_errors_have_the_class_of_sqlalchemy(tmp_path: Path) -> None:
+    engine = writer_engine(tmp_path / "z.db")
+    insert = "INSERT INTO things VALUES (?)"
+    with engine.begin() as connection:
+        assert changed(connection, "CREATE TABLE things (id INTEGER PRIMARY KEY)", ()) <= 0
+        assert changed_by_each(connection, insert, [(1,), (2,), (3,)]) == 3
+        assert changed(connection, "DELETE FROM things WHERE id > ?", (1,)) == 2
+    with pytest.raises(sa.exc.IntegrityError) as raised, engine.begin() as connection:
+        changed_by_each(connection, insert, [(7,), (1,)])
+    assert "7" not in str(raised.value).partition("[SQL")[2].replace(insert, ""), "parameters are data of people"
+    with pytest.raises(sa.exc.IntegrityError), engine.begin() as connection:
+        changed(connection, insert, (1,))
+    with engine.connect() as connection:
+        assert changed(connection, insert, (9,)) == 1
+        assert connection.in_transaction(), "a statement begins a transaction"
+        connection.rollback()
+        assert [row[0] for row in rows(connection, "SELECT id FROM things", ())] == [1]
+    engine.dispose()
+
+
+def test_writer_that_is_locked_out_raises_an_error_of_sqlalchemy(tmp_path: Path) -> None:
+    engine = writer_engine(tmp_path / "w.db")
+    with engine.connect() as connection, closing(sqlite3.connect(tmp_path / "w.db", isolation_level=None)) as other:
+        connection.connection.driver_connection.execute("PRAGMA busy_timeout=0")  # type: ignore[union-attr]  # it is open
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(sa.exc.OperationalError, match="locked"):
+            connection.begin()
+    engine.dispose()
 
 
 def test_observer_of_a_connection_sees_every_statement(connection: Connection) -> None:
