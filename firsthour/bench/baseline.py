@@ -7,7 +7,6 @@ publishes the rows of the outbox in the same way. It decodes nothing and decides
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
@@ -50,9 +49,7 @@ async def _work(pipe: Connection, settings: Settings, record: Recording, session
         "failed": lambda: systems.failure(running[0]),
     }
     pipe.send(0)
-    with suppress(EOFError):
-        while (question := await asyncio.to_thread(pipe.recv)) != "stop":
-            pipe.send(answers[question]())
+    await systems.answer(pipe, answers)
     for task in running:
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)

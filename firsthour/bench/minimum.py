@@ -7,8 +7,7 @@ message that Slack does not accept.
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final, cast
@@ -79,17 +78,8 @@ class MinimumConnection(asyncio.Protocol):
 
 def work(pipe: Connection, home: Path, reps: int, slack_port: int) -> None:
     """Serve until `stop`."""
-    systems.run(_work(pipe, MinimumProgram(home, reps, slack_port)))
-
-
-async def _work(pipe: Connection, program: MinimumProgram) -> None:
-    server = await asyncio.get_running_loop().create_server(lambda: MinimumConnection(program), "127.0.0.1", 0)
-    answers: dict[str, Callable[[], Any]] = {"cpu": systems.cpu_seconds}
-    pipe.send(server.sockets[0].getsockname()[1])
-    with suppress(EOFError):
-        while (question := await asyncio.to_thread(pipe.recv)) != "stop":
-            pipe.send(answers[question]())
-    server.close()
+    program = MinimumProgram(home, reps, slack_port)
+    systems.run(systems.serve(pipe, lambda: MinimumConnection(program), {"cpu": systems.cpu_seconds}))
 
 
 def minimum_process(home: Path, reps: int, slack_port: int) -> AbstractContextManager[ServiceProcess]:

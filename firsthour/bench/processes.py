@@ -4,7 +4,6 @@ A process takes commands from a pipe (`go`, `stop`) and answers questions about 
 """
 
 import asyncio
-import inspect
 import logging
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
@@ -88,7 +87,7 @@ class _Work:
         await server.serve(self._system.app, bound, self._stop, started)
 
     async def _answer(self, port: int) -> None:
-        answers: dict[str, Callable[..., Any]] = {
+        answers: dict[str, Callable[[], Any]] = {
             "go": self._go,
             "cpu": systems.cpu_seconds,
             "ours": lambda: {log.service: len(log.ours) for log in self._system.logs if log.joined},
@@ -97,11 +96,7 @@ class _Work:
             "failed": lambda: None if self._running is None else systems.failure(self._running),
         }
         self._pipe.send(port)
-        with suppress(EOFError):
-            while (message := await asyncio.to_thread(self._pipe.recv)) != "stop":
-                question, *arguments = message if isinstance(message, tuple) else (message,)
-                answer = answers[question](*arguments)
-                self._pipe.send(await answer if inspect.isawaitable(answer) else answer)
+        await systems.answer(self._pipe, answers)
         self._stop.ask()
 
     def _go(self) -> None:

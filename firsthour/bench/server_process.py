@@ -30,8 +30,7 @@ async def _serve(pipe: Connection, home: Path | None, only: Sequence[str] | None
     answers: dict[str, Callable[[], Any]] = {"cpu": systems.cpu_seconds, "pid": os.getpid}
 
     async def answer() -> None:
-        while (question := await asyncio.to_thread(pipe.recv)) != "stop":
-            pipe.send(answers[question]())
+        await systems.answer(pipe, answers)
         stop.ask()
 
     async def started() -> None:
@@ -62,9 +61,9 @@ class ServerProcess:
     pipe: Connection
     port: int
 
-    def ask(self, question: str, *arguments: object) -> Any:
+    def ask(self, question: str) -> Any:
         """Return the answer of the process. `cpu`: seconds used so far."""
-        self.pipe.send((question, *arguments) if arguments else question)
+        self.pipe.send(question)
         return self.pipe.recv()
 
 

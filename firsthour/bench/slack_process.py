@@ -2,10 +2,9 @@
 
 import asyncio
 import re
-from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from multiprocessing.connection import Connection
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from firsthour.bench import processes, systems
 from firsthour.bench.http_client import whole_message
@@ -40,19 +39,8 @@ class SlackStandIn(asyncio.Protocol):
 
 def work(pipe: Connection) -> None:
     """Serve until `stop`; `pages` answers the first message about each buyer."""
-    systems.run(_work(pipe))
-
-
-async def _work(pipe: Connection) -> None:
     first: dict[int, float] = {}
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: SlackStandIn(first), "127.0.0.1", 0)
-    answers: dict[str, Callable[[], Any]] = {"pages": lambda: first, "count": lambda: len(first)}
-    pipe.send(server.sockets[0].getsockname()[1])
-    with suppress(EOFError):
-        while (question := await asyncio.to_thread(pipe.recv)) != "stop":
-            pipe.send(answers[question]())
-    server.close()
+    systems.run(systems.serve(pipe, lambda: SlackStandIn(first), {"pages": lambda: first}))
 
 
 def slack_process() -> AbstractContextManager[ServiceProcess]:

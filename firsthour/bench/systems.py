@@ -3,7 +3,9 @@
 import asyncio
 import time
 import traceback
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -71,6 +73,23 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     """Run like `firsthour up`: with the same event loop, and the same hand-over between loop and writer thread."""
     server.tune()
     return uvloop.run(main)
+
+
+async def answer(pipe: Connection, answers: Mapping[str, Callable[[], Any]]) -> None:
+    """Answer the questions from the pipe until `stop`, or until its other end is closed."""
+    with suppress(EOFError):
+        while (question := await asyncio.to_thread(pipe.recv)) != "stop":
+            pipe.send(answers[question]())
+
+
+async def serve(
+    pipe: Connection, protocol: Callable[[], asyncio.Protocol], answers: Mapping[str, Callable[[], Any]]
+) -> None:
+    """Serve connections on a free port of this machine, which is sent first, and answer the questions from the pipe."""
+    listening = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
+    pipe.send(listening.sockets[0].getsockname()[1])
+    await answer(pipe, answers)
+    listening.close()
 
 
 def failure(task: "asyncio.Task[None]") -> str | None:

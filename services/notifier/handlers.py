@@ -86,9 +86,8 @@ def _undo_clicks(
         if clock is not None and click is not None:
             if event.action != "hand_over":
                 changes.add(undone(clock, click, terms, unit.now))
-            elif (
-                clock.rep is not None
-            ):  # it has not changed the clock, and the person was told that the lead is passed on
+            elif clock.rep is not None:
+                # The clock is unchanged, but the person was told that the lead is passed on.
                 page = refused_page(clock, event.action_id, click.person, unit.now)
                 changes.add(ClockStep(clock, pages=(page,)))
             changes.notices[event.lead_id] = click.person, notice_of(event, click)

@@ -1,4 +1,4 @@
-"""What a snooze over the API will do: the router, which publishes it, does not know the clock."""
+"""The effect of a snooze over the API. The router publishes the endpoint, and the clock belongs to the notifier."""
 
 from datetime import datetime
 

@@ -231,15 +231,15 @@ class Worker:
 
     def _followed(self, to: int, count: int, seconds: float) -> None:
         """Note records that were handled in the unit of another worker. Called on the loop, after the commit."""
-        if self._positions is not None:
-            self._moved({0: to})
+        self._moved({0: to})
         self._recent.extend(False for _ in range(count))
         self._telemetry.unit(self.consumer, seconds, count)
 
     def _moved(self, to: Mapping[int, int]) -> None:
         """Note the new positions. A position never goes back: the commits of two units may be noted in another order."""
-        positions = self._positions if self._positions is not None else {}
-        positions.update({partition: max(position, positions.get(partition, 0)) for partition, position in to.items()})
+        positions = self._positions
+        if positions is not None:  # else they are read again
+            positions.update({number: max(position, positions.get(number, 0)) for number, position in to.items()})
 
     async def _handle_each(self, partition: int, batch: Sequence[Record]) -> None:
         for record in batch:

@@ -6,7 +6,8 @@ columns, of which the driver takes 8.
 
 import sqlite3
 from collections import namedtuple
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from typing import Any, Final
 
@@ -18,65 +19,72 @@ _BEGIN: Final = "BEGIN IMMEDIATE"
 
 
 def rows(connection: Connection, text: str, bound: Sequence[Any]) -> Sequence[Any]:
-    """Return every row of a SELECT, as named tuples like SQLAlchemy's.
-
-    Before a transaction, and where the statements of a connection are observed, SQLAlchemy runs the statement. So it does
-    after an error, which then has its usual class: a SELECT may run twice.
-    """
-    on_sqlite = connection.dialect.name == "sqlite"
-    if on_sqlite and connection.in_transaction() and not _is_observed(connection):
-        try:
-            cursor = _driver(connection).execute(text, bound)
-            found = cursor.fetchall()
-        except sqlite3.Error:
-            pass
-        else:
-            return list(map(_shape(tuple(column[0] for column in cursor.description)), found)) if found else found
-    return connection.exec_driver_sql(text, tuple(bound)).all()
+    """Return every row of a SELECT, as named tuples like SQLAlchemy's. Raises the errors of SQLAlchemy."""
+    driver = _driver(connection)
+    if driver is None:
+        return connection.exec_driver_sql(text, tuple(bound)).all()
+    with _errors_of_sqlalchemy(connection, text):
+        cursor = driver.execute(text, bound)
+        found = cursor.fetchall()
+    return list(map(_shape(tuple(column[0] for column in cursor.description)), found)) if found else found
 
 
 def changed(connection: Connection, text: str, bound: Sequence[Any]) -> int:
     """Run a statement that changes rows, and return their number. Raises the errors of SQLAlchemy."""
-    if _is_observed(connection) or not connection.in_transaction():
+    driver = _driver(connection)
+    if driver is None:
         return int(connection.exec_driver_sql(text, tuple(bound)).rowcount)
-    try:
-        return _driver(connection).execute(text, bound).rowcount
-    except sqlite3.Error as error:
-        raise _as_sqlalchemy(connection, text, error) from error
+    with _errors_of_sqlalchemy(connection, text):
+        return driver.execute(text, bound).rowcount
 
 
 def changed_by_each(connection: Connection, text: str, rows: list[tuple[Any, ...]]) -> int:
     """Run a statement for each row, and return the number of changed rows. Raises the errors of SQLAlchemy."""
-    if _is_observed(connection) or not connection.in_transaction():
+    driver = _driver(connection)
+    if driver is None:
         return int(connection.exec_driver_sql(text, rows).rowcount)
-    try:
-        return _driver(connection).executemany(text, rows).rowcount
-    except sqlite3.Error as error:
-        raise _as_sqlalchemy(connection, text, error) from error
+    with _errors_of_sqlalchemy(connection, text):
+        return driver.executemany(text, rows).rowcount
 
 
 def begin(connection: Connection) -> None:
-    """Begin a transaction that writes. Raises the errors of SQLAlchemy."""
+    """Begin a transaction that writes, for the event `begin` of SQLAlchemy. Raises the errors of SQLAlchemy."""
     if _is_observed(connection):
         connection.exec_driver_sql(_BEGIN)
         return
-    try:
-        _driver(connection).execute(_BEGIN)
-    except sqlite3.Error as error:
-        raise _as_sqlalchemy(connection, _BEGIN, error) from error
+    with _errors_of_sqlalchemy(connection, _BEGIN):
+        _open_driver(connection).execute(_BEGIN)
+
+
+def _driver(connection: Connection) -> sqlite3.Connection | None:
+    """Return the connection of the driver. None: SQLAlchemy is to run the statement.
+
+    It does so on another database, before a transaction, which it then begins, and where the statements are observed.
+    """
+    if connection.dialect.name != "sqlite" or not connection.in_transaction() or _is_observed(connection):
+        return None
+    return _open_driver(connection)
 
 
 def _is_observed(connection: Connection) -> bool:
     return bool(connection.dispatch.before_cursor_execute)
 
 
-def _driver(connection: Connection) -> sqlite3.Connection:
+def _open_driver(connection: Connection) -> sqlite3.Connection:
     driver: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]  # it is open
     return driver
 
 
+@contextmanager
+def _errors_of_sqlalchemy(connection: Connection, text: str) -> Iterator[None]:
+    """Raise an error of the driver as SQLAlchemy does, without parameters: these are data of people."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _as_sqlalchemy(connection, text, error) from error
+
+
 def _as_sqlalchemy(connection: Connection, text: str, error: sqlite3.Error) -> BaseException:
-    """Return the error as SQLAlchemy raises it, without parameters: these are data of people."""
     return DBAPIError.instance(text, None, error, sqlite3.Error, hide_parameters=True, dialect=connection.dialect)
 
 

@@ -120,11 +120,7 @@ class Sql:
         text, bound = self.bound(connection.dialect, values)
         if isinstance(connection, DriverConnection):
             return connection.changed(text, bound)
-        return (
-            sqlite_rows.changed(connection, text, bound)
-            if _on_sqlite(connection)
-            else _changed(connection, text, bound)
-        )
+        return sqlite_rows.changed(connection, text, bound)
 
     def all(self, connection: Connection, **values: Any) -> Sequence[Any]:
         """Return every row of the result, as named tuples."""
@@ -167,12 +163,12 @@ class Sql:
         """
         if not rows:
             return 0
-        if _on_sqlite(connection):
+        if connection.dialect.name == "sqlite":
             return sqlite_rows.changed_by_each(connection, self.for_one(connection.dialect).text, rows)
         text, bound = self.for_rows(connection.dialect).text, self.bound_rows(connection.dialect, rows)
         if isinstance(connection, DriverConnection):
             return connection.changed(text, bound)
-        return _changed(connection, text, bound)
+        return sqlite_rows.changed(connection, text, bound)
 
     def bound_rows(self, dialect: Dialect, rows: list[tuple[Any, ...]]) -> tuple[Any, ...]:
         """Return the parameters for the text of `for_rows`."""
@@ -214,14 +210,6 @@ class Sql:
         if compiled is None:
             compiled = self._of_rows[dialect.name] = over_rows(self.for_one(dialect))
         return compiled
-
-
-def _on_sqlite(connection: Connection) -> bool:
-    return connection.dialect.name == "sqlite"
-
-
-def _changed(connection: Connection, text: str, bound: Sequence[Any]) -> int:
-    return int(connection.exec_driver_sql(text, tuple(bound)).rowcount)
 
 
 @cache

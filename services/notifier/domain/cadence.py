@@ -14,10 +14,11 @@ from msgspec.structs import replace
 from firsthour.kernel.business_time import WorkingHours
 from firsthour.kernel.time_units import micros, moment
 from firsthour.kernel.time_zones import by_offset
-from schemas.agreement.response import CHANNELS, OWNER
+from schemas.agreement.response import OWNER
 from services.notifier.domain.clock import ResponseClock, ladder_of, timed
 from services.notifier.domain.clock_step import Cancel, ClockStep
-from services.notifier.domain.page import Page, page_id, page_number
+from services.notifier.domain.direct_page import direct_page
+from services.notifier.domain.page import Page, page_number
 from services.notifier.domain.terms import Terms
 from services.notifier.domain.whereabouts import office_hours, place_of
 
@@ -96,19 +97,8 @@ def remind(clock: ResponseClock, terms: Terms, now: datetime, real: datetime) ->
     if terms.cadence is None:  # it is no longer promised
         return ClockStep(timed(replace(clock, remind_at=None), terms))
     number = page_number(clock.request, FIRST_NUMBER + clock.reminders)
-    first = next((rung for rung in ladder_of(clock, terms) if rung.page == OWNER), None)
-    page = Page(
-        id=page_id(clock.lead_id, clock.epoch, number, clock.rep),
-        lead_id=clock.lead_id,
-        epoch=clock.epoch,
-        rung=number,
-        kind="next_attempt",
-        person=clock.rep,
-        channels=first.by if first else CHANNELS,
-        due_at=clock.remind_at,
-        created_at=now,
-        next_at=real,
-    )
+    ladder, due_at = ladder_of(clock, terms), clock.remind_at
+    page = direct_page(clock, "next_attempt", clock.rep, number, ladder=ladder, due_at=due_at, now=now, next_at=real)
     after = replace(clock, reminders=clock.reminders + 1, remind_at=_next_at(clock, terms, now), updated_at=now)
     cancel = Cancel(clock.lead_id, clock.epoch, "a later reminder replaces it", below=number)
     return ClockStep(timed(after, terms), pages=(page,), cancels=(cancel,))

@@ -8,10 +8,10 @@ from uuid import UUID
 
 import msgspec
 
-from schemas.agreement.response import CHANNELS, OWNER
 from schemas.events.routes import LeadAssigned, LeadEvent, LeadOptedOut, LeadQualified, LeadRecycled, LeadReleased
 from services.notifier.domain.clock import PreviousOwner, ResponseClock
-from services.notifier.domain.page import HANDED_ON, LOST, REFUSED, REQUEST_PAGES, Page, page_id, page_number
+from services.notifier.domain.direct_page import direct_page
+from services.notifier.domain.page import HANDED_ON, LOST, REFUSED, REQUEST_PAGES, Page, page_number
 
 
 def previous_owner(clock: ResponseClock, event: LeadEvent) -> PreviousOwner | None:
@@ -48,58 +48,22 @@ def previous_owner(clock: ResponseClock, event: LeadEvent) -> PreviousOwner | No
 
 def lost_page(clock: ResponseClock, previous: PreviousOwner, now: datetime, request: int) -> Page:
     """Return the notice to the rep who lost the lead. `request`: of the person, while that rep had it."""
-    number = page_number(request, LOST)
-    return Page(
-        id=page_id(clock.lead_id, previous.epoch, number, previous.rep),
-        lead_id=clock.lead_id,
-        epoch=previous.epoch,
-        rung=number,
-        kind="lost",
-        person=previous.rep,
-        channels=_to_owner(clock),
-        due_at=previous.until,
-        created_at=now,
-    )
+    number, ladder, due_at = page_number(request, LOST), clock.ladder, previous.until
+    return direct_page(clock, "lost", previous.rep, number, ladder=ladder, due_at=due_at, now=now, epoch=previous.epoch)
 
 
 def handed_on(clock: ResponseClock, now: datetime) -> tuple[Page, ...]:
     """Return the page to the owner of a lead whose person was contacted before: no rung tells the owner of it."""
     if clock.running or clock.rep is None:
         return ()
-    page = Page(
-        id=page_id(clock.lead_id, clock.epoch, HANDED_ON, clock.rep),
-        lead_id=clock.lead_id,
-        epoch=clock.epoch,
-        rung=HANDED_ON,
-        kind="handed_on",
-        person=clock.rep,
-        channels=_to_owner(clock),
-        due_at=clock.assigned_at or now,
-        created_at=now,
-    )
-    return (page,)
+    due_at = clock.assigned_at or now
+    return (direct_page(clock, "handed_on", clock.rep, HANDED_ON, ladder=clock.ladder, due_at=due_at, now=now),)
 
 
 def refused_page(clock: ResponseClock, click_id: str, person: str, now: datetime) -> Page:
     """Return the notice to a person whose click was answered with success and then refused: the lead is not passed on."""
     number = page_number(clock.request, REFUSED + UUID(click_id).int % (REQUEST_PAGES - REFUSED))
-    return Page(
-        id=page_id(clock.lead_id, clock.epoch, number, person),
-        lead_id=clock.lead_id,
-        epoch=clock.epoch,
-        rung=number,
-        kind="refused",
-        person=person,
-        channels=_to_owner(clock),
-        due_at=now,
-        created_at=now,
-    )
-
-
-def _to_owner(clock: ResponseClock) -> tuple[str, ...]:
-    """Return the channels of the first rung that pages the owner."""
-    first = next((rung for rung in clock.ladder or () if rung.page == OWNER), None)
-    return first.by if first else CHANNELS
+    return direct_page(clock, "refused", person, number, ladder=clock.ladder, due_at=now, now=now)
 
 
 def notice(clock: ResponseClock, previous: PreviousOwner | None, now: datetime) -> tuple[Page, ...]:
