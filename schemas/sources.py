@@ -3,7 +3,6 @@
 import re
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from datetime import timedelta
 from typing import Annotated, Literal, Self
 
 import idna
@@ -13,7 +12,8 @@ from schemas.agreement.fields import EventType, event_type
 from schemas.conditions.fields import FIELDS
 from schemas.events.outside import OUTSIDE_TYPES
 from schemas.facts import is_product_fact
-from schemas.values import ID_PATTERN, Shape, Span, did_you_mean, shown, wrong
+from schemas.values import ID_PATTERN, Shape, did_you_mean, shown, wrong
+from schemas.verification import Secret, StandardWebhooks, Verify
 
 PRESETS = (
     *("activecampaign", "cal-com", "calendly", "customerio", "facebook", "google-ads", "hubspot", "intercom"),
@@ -26,7 +26,6 @@ MARKETING_TYPES = (*(type for type in OUTSIDE_TYPES if type not in (TOUCH, DEAL)
 """The types that every sender may send. A touch ends a promise and a deal moves a lead, so these two must be allowed."""
 
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
-Header = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")]
 _ADDRESS = r"(https://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])|http://(localhost|127\.0\.0\.1|\[::1\]))(:[0-9]{1,5})?"
 _ORIGIN = re.compile(_ADDRESS)  # https, or http to this machine
 _PAGE = re.compile(_ADDRESS + r"([/?#][!-\[\]-~]*)?")  # printable ASCII but `\`, which browsers read as `/`
@@ -75,57 +74,6 @@ SentTypes = Annotated[tuple[Annotated[str, AfterValidator(_sent_type)], ...], Fi
 def may_send(types: Collection[str], type: str) -> bool:
     """Return whether a sender of these types may send this one. `custom.*` includes every custom type."""
     return type in types or (ANY_CUSTOM in types and type.startswith("custom."))
-
-
-class Secret(Shape):
-    """The place of a secret: an environment variable, or a file (relative to the directory of this one)."""
-
-    env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
-    file: Annotated[str, Field(min_length=1)] | None = None
-
-    @model_validator(mode="after")
-    def _has_one_place(self) -> Self:
-        if (self.env is None) == (self.file is None):
-            raise wrong("a secret has one place", "write `{env: NAME}` or `{file: PATH}`")
-        return self
-
-
-Secrets = Annotated[tuple[Secret, ...], Field(min_length=1, max_length=10)]
-"""Each of them is accepted, so that a new secret can be added before the old one is removed."""
-
-
-class StandardWebhooks(Shape):
-    """Signatures as defined at standardwebhooks.com: headers `webhook-id`, `webhook-timestamp`, `webhook-signature`."""
-
-    scheme: Literal["standard-webhooks"]
-    secrets: Secrets
-    tolerance: Span = timedelta(minutes=5)  # the largest difference between the sender's clock and ours
-
-    @property
-    def is_timed(self) -> bool:
-        """Whether a captured delivery is refused later."""
-        return True
-
-
-class Hmac(Shape):
-    """An HMAC of the raw body in `header`, after `prefix`. With `timestamp_header` (Unix seconds) the signed text is
-    `<timestamp>.<body>`, and a timestamp outside `tolerance` is refused."""
-
-    scheme: Literal["hmac-sha256", "hmac-sha1"]
-    header: Header
-    encoding: Literal["hex", "base64"] = "hex"
-    prefix: Annotated[str, Field(max_length=50)] = ""
-    timestamp_header: Header | None = None
-    tolerance: Span = timedelta(minutes=5)
-    secrets: Secrets
-
-    @property
-    def is_timed(self) -> bool:
-        """Whether a captured delivery is refused later."""
-        return self.timestamp_header is not None
-
-
-Verify = Annotated[StandardWebhooks | Hmac, Field(discriminator="scheme")]
 
 
 class EventMapping(Shape):
@@ -191,7 +139,10 @@ class WebhookSource(Shape):
 
     @model_validator(mode="after")
     def _is_mapped(self) -> Self:
-        if not self.events and self.verify.scheme != "standard-webhooks":
+        standard = [isinstance(scheme, StandardWebhooks) for scheme in self.verify]
+        if any(standard) and len(standard) > 1:
+            raise wrong("standard-webhooks cannot be combined with other schemes", "use a source for each of them")
+        if not self.events and not any(standard):
             raise wrong("the bodies of this sender are not mapped to events", "add `events:` with at least one entry")
         return self
 
@@ -211,6 +162,11 @@ class PresetSource(Shape):
     kind: Literal["webhook"] = "webhook"
     preset: str
     secrets: tuple[Secret, ...] = ()
+
+    @property
+    def scheme(self) -> str:
+        """The scheme of the secrets."""
+        return "header"
 
     @model_validator(mode="after")
     def _is_known(self) -> Self:

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from schemas.agreement.response import CHANNELS, Channels, SlackChannel
-from schemas.sources import Secret
 from schemas.values import EMAIL_PATTERN, Shape, shown, wrong
+from schemas.verification import Secret
 
 _ADDRESS: Final = re.compile(
     r"(https://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])|http://(localhost|127\.0\.0\.1|\[::1\]))(:[0-9]{1,5})?([/?][!-\[\]-~]*)?"

@@ -52,6 +52,7 @@ class Gateway:
     def __init__(self, resources: Resources, keys: Keys, inner: App) -> None:
         self._config = resources.config
         self._clock = resources.clock
+        self._public_url = resources.settings.public_url.rstrip("/").encode()
         self._telemetry = resources.telemetry
         self._keys = keys
         self._sources = CurrentSources(resources.config, resources.clock)
@@ -87,7 +88,10 @@ class Gateway:
             if route == FORMS_ROUTE:
                 cors = _cors(sources.forms.get(path.removeprefix(FORMS_PATH)), headers.get(b"origin"))
             body = await body_reader.read_request_body(scope, receive, headers)
-            request = IncomingRequest(path, headers, body, client[0] if client else "", in_browser)
+            target = scope.get("raw_path") or path.encode()
+            if query := scope.get("query_string"):
+                target += b"?" + query
+            request = IncomingRequest(path, headers, body, client[0] if client else "", in_browser, target)
             answer = await endpoint(self, request, sources)
             reply = (
                 answer if isinstance(answer, Reply) else replies.failed(answer, request_id, method, route, in_browser)
@@ -125,7 +129,7 @@ class Gateway:
     async def _webhook(self, request: IncomingRequest, sources: SourceIndex) -> Reply | Problem:
         team, now, received = self._config.current.team, self._clock.business(), self._clock.real()
         return await self._store.commit(
-            await webhooks.decide(request, sources.webhooks, team, now, received),
+            await webhooks.decide(request, sources.webhooks, self._public_url, team, now, received),
         )
 
     async def _preflight(self, request: IncomingRequest, sources: SourceIndex) -> Reply | Problem:

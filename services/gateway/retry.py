@@ -97,7 +97,7 @@ def _parse_delivery(
     _, options = _content_type(letter)
     delivery = id or sha256(letter.body).hexdigest()[:32]
     events: list[ParsedEvent] = []
-    for item in parse_items(endpoint, body, options, team, delivery=delivery, now=now, retried=True):
+    for item in parse_items(endpoint, body, options, team, delivery=delivery, now=now):
         if isinstance(item, RejectedItem):
             raise item.error.anew()
         events += item

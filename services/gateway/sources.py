@@ -11,12 +11,12 @@ from firsthour.runtime.clock import Clock
 from firsthour.runtime.config import source_secrets
 from firsthour.runtime.config.reading import Configs
 from firsthour.runtime.config.source_secrets import SecretMissingError, UnusableSecretError, resolve
-from firsthour.runtime.http import signatures
-from firsthour.runtime.http.signatures import HmacSignature, WebhookSignature
 from firsthour.runtime.settings import environ
-from schemas.sources import ApiSource, FormSource, Hmac, PresetSource, Secret, StandardWebhooks, WebhookSource
+from schemas.sources import ApiSource, FormSource, PresetSource, WebhookSource
+from schemas.verification import BodyKey, Scheme, Secret, StandardWebhooks, UrlToken
 from services.gateway.domain import webhooks
 from services.gateway.domain.forms import Form
+from services.gateway.domain.verification.verifier import Verifier, verification
 from services.gateway.senders import Types
 
 SECRETS_SECONDS: Final = 1.0  # between two checks of the secret files
@@ -28,18 +28,20 @@ _log = structlog.get_logger(__name__)
 class WebhookEndpoint:
     """A sender of webhooks.
 
-    `standard`: it follows Standard Webhooks. `trouble`: why its signature cannot be verified now. `timed`: the signature
-    covers the time of sending.
+    `standard_header`: the header with the id of a delivery, if the sender follows Standard Webhooks. `trouble`: why its
+    requests cannot be verified now. `tokens`: the secret is a part of the path. `body_secrets`: secrets that the body
+    contains, which are removed before it is kept.
     """
 
     id: str
-    signature: WebhookSignature | None = None
-    standard: bool = False
+    verifier: Verifier | None = None
+    standard_header: bytes | None = None
     entries: tuple[webhooks.CompiledMapping, ...] = ()
     preset: str | None = None
     trouble: str | None = None
-    timed: bool = True
     types: Types = frozenset()
+    tokens: bool = False
+    body_secrets: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,35 +74,42 @@ def source_index(config: Config, environ: Mapping[str, str]) -> SourceIndex:
 
 
 def _endpoint(source: WebhookSource, resolve_secret: Callable[[Secret], str]) -> WebhookEndpoint:
-    standard = isinstance(source.verify, StandardWebhooks)
-    entries = tuple(webhooks.compile_mapping(mapping) for mapping in source.events)
-    secrets, trouble = [], ""
-    for secret in source.verify.secrets:
+    proofs, firsts, troubles, body_secrets = [], [], [], []
+    count = 0
+    for scheme in source.verify:
+        secrets, trouble = _usable(scheme, resolve_secret)
+        troubles += trouble
+        if secrets:
+            proofs.append(verification(scheme, secrets))
+            firsts.append(count)
+        if isinstance(scheme, BodyKey):
+            body_secrets += [secret.encode() for secret in secrets]
+        count += len(scheme.secrets)
+    standard = next((scheme for scheme in source.verify if isinstance(scheme, StandardWebhooks)), None)
+    return WebhookEndpoint(
+        source.id,
+        Verifier(tuple(proofs), tuple(firsts)) if proofs else None,
+        f"{standard.header_prefix}-id".encode() if standard else None,
+        tuple(webhooks.compile_mapping(mapping) for mapping in source.events),
+        trouble=None if proofs else "; ".join(troubles),
+        types=source.sends,
+        tokens=any(isinstance(scheme, UrlToken) and scheme.parameter is None for scheme in source.verify),
+        body_secrets=tuple(body_secrets),
+    )
+
+
+def _usable(scheme: Scheme, resolve_secret: Callable[[Secret], str]) -> tuple[list[str], list[str]]:
+    """Return the secrets that are keys of the scheme, and why others are not: a malformed secret must not count as a key."""
+    secrets, troubles = [], []
+    for secret in scheme.secrets:
         try:
             value = resolve_secret(secret)
-            source_secrets.check(value, standard=standard)
-        except (SecretMissingError, UnusableSecretError) as error:  # a malformed secret must not count as a key
-            trouble = str(error)
+            source_secrets.check(value, scheme.scheme)
+        except (SecretMissingError, UnusableSecretError) as error:
+            troubles.append(str(error))
         else:
             secrets.append(value)
-    if not secrets:
-        return WebhookEndpoint(source.id, None, standard, entries, trouble=trouble, types=source.sends)
-    signature = _signature(source.verify, tuple(secrets))
-    return WebhookEndpoint(source.id, signature, standard, entries, timed=source.verify.is_timed, types=source.sends)
-
-
-def _signature(scheme: StandardWebhooks | Hmac, secrets: tuple[str, ...]) -> WebhookSignature:
-    if isinstance(scheme, StandardWebhooks):
-        return signatures.standard(secrets, scheme.tolerance)
-    return HmacSignature(
-        header=scheme.header.lower().encode(),
-        digest=scheme.scheme.removeprefix("hmac-"),
-        encoding=scheme.encoding,
-        prefix=scheme.prefix.encode(),
-        timestamp_header=scheme.timestamp_header.lower().encode() if scheme.timestamp_header else None,
-        tolerance=scheme.tolerance,
-        secrets=tuple(secret.encode() for secret in secrets),
-    )
+    return secrets, troubles
 
 
 class CurrentSources:

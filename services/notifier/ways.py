@@ -19,7 +19,7 @@ from firsthour.runtime.config.documents import ConfigProblem
 from firsthour.runtime.config.source_secrets import SecretError, UnusableSecretError
 from firsthour.runtime.settings import Settings, environ
 from schemas.agreement.ways_out import AppriseWay, PagerDutyWay, WayOut, WebhookWay, can_be_called
-from schemas.sources import Secret
+from schemas.verification import Secret
 from services.notifier.channels.apprise import SHAPE, AppriseChannel
 from services.notifier.channels.base import Channel, Outcome, Unusable
 from services.notifier.channels.pagerduty import PagerDutyChannel
@@ -163,7 +163,7 @@ def _routing_key(secret: Secret, read: Read) -> str:
 def _signing(secret: Secret, read: Read) -> str:
     value = read(secret)
     try:
-        source_secrets.check(value, standard=True)
+        source_secrets.check(value, source_secrets.STANDARD)
     except UnusableSecretError as error:
         remedy = f"set {_named(secret)} to `whsec_` and the output of `openssl rand -base64 32`"
         raise UnusableSecretError(f"the secret {_named(secret)} cannot sign: {error.mistake}", remedy) from None

@@ -17,6 +17,7 @@ FILE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 60
 IMPORTS_IN_FUNCTIONS = (
     "firsthour/cli/commands.py",  # loads a command group by its name
+    "firsthour/kernel/public_keys.py",  # its library takes a twentieth of a second, which few installations need
     "firsthour/runtime/storage/migrate.py",  # Alembic takes a tenth of a second, which only a change of tables needs
     "services/notifier/channels/apprise.py",  # its library takes a sixth of a second, which few installations need
 )

@@ -8,7 +8,6 @@ from firsthour.kernel.config import Config
 from firsthour.runtime import private_files, python_release, settings
 from firsthour.runtime.config import source_secrets
 from firsthour.runtime.settings import PREFIX, Settings
-from schemas.sources import PresetSource
 from schemas.values import shown
 
 _STEM: Final = "FIRST"  # the start of misspelt prefixes, such as FIRST_HOUR_ and FIRSTHOR_
@@ -35,8 +34,7 @@ def secret_variables(config: Config) -> set[str]:
     channels = [secret.env for way in config.agreement.channels.values() for secret in way.secrets if secret.env]
     names = {*channels, *(f"{name}_FILE" for name in channels)}
     for source in config.sources.sources:
-        secrets = source.secrets if isinstance(source, PresetSource) else source_secrets.named(source)[0]
-        names |= {secret.env for secret in secrets if secret.env is not None}
+        names |= {secret.env for secret, _ in source_secrets.named(source) if secret.env is not None}
     return names
 
 

@@ -95,9 +95,13 @@ def _checked(directory: Path, raw: Mapping[str, bytes | ConfigProblem]) -> Confi
 
 
 def _secret_places(document: Document) -> Iterator[tuple[tuple[int, int], tuple[str, int, int]]]:
-    for source, _ in rows(document, "sources"):
-        for loc, _ in rows(document, *source, "verify", "secrets"):
-            yield (int(source[-1]), int(loc[-1])), (document.file, *document.place.find(loc))
+    """Yield the place of each secret, by the index of the source and the number of the secret in it."""
+    for source, row in rows(document, "sources"):
+        verify = (*source, "verify")
+        schemes = [loc for loc, _ in rows(document, *verify)] if isinstance(row.get("verify"), list) else [verify]
+        secrets = [loc for scheme in (*schemes, source) for loc, _ in rows(document, *scheme, "secrets")]
+        for number, loc in enumerate(secrets):
+            yield (int(source[-1]), number), (document.file, *document.place.find(loc))
 
 
 def _channel_places(document: Document, agreement: Agreement) -> Iterator[tuple[str, tuple[str, int, int]]]:

@@ -10,16 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from firsthour.kernel.public_keys import ECDSA, ED25519, PUBLIC_KEY_SCHEMES, PUBLIC_PREFIX, verifying_key
 from firsthour.runtime.config.documents import ConfigProblem
 from firsthour.runtime.config.yaml_errors import invisible
 from schemas.errors import FirstHourError
-from schemas.sources import Secret, Source, StandardWebhooks, WebhookSource
+from schemas.sources import PresetSource, Source, WebhookSource
+from schemas.verification import Secret
 
 if TYPE_CHECKING:
     from firsthour.kernel.config import Config
 
 SECRET_MAX_BYTES: Final = 64 * 1024
 KEY_MIN_BYTES: Final = 16
+STANDARD: Final = "standard-webhooks"
 _PREFIX: Final = "whsec_"
 _QUOTES: Final = "\"'\u201c\u201d"
 
@@ -79,12 +82,16 @@ def file_of(secret: Secret, environ: Mapping[str, str], directory: Path = Path()
     return Path(named) if named and not environ.get(secret.env, "").strip() else None
 
 
-def check(text: str, *, standard: bool) -> None:
-    """Raise `UnusableSecretError` unless the text is a key: base64 for Standard Webhooks, otherwise one line of text."""
+def check(text: str, scheme: str) -> None:
+    """Raise `UnusableSecretError` unless the text is a key of the scheme: base64, a public key, or one line of text."""
     if text[0] in _QUOTES and text[-1] in _QUOTES:
         raise UnusableSecretError("it is in quotes", "remove them")
+    if scheme in PUBLIC_KEY_SCHEMES or (scheme == STANDARD and text.startswith(PUBLIC_PREFIX)):
+        _check_public_key(text, scheme)
+        return
     if any(ord(c) < 32 or ord(c) == 127 for c in text) or invisible(text):
         raise UnusableSecretError("it has a line break or an invisible character", "copy it again")
+    standard = scheme == STANDARD
     size = len(_decoded(text) if standard else text.encode())
     if size < KEY_MIN_BYTES:
         remedy = "copy it whole" if standard else "agree on a longer one: `openssl rand -hex 32`"
@@ -99,17 +106,27 @@ def _decoded(text: str) -> bytes:
         raise UnusableSecretError(mistake, "copy it whole from the sender") from None
 
 
-def named(source: Source) -> tuple[tuple[Secret, ...], bool]:
-    """Return the secrets of a source, and whether it uses Standard Webhooks."""
+def _check_public_key(text: str, scheme: str) -> None:
+    try:
+        verifying_key(ED25519 if scheme == STANDARD else scheme, text)
+    except ValueError:
+        wanted = "PEM or base64 (DER) of an ECDSA key" if scheme == ECDSA else "an Ed25519 key of 32 bytes in base64"
+        raise UnusableSecretError("it is not the public key of the sender", f"copy it whole: {wanted}") from None
+
+
+def named(source: Source) -> tuple[tuple[Secret, str], ...]:
+    """Return the secrets of a source in the order of the file, each with its scheme."""
     if isinstance(source, WebhookSource):
-        return source.verify.secrets, isinstance(source.verify, StandardWebhooks)
-    return (), False
+        return tuple((secret, scheme.scheme) for scheme in source.verify for secret in scheme.secrets)
+    if isinstance(source, PresetSource):
+        return tuple((secret, source.scheme) for secret in source.secrets)
+    return ()
 
 
 def files(config: "Config") -> Iterator[Path]:
     """Yield the files of all secrets."""
     for source in config.sources.sources:
-        for secret in named(source)[0]:
+        for secret, _ in named(source):
             if secret.file is not None:
                 yield config.directory / secret.file
 
@@ -132,11 +149,10 @@ def examine(config: "Config", environ: Mapping[str, str]) -> Examined:
     """Check every secret of every source."""
     errors, warnings = [], []
     for index, source in enumerate(config.sources.sources):
-        secrets, standard = named(source)
-        for number, secret in enumerate(secrets):
+        for number, (secret, scheme) in enumerate(named(source)):
             place = config.secret_places.get((index, number), ("sources.yaml", 1, 1))
             try:
-                check(resolve(secret, environ, config.directory), standard=standard)
+                check(resolve(secret, environ, config.directory), scheme)
             except SecretMissingError as missing:
                 mistake = f"the deliveries of {source.id} are refused: {missing.mistake}"
                 warnings.append(str(ConfigProblem(*place, mistake, missing.remedy)))

@@ -122,11 +122,8 @@ def _replayable(files: ConfigDocuments) -> Iterator[str]:
     """Yield a line for each webhook without a time: a captured delivery counts again when its id has expired."""
     for source, row in rows(files.sources, "sources"):
         verify = row.get("verify")
-        if (
-            not isinstance(verify, Mapping)
-            or verify.get("scheme") == "standard-webhooks"
-            or "timestamp_header" in verify
-        ):
+        schemes = [one for one in (verify if isinstance(verify, list) else [verify]) if isinstance(one, Mapping)]
+        if all(_is_timed(scheme) for scheme in schemes):
             continue
         untimed = [loc for loc, event in rows(files.sources, *source, "events") if not event.get("time")]
         for loc in untimed[:1]:
@@ -135,6 +132,10 @@ def _replayable(files: ConfigDocuments) -> Iterator[str]:
                 " map `time` to a field of the body, or name the header of a signed time as `timestamp_header`"
             )
             yield _warning(files.sources, loc, text)
+
+
+def _is_timed(scheme: Mapping[str, Any]) -> bool:
+    return scheme.get("scheme") == "standard-webhooks" or "timestamp_header" in scheme or "timestamp_field" in scheme
 
 
 def warnings(files: ConfigDocuments) -> tuple[str, ...]:

@@ -17,13 +17,18 @@ HOOKS_PATH: Final = "/hooks/"
 
 
 class IncomingRequest(msgspec.Struct, frozen=True):
-    """A request. `address`: the sender's; empty if it is unknown. `in_browser`: a person will see the answer."""
+    """A request.
+
+    `address`: the sender's; empty if it is unknown. `in_browser`: a person will see the answer. `target`: path and query
+    as they were sent.
+    """
 
     path: str
     headers: Headers
     body: bytes
     address: str
     in_browser: bool
+    target: bytes = b""
 
 
 def idempotency_key(headers: Headers) -> str | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from hashlib import sha256
 from typing import Final, NamedTuple
 
@@ -14,6 +15,7 @@ from services.gateway import request_bodies, senders
 from services.gateway.domain import webhooks
 from services.gateway.domain.coerce import Json, UnmappableError
 from services.gateway.domain.mapping import ParsedEvent, parse_event
+from services.gateway.domain.verification.request import SignedRequest, Verdict
 from services.gateway.intake.outcome import Accepted, Rejected, RejectedBody, fault_of, problem_of, rows_of
 from services.gateway.intake.request import HOOKS_PATH, Headers, IncomingRequest, is_compressed
 from services.gateway.intake.turns import in_turns
@@ -37,17 +39,24 @@ class RejectedItem(NamedTuple):
 
 
 async def decide(
-    request: IncomingRequest, endpoints: Mapping[str, WebhookEndpoint], team: Team, now: datetime, received: datetime
+    request: IncomingRequest,
+    endpoints: Mapping[str, WebhookEndpoint],
+    public_url: bytes,
+    team: Team,
+    now: datetime,
+    received: datetime,
 ) -> Accepted | Rejected:
     """Decide about a delivery. `now` is business time; `received` is real time, against which signatures are checked."""
     try:
-        endpoint = _verified_endpoint(request, endpoints, received)
+        endpoint, verdict = _verified_endpoint(request, endpoints, public_url, received)
     except Problem as problem:
         return Rejected(problem)
     delivery = _delivery_id(endpoint, request.headers, request.body)
+    path, kept = HOOKS_PATH + endpoint.id, _without_secrets(request.body, endpoint)
     try:
         options = _json_options(request.headers)
-        parsed = await in_turns(parse_items(endpoint, request.body, options, team, delivery=delivery, now=now))
+        items = parse_items(endpoint, kept, options, team, delivery=delivery, now=now, fresh=not verdict.timed)
+        parsed = await in_turns(items)
         rejected = [item for item in parsed if isinstance(item, RejectedItem)]
         events = [event for item in parsed if not isinstance(item, RejectedItem) for event in item]
         if rejected and not events:
@@ -55,13 +64,20 @@ async def decide(
         rows = rows_of(events)
     except UnmappableError as error:
         media = request.headers.get(b"content-type", b"application/json").decode("latin-1")
-        id = delivery if endpoint.standard else ""
-        return Rejected(problem_of(error), RejectedBody(request.path, endpoint.id, media, request.body, str(error), id))
+        id = delivery if endpoint.standard_header is not None else ""
+        return Rejected(problem_of(error), RejectedBody(path, endpoint.id, media, kept, str(error), id))
     ids = [event.sent_id for event in events]
     if not rejected:
         return Accepted(endpoint.id, ids, events, rows)
-    bodies = _rejected_bodies(request.path, endpoint.id, rejected)
+    bodies = _rejected_bodies(path, endpoint.id, rejected)
     return Accepted(endpoint.id, ids, events, rows, bodies=bodies, faults=[fault_of(item.error) for item in rejected])
+
+
+def _without_secrets(body: bytes, endpoint: WebhookEndpoint) -> bytes:
+    """Return the body without the keys of the sender, which are no data."""
+    for secret in endpoint.body_secrets:
+        body = body.replace(secret, b"*")
+    return body
 
 
 def parse_items(
@@ -72,7 +88,7 @@ def parse_items(
     *,
     delivery: str,
     now: datetime,
-    retried: bool = False,
+    fresh: bool = False,
 ) -> Iterator[list[ParsedEvent] | RejectedItem]:
     """Yield the events of each item of a verified body.
 
@@ -83,7 +99,7 @@ def parse_items(
         team: The reps to whom touches are attributed.
         delivery: The delivery id.
         now: The business time.
-        retried: An operator retries the body, so its age is not checked.
+        fresh: Events older than `UNTIMED_MAX` are rejected, because nothing proves when the body was sent.
 
     Raises:
         UnmappableError: The body is not JSON.
@@ -101,7 +117,7 @@ def parse_items(
                 short_forms = webhooks.short_forms(endpoint.entries, item, own, ids)
             else:
                 short_forms = [webhooks.standard_form(item, own)]
-            yield [_parse(endpoint, form, team, now, parsed.altered, pointer, retried) for form in short_forms]
+            yield [_parse(endpoint, form, team, now, parsed.altered, pointer, fresh) for form in short_forms]
         except UnmappableError as error:
             yield RejectedItem(error, msgspec.json.encode(item) if is_list else body, own)
 
@@ -113,11 +129,11 @@ def _parse(
     now: datetime,
     altered: bool,
     pointer: str,
-    retried: bool,
+    fresh: bool,
 ) -> ParsedEvent:
     scope = f"hook:{endpoint.id}\n{short_form.get('type')}"
     event = parse_event(short_form, origin=endpoint.id, scope=scope, now=now, altered=altered, pointer=pointer)
-    if not endpoint.timed and not retried and now - event.at > UNTIMED_MAX:
+    if fresh and now - event.at > UNTIMED_MAX:
         fault = f"is more than {UNTIMED_MAX.days} days ago, and the signature does not cover the time of sending"
         raise UnmappableError(f"{pointer}/time", fault, "make sure that it is no replay, then retry the dead letter")
     senders.check_source_type(event, endpoint.id, endpoint.types, pointer)
@@ -125,11 +141,12 @@ def _parse(
 
 
 def _verified_endpoint(
-    request: IncomingRequest, endpoints: Mapping[str, WebhookEndpoint], received: datetime
-) -> WebhookEndpoint:
-    """Return the source of this path, once it has verified the signature. Raises `Problem`: 404, 503, 401."""
-    endpoint = endpoints.get(request.path.removeprefix(HOOKS_PATH))
-    if endpoint is None:
+    request: IncomingRequest, endpoints: Mapping[str, WebhookEndpoint], public_url: bytes, received: datetime
+) -> tuple[WebhookEndpoint, Verdict]:
+    """Return the source of this path, once a proof of it holds. Raises `Problem`: 404, 503, 401."""
+    id, slash, token = request.path.removeprefix(HOOKS_PATH).partition("/")
+    endpoint = endpoints.get(id)
+    if endpoint is None or (slash and not endpoint.tokens):
         raise Problem(404, "Unknown source", "Name it in `sources.yaml`: `- {id: <name>, kind: webhook, verify: ...}`.")
     if endpoint.preset is not None:
         raise Problem(
@@ -138,27 +155,43 @@ def _verified_endpoint(
             f"The preset {endpoint.preset} is not available yet. Use a `kind: webhook` source with `events:`.",
             headers={"Retry-After": str(PRESET_RETRY_SECONDS)},
         )
-    if endpoint.signature is None:
+    if endpoint.verifier is None:
         raise Problem(
             503,
             "Source not ready",
-            "The secret of this source is missing, so its signature cannot be verified. The operator's log has details.",
+            "The secret of this source is missing, so its requests cannot be verified. The operator's log has details.",
             headers={"Retry-After": str(SECRET_RETRY_SECONDS)},
         )
-    if not endpoint.signature.holds(request.headers, request.body, received):
+    signed = SignedRequest(
+        request.headers,
+        request.body,
+        url=public_url + request.target,
+        token=token.encode("utf-8", "surrogatepass"),
+        value=partial(_value_of, request),
+    )
+    verdict = endpoint.verifier.check(signed, received)
+    if not verdict.holds:
         raise Problem(
             401,
             "Invalid signature",
             "Sign the body exactly as it is sent, with a secret of this source, and check the clock.",
             headers={"WWW-Authenticate": "Signature"},
         )
-    return endpoint
+    return endpoint, verdict
+
+
+def _value_of(request: IncomingRequest) -> Json:
+    """Return the parsed body; None: it cannot be parsed."""
+    try:
+        return request_bodies.parse_json(request.body, _json_options(request.headers)).value
+    except UnmappableError:
+        return None
 
 
 def _delivery_id(endpoint: WebhookEndpoint, headers: Headers, body: bytes) -> str:
     """Return the id of a delivery, which is the same for each attempt. Without an id: a digest of the body."""
-    if endpoint.standard:
-        return headers.get(b"webhook-id", b"").decode("latin-1")
+    if endpoint.standard_header is not None:
+        return headers.get(endpoint.standard_header, b"").decode("latin-1")
     return sha256(body).hexdigest()[:32]
 
 

@@ -12,8 +12,9 @@ from firsthour.runtime.config.reading import ConfigError, ConfigFiles, load
 from firsthour.runtime.config.source_secrets import SecretMissingError, resolve
 from schemas.agreement.agreement import Agreement
 from schemas.agreement.lifecycle import TRANSITIONS
-from schemas.sources import FormSource, Hmac, Secret, Sources, WebhookSource
+from schemas.sources import FormSource, Sources, WebhookSource
 from schemas.team import Away, Team
+from schemas.verification import Hmac, Secret
 from tests.unit.runtime.config.harness import EXAMPLES, ConfigHarness
 
 SHARED = Path(__file__).parents[5] / "shared" / "examples"
@@ -35,8 +36,9 @@ def test_commented_webhook_of_the_examples_loads_when_uncommented(harness: Confi
     harness.write("sources.yaml", head + "\n" + "\n".join(lines) + "\n")
     source = harness.load().sources.sources[1]
     assert isinstance(source, WebhookSource)
-    assert isinstance(source.verify, Hmac)
-    assert source.verify.secrets == (Secret(env="TELEPHONY_SECRET"),)
+    (scheme,) = source.verify
+    assert isinstance(scheme, Hmac)
+    assert scheme.secrets == (Secret(env="TELEPHONY_SECRET"),)
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the agreed field names are not beside this tree")

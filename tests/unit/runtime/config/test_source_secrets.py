@@ -25,6 +25,7 @@ PARTNER = """sources:
 STANDARD = PARTNER.replace("SCHEME", "standard-webhooks")
 HMAC = PARTNER.replace("SCHEME", "hmac-sha256, header: X-Signature")
 GOOD = "whsec_c2l4dGVlbiBieXRlcyBvciBtb3Jl"
+ED25519 = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
 
 
 @pytest.mark.parametrize(
@@ -57,12 +58,29 @@ def test_malformed_secret_of_an_hmac_is_an_error(harness: ConfigHarness, secret:
 
 
 @pytest.mark.parametrize(
-    ("text", "standard"), [(GOOD, True), (GOOD[6:], True), ("a secret of the telephone system", False)]
+    ("text", "scheme"),
+    [
+        (GOOD, "standard-webhooks"),
+        (GOOD[6:], "standard-webhooks"),
+        ("whpk_" + ED25519, "standard-webhooks"),
+        (ED25519, "ed25519"),
+        ("a secret of the telephone system", "hmac-sha256"),
+        ("a secret of the telephone system", "url-token"),
+    ],
 )
-def test_well_formed_secret_is_accepted(text: str, *, standard: bool) -> None:
-    check(text, standard=standard)
+def test_well_formed_secret_is_accepted(text: str, scheme: str) -> None:
+    check(text, scheme)
     with pytest.raises(UnusableSecretError):
-        check(text[:8], standard=standard)
+        check(text[:8], scheme)
+
+
+@pytest.mark.parametrize("scheme", ["ed25519", "ecdsa-sha256"])
+@pytest.mark.parametrize(
+    "text", ["a secret of the telephone system", "-----BEGIN PUBLIC KEY-----", "AAAA", "\u00e9" * 20]
+)
+def test_text_that_is_no_public_key_is_an_error(scheme: str, text: str) -> None:
+    with pytest.raises(UnusableSecretError, match="copy it whole"):
+        check(text, scheme)
 
 
 def test_unset_variable_of_a_secret_is_a_warning_at_its_position(harness: ConfigHarness) -> None:

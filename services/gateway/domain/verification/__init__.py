@@ -1,0 +1,1 @@
+"""Proofs that a request comes from its source: signatures over the raw bytes, and shared secrets."""
