@@ -19,7 +19,7 @@ from devtools import kafka as local_kafka
 from devtools import postgres as local_postgres
 from devtools.kafka import KafkaCluster
 from devtools.postgres import PostgresServer
-from tests import shared
+from tests import lazy_routes, shared
 from tests.backends import backends, icu_backends, profile
 from tests.examples import USUAL, examples
 from tests.process_logging import restored_logging
@@ -34,6 +34,8 @@ __all__ = [
 # Without deadlines, which a test would miss on a busy machine.
 settings.register_profile("tests", deadline=None, max_examples=examples(USUAL))
 settings.load_profile("tests")
+
+lazy_routes.install()
 
 _MEMORY = Path("/dev/shm")
 _MEMORY_BYTES = 8 << 30

@@ -115,7 +115,7 @@ class ProcessInstallation:
         assert self.process is not None
         assert self.process.poll() is None, self.output.read_text(errors="replace")[-4000:]
         try:
-            return httpx.get(f"{self.url}/readyz", trust_env=False, timeout=5.0).status_code == 200
+            return httpx.get(f"{self.url}/readyz", trust_env=False, verify=False, timeout=5.0).status_code == 200
         except httpx.HTTPError:
             return False
 
@@ -143,7 +143,11 @@ class ProcessInstallation:
 
     def get(self, path: str) -> Any:
         answer = httpx.get(
-            f"{self.url}{path}", headers={"authorization": f"Bearer {ADMIN}"}, trust_env=False, timeout=30.0
+            f"{self.url}{path}",
+            headers={"authorization": f"Bearer {ADMIN}"},
+            trust_env=False,
+            verify=False,
+            timeout=30.0,
         )
         assert answer.status_code == 200, (path, answer.status_code, answer.text)
         return answer.json()

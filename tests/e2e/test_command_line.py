@@ -105,8 +105,8 @@ def paste(line: str, place: Path) -> Any:
     after = {flag: [words[n + 1] for n, word in enumerate(words) if word == flag] for flag in ("-d", "-H")}
     headers = dict(header.split(": ", 1) for header in after["-H"])
     if not after["-d"]:
-        return httpx.get(url, headers=headers, trust_env=False).json()
-    return httpx.post(url, data=dict(pair.split("=", 1) for pair in after["-d"]), trust_env=False).json()
+        return httpx.get(url, headers=headers, trust_env=False, verify=False).json()
+    return httpx.post(url, data=dict(pair.split("=", 1) for pair in after["-d"]), trust_env=False, verify=False).json()
 
 
 def test_printed_commands_create_a_lead_with_owner_and_page(shell: Shell) -> None:
@@ -121,6 +121,7 @@ def test_printed_commands_create_a_lead_with_owner_and_page(shell: Shell) -> Non
         re.sub(r"/v1/leads.*", f"/v1/pages?lead={lead['id']}", shlex.split(look)[-1]),
         headers={"authorization": f"Bearer {shell.key}"},
         trust_env=False,
+        verify=False,
     )
     assert pages.json()["items"][0]["state"] in ("sending", "sent")
     assert "ada" not in shell.log.lower()
@@ -167,7 +168,7 @@ def test_first_key_works_after_a_restart_and_is_not_printed_again(shell: Shell) 
     assert len(shell.to_paste()) == 1
     url = re.findall(r"answers at (\S+)", shell.output)[0]
     headers = {"authorization": f"Bearer {key}"}
-    assert httpx.get(f"{url}/v1/keys", headers=headers, trust_env=False).status_code == 200
+    assert httpx.get(f"{url}/v1/keys", headers=headers, trust_env=False, verify=False).status_code == 200
 
 
 def test_second_process_on_the_same_data_is_refused(shell: Shell) -> None:
@@ -254,7 +255,7 @@ def test_first_key_is_printed_on_a_terminal_and_not_stored(shell: Shell) -> None
         [key] = re.findall(r"Authorization: Bearer (fh_[\w-]+)", output)
         url = re.findall(r"answers at (\S+)", output)[0]
         headers = {"authorization": f"Bearer {key}"}
-        assert httpx.get(f"{url}/v1/keys", headers=headers, trust_env=False).status_code == 200
+        assert httpx.get(f"{url}/v1/keys", headers=headers, trust_env=False, verify=False).status_code == 200
         assert not (shell.place / "data" / "admin.key").exists()
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0

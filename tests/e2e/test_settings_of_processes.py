@@ -33,7 +33,7 @@ class Started:
     def answers(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()
         with suppress(httpx.HTTPError):
-            return httpx.get(f"http://127.0.0.1:{self.port}/healthz", trust_env=False).status_code == 200
+            return httpx.get(f"http://127.0.0.1:{self.port}/healthz", trust_env=False, verify=False).status_code == 200
         return False
 
     def listens_on(self) -> set[int]:
@@ -100,7 +100,7 @@ def test_connection_above_the_limit_closes_the_longest_idle_one(start: Start) ->
 def test_metrics_port_is_served_only_if_it_is_set(start: Start) -> None:
     port = free_port()
     started = start(metrics_port=port)
-    answer = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False)
+    answer = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False, verify=False)
     assert (answer.status_code, "http_requests_total" in answer.text) == (200, True)
     if Path("/proc/self/net/tcp").exists():
         assert started.listens_on() == {started.port, port}

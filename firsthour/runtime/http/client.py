@@ -73,7 +73,7 @@ class Endpoint:
             follow_redirects=False,
             limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=IDLE_SECONDS_MAX),
             trust_env=not addresses.is_loopback(httpx.URL(base_url).host),
-            verify=httpx.create_ssl_context(),  # created once: this reads the certificates of all authorities
+            verify=_authorities(),
             transport=transport,
         )
 
@@ -159,7 +159,7 @@ async def post_pinned(
 
 @cache
 def _authorities() -> ssl.SSLContext:
-    """Return the certificates of all authorities, which take some time to read."""
+    """Return the certificates of all authorities. They are read once, because this takes longer than a call."""
     return httpx.create_ssl_context()
 
 
