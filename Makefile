@@ -5,6 +5,7 @@
 #   KAFKA_VERSION=3.9.1 the Apache Kafka that `make kafka` and the tests start
 #   BROKERS=3           the number of brokers of `make kafka` and `make prove`
 #   PROFILE=distributed the profile of `make bench` and `make replay`
+#   COVERAGE=yes        `make test` also prints the branches that unit tests and embedded stories do not reach
 #   WORKERS=1           how many processes run the tests; by default one for each processor, four at most
 #   SEED=7              the seed of `make prove`; another each time by default
 
@@ -16,10 +17,14 @@ PROFILE ?= embedded
 KAFKA_VERSION ?= 4.3.0
 BROKERS ?= 1
 SEED ?=
+COVERAGE ?=
 WORKERS ?= logical --maxprocesses 4
 BIN := $(VENV)/bin
+# Compiled modules are kept in the environment, outside of the tree: each worker and each process of a test needs them.
+TESTED := PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(abspath $(VENV))/bytecode $(BIN)/python
 # A file stays with one worker, since its tests share what is made once for them.
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+PYTEST := $(TESTED) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+COVERED := --cov --cov-report=term:skip-covered
 
 # An environment is current if it has the stamp of these files. `dev.txt` includes `run.txt` with the same versions, so
 # `make test` only adds to the environment of a running `make up`.
@@ -52,21 +57,20 @@ postgres: | $(BIN)/python ## run a real PostgreSQL on this machine until Ctrl-C
 	@exec $(BIN)/python -m devtools.postgres $(ARGS)
 
 test: $(DEV_STAMP) ## run all tests, with a Kafka and a PostgreSQL that it starts and stops
-	@KAFKA_VERSION=$(KAFKA_VERSION) $(PYTEST) $(ARGS)
+	@KAFKA_VERSION=$(KAFKA_VERSION) $(PYTEST) $(if $(COVERAGE),$(COVERED)) $(ARGS)
 
 quick: check ## the inner loop: `make check`, unit tests, stories on the embedded profile
 	@EXAMPLES_SHARE=0.1 $(PYTEST) --quiet tests/unit tests/story -m "not servers and not slow and not long" $(ARGS)
 
 coverage: $(DEV_STAMP) ## print the branches of services/ and firsthour/ that the unit tests and embedded stories do not reach
-	@EXAMPLES_SHARE=0.1 $(PYTEST) --quiet tests/unit tests/story -m "not servers and not slow and not long" \
-		--cov --cov-report=term:skip-covered $(ARGS)
+	@EXAMPLES_SHARE=0.1 $(PYTEST) --quiet tests/unit tests/story -m "not servers and not slow and not long" $(COVERED) $(ARGS)
 
 check: $(DEV_STAMP) ## style, types, directions of imports, lock files
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/python -m pytest --quiet --no-header tests/unit/test_locks.py
+	@$(TESTED) -m pytest --quiet --no-header tests/unit/test_locks.py
 
 format: $(DEV_STAMP) ## format the code
 	$(BIN)/ruff check --fix
@@ -90,7 +94,7 @@ prove-embedded: $(DEV_STAMP) ## kill a whole replay on the embedded profile ten 
 prove-long: $(DEV_STAMP) ## the longer tests: all on Kafka 3.9.1, the real stream and requests generated from /openapi.json on both profiles, long random histories
 	@KAFKA_VERSION=3.9.1 $(PYTEST) $(ARGS)
 	@$(PYTEST) -m long -o faulthandler_timeout=3600
-	@HISTORIES=300 $(BIN)/python -m pytest tests/contract/test_any_order.py --timeout 3600 -o faulthandler_timeout=7200
+	@HISTORIES=300 $(TESTED) -m pytest tests/contract/test_any_order.py --timeout 3600 -o faulthandler_timeout=7200
 
 mutate: $(DEV_STAMP) ## remove each mechanism in a copy, and report the test that notices
 	@$(BIN)/python -m tests.proof.mechanisms $(ARGS)

@@ -79,16 +79,30 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before the selection by marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests that use servers, and tests that repeat on a second profile. In a parallel run, sort long files first."""
+    """Mark tests that use servers, and tests that repeat on a second profile. In a parallel run, sort long files first.
+
+    Coverage is measured in unit tests and embedded stories that are quick. It makes them two or three times slower, so tests
+    that wait for processes, or try many examples, are left out.
+    """
     for item in items:
         distributed = "distributed" in getattr(getattr(item, "callspec", None), "params", {}).values()
         if distributed and item.get_closest_marker("same_on_both_profiles"):
             item.add_marker("long")
         if distributed or _SERVERS & set(getattr(item, "fixturenames", ())):
             item.add_marker("servers")
+        if _directory(item) not in ("unit", "story") or _is_long(item):
+            item.add_marker("no_cover")
     if shared.WORKER:
-        tests = Path(__file__).parent
-        items.sort(key=lambda item: _ORDER.index(item.path.relative_to(tests).parts[0]))
+        items.sort(key=lambda item: _ORDER.index(_directory(item)))
+
+
+def _is_long(item: pytest.Item) -> bool:
+    many_examples = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
+    return many_examples or any(map(item.get_closest_marker, ("servers", "slow", "long")))
+
+
+def _directory(item: pytest.Item) -> str:
+    return item.path.relative_to(Path(__file__).parent).parts[0]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
