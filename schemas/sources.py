@@ -81,9 +81,11 @@ class EventMapping(Shape):
 
     `id` absent: the sender's delivery id if its scheme has one, otherwise the first 32 hexadecimal digits of the body's
     SHA-256; with `#2`, `#3` ... for the second, third ... item of a list. `time` absent: the time of arrival. `data` maps
-    our fields (of the person, `custom.*`, of the event) to expressions.
+    our fields (of the person, `custom.*`, of the event) to expressions. `each` selects a list in the body, whose items are
+    mapped one by one; `_body` then is the whole body. Without `each`, the items of a body that is a list are mapped.
     """
 
+    each: str | None = None
     when: str | None = None
     type: EventType
     time: str | None = None
@@ -120,6 +122,7 @@ class WebhookSource(Shape):
     id: Id
     kind: Literal["webhook"]
     verify: Verify
+    format: Literal["json", "form", "xml"] | None = None  # of the body; absent: its content type tells
     events: tuple[EventMapping, ...] = ()  # empty: the body is already an event of ours (only with Standard Webhooks)
     types: SentTypes | None = None  # allowed types; absent: the marketing types, and those named in `events`
 

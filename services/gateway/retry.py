@@ -94,10 +94,12 @@ def _parse_form(letter: DeadLetter, body: bytes, id: str, form: Form, now: datet
 def _parse_delivery(
     letter: DeadLetter, body: bytes, id: str, endpoint: WebhookEndpoint, team: Team, now: datetime
 ) -> list[ParsedEvent]:
-    _, options = _content_type(letter)
+    media, options = _content_type(letter)
+    if body is not letter.body and body.lstrip()[:1] in (b"{", b"["):  # a corrected body may be JSON in any case
+        media, options = request_bodies.JSON, {}
     delivery = id or sha256(letter.body).hexdigest()[:32]
     events: list[ParsedEvent] = []
-    for item in parse_items(endpoint, body, options, team, delivery=delivery, now=now):
+    for item in parse_items(endpoint, body, media, options, team, delivery=delivery, now=now):
         if isinstance(item, RejectedItem):
             raise item.error.anew()
         events += item

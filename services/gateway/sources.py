@@ -30,7 +30,7 @@ class WebhookEndpoint:
 
     `standard_header`: the header with the id of a delivery, if the sender follows Standard Webhooks. `trouble`: why its
     requests cannot be verified now. `tokens`: the secret is a part of the path. `body_secrets`: secrets that the body
-    contains, which are removed before it is kept.
+    contains, which are removed before it is kept. `format`: of the body; None: its content type tells.
     """
 
     id: str
@@ -42,6 +42,7 @@ class WebhookEndpoint:
     types: Types = frozenset()
     tokens: bool = False
     body_secrets: tuple[bytes, ...] = ()
+    format: str | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ def _endpoint(source: WebhookSource, resolve_secret: Callable[[Secret], str]) ->
         types=source.sends,
         tokens=any(isinstance(scheme, UrlToken) and scheme.parameter is None for scheme in source.verify),
         body_secrets=tuple(body_secrets),
+        format=source.format,
     )
 
 

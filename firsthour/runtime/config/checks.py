@@ -5,16 +5,13 @@ The checks read plain values instead of the models, so that another mistake in t
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from itertools import chain
 from typing import Final
 
-import jmespath
-from jmespath.exceptions import JMESPathError
 from pydantic_core import PydanticCustomError
 
 from firsthour.kernel.languages import language_code
 from firsthour.kernel.normalisation.companies import company_domain
-from firsthour.runtime.config import repeated_names
+from firsthour.runtime.config import repeated_names, source_checks
 from firsthour.runtime.config.documents import (
     ConfigDocuments,
     ConfigProblem,
@@ -35,7 +32,6 @@ from schemas.values import EMAIL_PATTERN, Loc, did_you_mean, duration, repeated_
 
 _TEAMS: Final = (("tell", "marketing"), ("tell", "sales"), ("tell", "operator"))
 _MUST_EXIST: Final = ("new", "nurturing", "qualified", "assigned", "accepted", "working", "opted-out")
-_EXPRESSIONS: Final = ("when", "time", "id", "email", "phone", "crm_id", "anonymous_id")
 
 
 def _unknown(
@@ -226,33 +222,6 @@ def _team(files: ConfigDocuments) -> Iterator[ConfigProblem]:
         yield from _unknown(team, _field(team, ("reps",), "calendar"), calendars, "a calendar of agreement.yaml")
 
 
-def _expression(sources: Document, loc: Loc, text: object) -> Iterator[ConfigProblem]:
-    if not isinstance(text, str):
-        return
-    try:
-        jmespath.compile(text)
-    except (JMESPathError, ValueError, RecursionError) as failure:
-        why = " ".join(str(failure).split("\n", maxsplit=1)[0].split())[:160]
-        remedy = "see jmespath.org; words in it are quoted as 'word', numbers as `20`"
-        yield sources.problem(loc, f"this is not JMESPath: {why}", remedy)
-
-
-def _sources(files: ConfigDocuments) -> Iterator[ConfigProblem]:
-    sources = files.sources
-    yield from _repeated(sources, ("sources",), "id", "the source")
-    forms = list(chain.from_iterable(names(row.get("forms"), (*loc, "forms")) for loc, row in rows(sources, "sources")))
-    for index in repeated_indexes([form for _, form in forms]):
-        loc, form = forms[index]
-        yield sources.problem(loc, f"the form {shown(form)} occurs twice", "keep it in one source")
-    for source, _ in rows(sources, "sources"):
-        for loc, mapping in rows(sources, *source, "events"):
-            for field in _EXPRESSIONS:
-                yield from _expression(sources, (*loc, field), mapping.get(field))
-            data = mapping.get("data")
-            for field, text in data.items() if isinstance(data, Mapping) else ():
-                yield from _expression(sources, (*loc, "data", field), text)
-
-
 def problems(files: ConfigDocuments) -> Iterator[ConfigProblem]:
     """Yield every mistake about names in the files."""
     if files.agreement.data is not None:
@@ -260,4 +229,4 @@ def problems(files: ConfigDocuments) -> Iterator[ConfigProblem]:
     if files.team.data is not None:
         yield from _team(files)
     if files.sources.data is not None:
-        yield from _sources(files)
+        yield from source_checks.problems(files.sources)

@@ -1,71 +1,46 @@
 """Converts a vendor's body to the short form, by the JMESPath expressions of `sources.yaml`, which are compiled once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, cast
-
-import jmespath
+from typing import Any, Final, NamedTuple
 
 from schemas.sources import EventMapping
 from services.gateway.domain.coerce import Json, UnmappableError
+from services.gateway.domain.expressions import Expression, compile_expression, is_true
 
 _FRAME: Final = ("time", "id", "email", "phone", "crm_id", "anonymous_id")
-
-
-class Expression(Protocol):
-    """Selects a value in a body."""
-
-    def search(self, value: Any) -> Any: ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Path:
-    """A path of fields (`company.name`), as most expressions are. The JMESPath interpreter takes ten times as long."""
-
-    names: tuple[str, ...]
-
-    def search(self, value: Any) -> Any:
-        for name in self.names:
-            if type(value) is not dict:
-                return None
-            value = value.get(name)
-        return value
+BODY: Final = "_body"
+"""The name of the whole body in the expressions of an entry with `each`."""
 
 
 @dataclass(frozen=True)
 class CompiledMapping:
-    """One entry of `events:`, compiled. `when`: None: the entry applies to every item."""
+    """One entry of `events:`, compiled.
+
+    `when`: None: the entry applies to every item. `each`: selects the items of the body; None: the items of a list, or the
+    body itself. `body_named`: an expression reads the whole body as `_body`.
+    """
 
     type: str
     when: Expression | None
     frame: Mapping[str, Expression]
     data: Mapping[str, Expression]
+    each: Expression | None = None
+    body_named: bool = False
 
 
 def compile_mapping(mapping: EventMapping) -> CompiledMapping:
     """Compile `mapping`. Its expressions were checked when the configuration was read."""
+    texts = {name: text for name in _FRAME if (text := getattr(mapping, name))}
+    written = (mapping.when or "", *texts.values(), *mapping.data.values())
     return CompiledMapping(
         mapping.type,
-        _expression(mapping.when) if mapping.when else None,
-        {name: _expression(text) for name in _FRAME if (text := getattr(mapping, name))},
-        {name: _expression(text) for name, text in mapping.data.items()},
+        compile_expression(mapping.when) if mapping.when else None,
+        {name: compile_expression(text) for name, text in texts.items()},
+        {name: compile_expression(text) for name, text in mapping.data.items()},
+        compile_expression(mapping.each) if mapping.each else None,
+        any(BODY in text for text in written),
     )
-
-
-def _expression(text: str) -> Expression:
-    parsed = jmespath.compile(text)
-    names = _names(parsed.parsed)
-    return _Path(names) if names else cast(Expression, parsed)
-
-
-def _names(node: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the names of the path that a node of the syntax tree is. Empty: the node is not a path."""
-    if node["type"] == "field":
-        return (node["value"],)
-    if node["type"] != "subexpression":
-        return ()
-    parts = [_names(child) for child in node["children"]]
-    return tuple(name for names in parts for name in names) if all(parts) else ()
 
 
 class EventIds:
@@ -86,15 +61,47 @@ class EventIds:
         return unused
 
 
-def short_forms(entries: Sequence[CompiledMapping], item: Json, delivery: str, ids: EventIds) -> list[dict[str, Json]]:
+class BodyItem(NamedTuple):
+    """A part of a body that may become events. `place`: its index in the body, if the body is a list; None: it is not.
+
+    `own`: the delivery id of the part.
+    """
+
+    value: Json
+    own: str
+    entries: Sequence[CompiledMapping]
+    place: int | None = None
+
+
+def items_of(entries: Sequence[CompiledMapping], body: Json, delivery: str) -> Iterator[BodyItem]:
+    """Yield the parts of a body: those of a list, then what the entries with `each` select. Raises `UnmappableError`.
+
+    The id of a part without one depends on its place alone, so a retry gives the same id whatever its neighbours do.
+    """
+    plain = [entry for entry in entries if entry.each is None]
+    if plain:
+        listed = isinstance(body, list)
+        for index, value in enumerate(body if isinstance(body, list) else [body]):
+            own = delivery if index == 0 else f"{delivery}#{index + 1}"
+            yield BodyItem(value, own, plain, index if listed else None)
+    for entry in entries:
+        if entry.each is not None:
+            selected = _search(entry.each, body, "each")
+            values = selected if isinstance(selected, list) else [] if selected is None else [selected]
+            for index, value in enumerate(values):
+                item = {**value, BODY: body} if entry.body_named and isinstance(value, dict) else value
+                yield BodyItem(item, delivery if index == 0 else f"{delivery}#{index + 1}", (entry,))
+
+
+def short_forms(item: BodyItem, ids: EventIds) -> list[dict[str, Json]]:
     """Return an event for each entry whose `when` is true for the item. Raises `UnmappableError`.
 
-    `delivery`, the id of the item, becomes the id of an event that has none.
+    The delivery id of the item becomes the id of an event that has none.
     """
     return [
-        _event(entry, item, delivery, ids)
-        for entry in entries
-        if entry.when is None or _truthy(_search(entry.when, item, "when"))
+        _event(entry, item.value, item.own, ids)
+        for entry in item.entries
+        if entry.when is None or is_true(_search(entry.when, item.value, "when"))
     ]
 
 
@@ -119,11 +126,6 @@ def _search(expression: Expression, item: Json, field: str) -> Any:
         raise UnmappableError(
             f"sources.yaml:{field}", fault, "correct the mapping or the body, then retry the dead letter"
         ) from None
-
-
-def _truthy(value: Any) -> bool:
-    """Tell whether JMESPath counts the value as true: 0 is true; null, false and empty values are not."""
-    return not (value is None or value is False or value == "" or value == [] or value == {})
 
 
 def standard_form(body: Json, delivery: str) -> dict[str, Json]:

@@ -11,7 +11,7 @@ import msgspec
 from firsthour.runtime.http.problem import Problem
 from schemas.sources import TOUCH
 from schemas.team import Team
-from services.gateway import request_bodies, senders
+from services.gateway import request_bodies, senders, webhook_bodies
 from services.gateway.domain import webhooks
 from services.gateway.domain.coerce import Json, UnmappableError
 from services.gateway.domain.mapping import ParsedEvent, parse_event
@@ -31,11 +31,12 @@ SECRET_RETRY_SECONDS: Final = 5
 
 
 class RejectedItem(NamedTuple):
-    """An item that cannot be mapped. `id` is the delivery id under which it is retried."""
+    """An item that cannot be mapped. `id` is the delivery id under which it is retried. `whole`: it is the whole body."""
 
     error: UnmappableError
     body: bytes
     id: str
+    whole: bool = True
 
 
 async def decide(
@@ -53,9 +54,10 @@ async def decide(
         return Rejected(problem)
     delivery = _delivery_id(endpoint, request.headers, request.body)
     path, kept = HOOKS_PATH + endpoint.id, _without_secrets(request.body, endpoint)
+    sent_type = request.headers.get(b"content-type", b"application/json").decode("latin-1")
     try:
-        options = _json_options(request.headers)
-        items = parse_items(endpoint, kept, options, team, delivery=delivery, now=now, fresh=not verdict.timed)
+        media, options = _content_type(request.headers)
+        items = parse_items(endpoint, kept, media, options, team, delivery=delivery, now=now, fresh=not verdict.timed)
         parsed = await in_turns(items)
         rejected = [item for item in parsed if isinstance(item, RejectedItem)]
         events = [event for item in parsed if not isinstance(item, RejectedItem) for event in item]
@@ -63,13 +65,12 @@ async def decide(
             raise rejected[0].error.anew()
         rows = rows_of(events)
     except UnmappableError as error:
-        media = request.headers.get(b"content-type", b"application/json").decode("latin-1")
         id = delivery if endpoint.standard_header is not None else ""
-        return Rejected(problem_of(error), RejectedBody(path, endpoint.id, media, kept, str(error), id))
+        return Rejected(problem_of(error), RejectedBody(path, endpoint.id, sent_type, kept, str(error), id))
     ids = [event.sent_id for event in events]
     if not rejected:
         return Accepted(endpoint.id, ids, events, rows)
-    bodies = _rejected_bodies(path, endpoint.id, rejected)
+    bodies = _rejected_bodies(path, endpoint.id, sent_type, rejected)
     return Accepted(endpoint.id, ids, events, rows, bodies=bodies, faults=[fault_of(item.error) for item in rejected])
 
 
@@ -83,6 +84,7 @@ def _without_secrets(body: bytes, endpoint: WebhookEndpoint) -> bytes:
 def parse_items(
     endpoint: WebhookEndpoint,
     body: bytes,
+    media: str,
     options: request_bodies.Options,
     team: Team,
     *,
@@ -95,31 +97,36 @@ def parse_items(
     Args:
         endpoint: The source.
         body: The body as it was received.
-        options: The parameters of its content type.
+        media: Its media type.
+        options: The parameters of the media type.
         team: The reps to whom touches are attributed.
         delivery: The delivery id.
         now: The business time.
         fresh: Events older than `UNTIMED_MAX` are rejected, because nothing proves when the body was sent.
 
     Raises:
-        UnmappableError: The body is not JSON.
+        UnmappableError: The body is not of the format of the source.
     """
-    parsed = request_bodies.parse_json(body, options)
-    items = parsed.value if isinstance(parsed.value, list) and endpoint.entries else [parsed.value]
-    is_list = items is parsed.value
-    ids = webhooks.EventIds()
-    for index, item in enumerate(items):
-        pointer = f"#/{index}" if is_list else "#"
-        # The id of an item without one depends on its place alone, so a retry gives the same id whatever its neighbours do.
-        own = delivery if index == 0 else f"{delivery}#{index + 1}"
+    parsed = webhook_bodies.parse_body(body, media, options, endpoint.format)
+    if not endpoint.entries:
         try:
-            if endpoint.entries:
-                short_forms = webhooks.short_forms(endpoint.entries, item, own, ids)
-            else:
-                short_forms = [webhooks.standard_form(item, own)]
-            yield [_parse(endpoint, form, team, now, parsed.altered, pointer, fresh) for form in short_forms]
+            yield [
+                _parse(endpoint, webhooks.standard_form(parsed.value, delivery), team, now, parsed.altered, "#", fresh)
+            ]
         except UnmappableError as error:
-            yield RejectedItem(error, msgspec.json.encode(item) if is_list else body, own)
+            yield RejectedItem(error, body, delivery)
+        return
+    ids = webhooks.EventIds()
+    for item in webhooks.items_of(endpoint.entries, parsed.value, delivery):
+        pointer = "#" if item.place is None else f"#/{item.place}"
+        try:
+            forms = webhooks.short_forms(item, ids)
+            yield [_parse(endpoint, form, team, now, parsed.altered, pointer, fresh) for form in forms]
+        except UnmappableError as error:
+            if item.place is None:  # a part is retried with its whole body; what was accepted has no further effect
+                yield RejectedItem(error, body, delivery)
+            else:
+                yield RejectedItem(error, msgspec.json.encode(item.value), item.own, whole=False)
 
 
 def _parse(
@@ -167,7 +174,7 @@ def _verified_endpoint(
         request.body,
         url=public_url + request.target,
         token=token.encode("utf-8", "surrogatepass"),
-        value=partial(_value_of, request),
+        value=partial(_value_of, request, endpoint.format),
     )
     verdict = endpoint.verifier.check(signed, received)
     if not verdict.holds:
@@ -180,10 +187,10 @@ def _verified_endpoint(
     return endpoint, verdict
 
 
-def _value_of(request: IncomingRequest) -> Json:
+def _value_of(request: IncomingRequest, format: str | None) -> Json:
     """Return the parsed body; None: it cannot be parsed."""
     try:
-        return request_bodies.parse_json(request.body, _json_options(request.headers)).value
+        return webhook_bodies.parse_body(request.body, *_content_type(request.headers), format).value
     except UnmappableError:
         return None
 
@@ -195,20 +202,21 @@ def _delivery_id(endpoint: WebhookEndpoint, headers: Headers, body: bytes) -> st
     return sha256(body).hexdigest()[:32]
 
 
-def _json_options(headers: Headers) -> request_bodies.Options:
-    """Return the parameters of the content type. Raises `UnmappableError` 415 unless it is plain JSON."""
+def _content_type(headers: Headers) -> tuple[str, request_bodies.Options]:
+    """Return the media type and its parameters. Raises `UnmappableError` 415 for a compressed body."""
     if is_compressed(headers):
         raise UnmappableError("header:Content-Encoding", "is not supported", "send the body as it is", 415)
-    media, options = request_bodies.parse_content_type(headers.get(b"content-type", b"application/json"))
-    if not request_bodies.is_json(media):
-        raise UnmappableError("header:Content-Type", "is not JSON", "send application/json", 415)
-    return options
+    return request_bodies.parse_content_type(headers.get(b"content-type", b"application/json"))
 
 
-def _rejected_bodies(path: str, source: str, items: Sequence[RejectedItem]) -> list[RejectedBody]:
-    """Return a body for each item. Those beyond `BODIES_MAX` share the last one, as a list."""
-    single, rest = list(items[:BODIES_MAX]), items[BODIES_MAX:]
+def _rejected_bodies(path: str, source: str, sent_type: str, items: Sequence[RejectedItem]) -> list[RejectedBody]:
+    """Return a body for each item of a list, and the whole body once. Those beyond `BODIES_MAX` share one, as a list."""
+    listed, whole = [item for item in items if not item.whole], [item for item in items if item.whole]
+    single, rest = listed[:BODIES_MAX], listed[BODIES_MAX:]
     if rest:
         body = b"[" + b",".join(item.body for item in rest) + b"]"
         single.append(RejectedItem(rest[0].error, body, rest[0].id))
-    return [RejectedBody(path, source, request_bodies.JSON, item.body, str(item.error), item.id) for item in single]
+    return [
+        *(RejectedBody(path, source, request_bodies.JSON, item.body, str(item.error), item.id) for item in single),
+        *(RejectedBody(path, source, sent_type, item.body, str(item.error), item.id) for item in whole[:1]),
+    ]

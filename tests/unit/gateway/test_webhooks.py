@@ -261,7 +261,7 @@ async def test_signed_body_that_is_unmappable_is_kept(
     assert harness.records == []
 
 
-@pytest.mark.parametrize("headers", [{"content_type": "text/xml"}, {"content_encoding": "gzip"}])
+@pytest.mark.parametrize("headers", [{"content_type": "text/csv"}, {"content_encoding": "gzip"}])
 async def test_signed_body_of_another_media_type_is_kept(harness: GatewayHarness, headers: dict[str, str]) -> None:
     answer = await phoned(harness, b"<call/>", **headers)
     assert answer.status == 415

@@ -262,6 +262,8 @@ CASES = [
     ),
     (S, "sources:", "sources:" + HOOK.replace("{env: CALLS}", "«{env: A, file: b}").rstrip(), "has one place"),
     (S, "sources:", "sources:" + HOOK.replace("who.email", "«who..email").rstrip(), "this is not JMESPath"),
+    (S, "sources:", "sources:" + HOOK.replace("who.email", "«lowr(who)").rstrip(), "did you mean `lower`"),
+    (S, "sources:", "sources:" + HOOK.replace("who.email", '«"lower(b, c)"').rstrip(), "`lower` has 2 arguments"),
     (S, "sources:", "sources:" + HOOK.replace("\"'phone'\"", '«"\'phone"').rstrip(), "this is not JMESPath"),
     (S, "sources:", "sources:" + HOOK.replace("channel:", "«company.nam:").rstrip(), "mean `company.name`?"),
     (

@@ -1,0 +1,111 @@
+"""Compiles the expressions of `sources.yaml`: JMESPath, with the functions of `schemas/mapping_functions.py`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import jmespath
+import msgspec
+from jmespath import functions
+
+from services.gateway.domain import coerce
+from services.gateway.domain.coerce import Json
+
+_PAIRS_MAX: Final = 1_000
+
+
+class Expression(Protocol):
+    """Selects a value in a body."""
+
+    def search(self, value: Any) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class FieldPath:
+    """A path of fields (`company.name`), as most expressions are. The JMESPath interpreter takes ten times as long."""
+
+    names: tuple[str, ...]
+
+    def search(self, value: Any) -> Any:
+        for name in self.names:
+            if type(value) is not dict:
+                return None
+            value = value.get(name)
+        return value
+
+
+class ProductFunctions(functions.Functions):
+    """The functions of the product. Values of another type than the wanted one are no error: they give null."""
+
+    @functions.signature({"types": [], "variadic": True})
+    def _func_first_filled(self, *values: Json) -> Json:
+        return next((value for value in values if _is_filled(value)), None)
+
+    @functions.signature({"types": []}, {"types": []})
+    def _func_join_filled(self, glue: Json, items: Json) -> Json:
+        listed = items if isinstance(items, list) else [items]
+        texts = [str(coerce.text(item)) for item in listed if coerce.text(item) is not None]
+        return str(glue).join(texts) if texts else None
+
+    @functions.signature({"types": []})
+    def _func_lower(self, value: Json) -> Json:
+        return value.lower() if isinstance(value, str) else None
+
+    @functions.signature({"types": []})
+    def _func_number(self, value: Json) -> Json:
+        return coerce.number(value)
+
+    @functions.signature({"types": []})
+    def _func_from_json(self, value: Json) -> Json:
+        if not isinstance(value, str):
+            return None
+        try:
+            parsed: Json = msgspec.json.decode(value)
+        except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+            return None
+        return parsed
+
+    @functions.signature({"types": []}, {"types": []}, {"types": []})
+    def _func_object_of(self, items: Json, key: Json, value: Json) -> Json:
+        listed = items[:_PAIRS_MAX] if isinstance(items, list) else []
+        rows = [item for item in listed if isinstance(item, dict)]
+        return {str(row[str(key)]): row.get(str(value)) for row in rows if str(key) in row}
+
+
+_OPTIONS: Final = jmespath.Options(custom_functions=ProductFunctions())
+
+
+@dataclass(frozen=True, slots=True)
+class JmesPath:
+    """A parsed expression of JMESPath."""
+
+    parsed: Any
+
+    def search(self, value: Any) -> Any:
+        return self.parsed.search(value, options=_OPTIONS)
+
+
+def compile_expression(text: str) -> Expression:
+    """Compile an expression, which was checked when the configuration was read."""
+    parsed = jmespath.compile(text)
+    names = _names(parsed.parsed)
+    return FieldPath(names) if names else JmesPath(parsed)
+
+
+def is_true(value: Any) -> bool:
+    """Tell whether JMESPath counts the value as true: 0 is true; null, false and empty values are not."""
+    return not (value is None or value is False or value == "" or value == [] or value == {})
+
+
+def _is_filled(value: Json) -> bool:
+    return bool(value.strip()) if isinstance(value, str) else value is not None and value not in ([], {})
+
+
+def _names(node: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the path that a node of the syntax tree is. Empty: the node is not a path."""
+    if node["type"] == "field":
+        return (node["value"],)
+    if node["type"] != "subexpression":
+        return ()
+    parts = [_names(child) for child in node["children"]]
+    return tuple(name for names in parts for name in names) if all(parts) else ()
