@@ -1,6 +1,6 @@
 """The chain of the embedded profile: a lead passes its services in one unit, unless one of them fails or lags."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,8 @@ import pytest
 
 from firsthour.bootstrap.embedded import System
 from firsthour.runtime.processing.worker import Worker
+from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.installation import meta
 from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import Unit
 from tests.contract.systems import OpenedSystem, opened
@@ -157,3 +159,52 @@ async def test_topics_that_reporting_reads_share_a_unit(world: OpenedSystem, mon
     assert [await worker_of(world, f"reporting.{topic}").lag() for topic in topics] == [0, 0, 0]
     history = await world.rows("SELECT DISTINCT topic FROM reporting_history ORDER BY 1")
     assert [row[0] for row in history] == list(topics)
+
+
+def breaks_a_constraint(unit: Unit) -> None:
+    unit.connection.exec_driver_sql("INSERT INTO cursors (consumer) VALUES ('nobody')")
+
+
+def stores_a_number_too_large(unit: Unit) -> None:
+    unit.store(
+        statements.Sql(lambda f: f.upsert(meta, ["name"])).work(unit.connection, [{"name": "x", "value": 2**70}])
+    )
+
+
+@pytest.mark.parametrize("failing", ["router.leads", "notifier.routes"])
+@pytest.mark.parametrize("fail", [breaks_a_constraint, stores_a_number_too_large])
+async def test_statement_that_fails_is_the_failure_of_its_own_service(
+    world: OpenedSystem, monkeypatch: pytest.MonkeyPatch, failing: str, fail: Callable[[Unit], None]
+) -> None:
+    await settle(world)
+    handle = worker_of(world, failing)._handler
+
+    def handle_and_fail(records: Sequence[Record], unit: Unit) -> None:
+        handle(records, unit)
+        fail(unit)
+
+    monkeypatch.setattr(worker_of(world, failing), "_handler", handle_and_fail)
+    await world.asks("ann")
+    await settle(world)
+    letters = await world.rows("SELECT DISTINCT consumer FROM dead_letters")
+    assert [row[0] for row in letters] == [failing.partition(".")[0]]
+    assert worker_of(world, "scoring.events").stopped is None
+
+
+@pytest.mark.parametrize("fail", [breaks_a_constraint, stores_a_number_too_large])
+async def test_statement_of_a_companion_that_fails_is_its_own_failure(
+    world: OpenedSystem, monkeypatch: pytest.MonkeyPatch, fail: Callable[[Unit], None]
+) -> None:
+    await settle(world)
+    leads = worker_of(world, "reporting.leads")
+    handle = leads._handler
+
+    def handle_and_fail(records: Sequence[Record], unit: Unit) -> None:
+        handle(records, unit)
+        fail(unit)
+
+    monkeypatch.setattr(leads, "_handler", handle_and_fail)
+    await world.asks("ann")
+    await settle(world)
+    letters = await world.rows("SELECT origin FROM dead_letters")
+    assert {row[0].partition("/")[0] for row in letters} == {"leads"}

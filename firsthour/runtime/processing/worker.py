@@ -12,14 +12,13 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 import structlog
-from sqlalchemy.exc import DBAPIError
 
 from firsthour.runtime.eventlog import dead_letters
 from firsthour.runtime.eventlog.failure_reason import failure_reason
 from firsthour.runtime.eventlog.log import EventLog
 from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.processing import cursors
-from firsthour.runtime.processing.chain import Chain, FollowerError
+from firsthour.runtime.processing.chain import Chain, FollowerError, followers
 from firsthour.runtime.processing.cursors import CursorMovedError
 from firsthour.runtime.processing.service import Handler
 from firsthour.runtime.storage.records import Place, Record
@@ -36,6 +35,7 @@ DEAD_IN_A_ROW_MAX = 10
 DEAD_WINDOW = 1_000
 DEAD_SHARE_MAX = 0.05
 BACKOFF_MAX_SECONDS = 5.0
+_ALONE = Chain(())  # of bulk topics: stores the work of their consumers, and hands nothing on
 
 _log = structlog.get_logger(__name__)
 
@@ -184,10 +184,10 @@ class Worker:
             if new:
                 self._handler(new, unit)
             if not alone and isinstance(unit, SqliteUnit):
-                for other, share in shares:
-                    other.follow(unit, *share)
-                if self.chain is not None:
-                    self.chain.carry(unit)
+                with followers():
+                    for other, share in shares:
+                        other.follow(unit, *share)
+                    (self.chain or _ALONE).carry(unit)
             return unit.clock.monotonic() - start
 
         lane = Lane.BULK if self._linger_seconds else Lane.BATCH
@@ -214,19 +214,14 @@ class Worker:
         return (position, records) if records else None
 
     def follow(self, unit: SqliteUnit, end: int, records: Sequence[Record]) -> None:
-        """Handle records in the unit of another worker, if this one has handled all before them. Raises `FollowerError`."""
+        """Handle records in the unit of another worker, if this one has handled all before them. Raises what the handler raises."""
         to = records[-1].position
         if self.stopped is not None or not cursors.follow(unit, self.consumer, self.topic, (end, to)):
             return
         start = unit.clock.monotonic()
-        try:
-            new = cursors.only_new(unit, self.consumer, records)
-            if new:
-                self._handler(new, unit)
-        except (DBAPIError, StorageError):
-            raise
-        except Exception as failure:
-            raise FollowerError(f"{self.consumer} cannot handle {self.topic}: {type(failure).__name__}") from failure
+        new = cursors.only_new(unit, self.consumer, records)
+        if new:
+            self._handler(new, unit)
         unit.after.append(partial(self._followed, to, len(records), unit.clock.monotonic() - start))
 
     def _followed(self, to: int, count: int, seconds: float) -> None:
