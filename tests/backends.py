@@ -170,3 +170,5 @@ embedded = pytest.mark.parametrize("profile", ["embedded"], indirect=True)
 """Mark of a test that applies to the embedded profile only."""
 distributed = pytest.mark.parametrize("profile", ["distributed"], indirect=True)
 """Mark of a test that applies to the distributed profile only."""
+every_collation = pytest.mark.parametrize("profile", ["embedded", "distributed", "icu"], indirect=True)
+"""Mark of a contract test whose result can differ on a database with an ICU collation."""

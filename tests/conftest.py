@@ -86,7 +86,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     for item in items:
         distributed = "distributed" in getattr(getattr(item, "callspec", None), "params", {}).values()
-        if distributed and item.get_closest_marker("same_on_both_profiles"):
+        if distributed and _directory(item) == "story" and not _is_for_both_profiles(item):
             item.add_marker("long")
         if distributed or _SERVERS & set(getattr(item, "fixturenames", ())):
             item.add_marker("servers")
@@ -94,6 +94,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("no_cover")
     if shared.WORKER:
         items.sort(key=lambda item: _ORDER.index(_directory(item)))
+
+
+def _is_for_both_profiles(item: pytest.Item) -> bool:
+    profiles = any(mark.args[0] == "profile" for mark in item.iter_markers("parametrize"))  # the test names its profile
+    return profiles or item.get_closest_marker("both_profiles") is not None
 
 
 def _is_long(item: pytest.Item) -> bool:

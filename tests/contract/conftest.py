@@ -238,7 +238,8 @@ async def writer(place: Installation) -> AsyncIterator[PostgresBackend]:
         yield process
 
 
-@pytest.fixture(params=["embedded", "distributed", "icu"])
+# Every text column compares as bytes, as test_collation.py shows, so a collation changes no result of the other tests.
+@pytest.fixture(params=["embedded", "distributed", pytest.param("icu", marks=pytest.mark.long)])
 def profile(request: pytest.FixtureRequest) -> Backends | None:
     """The profile of a test. `icu`: distributed, on a database that sorts text by an ICU locale."""
     if request.param == "embedded":

@@ -17,7 +17,7 @@ from sqlalchemy.pool import NullPool
 from devtools.postgres import PostgresServer
 from firsthour.runtime.package_files import migrations
 from firsthour.runtime.storage.migrate import migrate
-from tests.backends import ICU, Backends, asyncpg_url, distributed, execute
+from tests.backends import ICU, Backends, asyncpg_url, distributed, every_collation, execute
 from tests.contract.conftest import Backend
 from tests.contract.systems import opened
 from tests.shared import named
@@ -37,6 +37,7 @@ DEFAULTS: Final = {
 }
 
 
+@every_collation
 async def test_leads_are_listed_newest_first_page_by_page(tmp_path: Path, profile: Backends | None) -> None:
     async with opened(tmp_path / "data", profile) as world:
         for name in ("ann", "Bea", "cem"):
@@ -57,6 +58,7 @@ async def test_leads_are_listed_newest_first_page_by_page(tmp_path: Path, profil
         assert paged == ids
 
 
+@every_collation
 async def test_texts_are_ordered_as_in_python(backend: Backend) -> None:
     names = ["b", "a-1", "B", "a10", "a2", "a1", "\u00e4", "Z", "~", "_"]
     values = ", ".join(f"('{name}', 'x')" for name in names)

@@ -1,5 +1,7 @@
 """The audit beside timers that stopped: what it says, and when that ends."""
 
+import pytest
+
 from tests.story.conftest import OpenWorld
 from tests.story.world import World
 
@@ -10,6 +12,7 @@ async def audit_warnings(world: World) -> list[str]:
     return [line for line in (await world.get("/readyz"))["warnings"] if line.startswith("audit: ")]
 
 
+@pytest.mark.both_profiles
 async def test_stopped_timers_are_found_within_two_minutes_and_then_forgotten(open_world: OpenWorld) -> None:
     world = await open_world(agreement={"tell": {"operator": {"by": "email", "email": "ops@acme.example"}}})
     await world.submit_form(email=CTO)

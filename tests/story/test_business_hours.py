@@ -51,7 +51,6 @@ async def outcomes(world: World) -> list[tuple[str, float | None, float | None]]
     ]
 
 
-@pytest.mark.same_on_both_profiles
 async def test_saturday_with_one_hour_is_due_monday_at_ten(open_world: OpenWorld) -> None:
     world = await open_world(agreement=agreement(), team=team(ana="office"))
     world.clock.now = utc(2026, 12, 5, 16, 30)
@@ -59,6 +58,7 @@ async def test_saturday_with_one_hour_is_due_monday_at_ten(open_world: OpenWorld
     assert await due_at(world) == utc(2026, 12, 7, 10)
 
 
+@pytest.mark.both_profiles
 async def test_friday_evening_in_berlin_is_due_on_monday_morning(open_world: OpenWorld) -> None:
     world = await open_world(agreement=agreement(), team=team(ana="berlin"))
     world.clock.now = utc(2026, 12, 4, 16, 50)  # 17:50 in Berlin
@@ -74,7 +74,6 @@ async def test_friday_evening_in_berlin_is_due_on_monday_morning(open_world: Ope
     assert await outcomes(world) == [("promise.missed", 64, 1), ("promise.kept", 64.5, 1.5)]
 
 
-@pytest.mark.same_on_both_profiles
 async def test_hour_that_comes_twice_counts_twice(open_world: OpenWorld) -> None:
     night = {"night": {"timezone": "Europe/Berlin", "hours": {"sun": ["01:00-06:00"]}}}
     changes = agreement("night", hot={"touch_within": "3h", "counted_in": "night"}) | {"calendars": night}

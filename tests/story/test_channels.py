@@ -83,7 +83,6 @@ async def test_page_waits_with_a_reason_while_both_channels_are_down(world: Worl
 
 
 @pytest.mark.slow
-@pytest.mark.same_on_both_profiles
 async def test_owner_has_the_whole_time_after_an_outage_of_both_channels(world: World) -> None:
     world.slack.drop(times=None)
     world.smtp.refuse(451, times=None)
@@ -105,7 +104,6 @@ async def test_owner_has_the_whole_time_after_an_outage_of_both_channels(world: 
 
 
 @pytest.mark.slow
-@pytest.mark.same_on_both_profiles
 async def test_recovered_channel_delivers_only_valid_pages_within_seconds(world: World) -> None:
     world.slack.drop(times=None)
     world.smtp.refuse(451, times=None)
@@ -122,6 +120,7 @@ async def test_recovered_channel_delivers_only_valid_pages_within_seconds(world:
     assert sorted(world.mail_recipients) == ["ana", "ana", "bo", "bo", "cy"]
 
 
+@pytest.mark.both_profiles
 async def test_rep_without_an_address_loses_the_lead_and_may_get_it_again(open_world: OpenWorld) -> None:
     team = reps({"id": "ana", "slack": None}, pool=["ana"])
     ladder = [{"at": "0m", "page": "owner", "by": "slack"}, {"at": "30m", "reassign": True}]
@@ -154,7 +153,6 @@ async def slack_warnings(world: World) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.same_on_both_profiles
 async def test_page_without_a_set_up_channel_is_not_sent(open_world: OpenWorld) -> None:
     world = await open_world(channels=("inbox",))
     await world.submit_form(email=CTO)
@@ -266,7 +264,6 @@ def encodable(typed: str) -> str:
     return typed.encode(errors="replace").decode()
 
 
-@pytest.mark.same_on_both_profiles
 @pytest.mark.parametrize("typed", [*ATTACKS, *FORMULAS], ids=lambda typed: ascii(typed[:20]))
 async def test_text_from_outside_is_inert_in_slack(world: World, typed: str) -> None:
     await submit_everywhere(world, encodable(typed))
@@ -285,7 +282,6 @@ async def test_text_from_outside_is_inert_in_slack(world: World, typed: str) -> 
     json.dumps(message).encode()
 
 
-@pytest.mark.same_on_both_profiles
 @pytest.mark.parametrize("typed", [*ATTACKS, *FORMULAS], ids=lambda typed: ascii(typed[:20]))
 async def test_text_from_outside_is_inert_in_a_mail(open_world: OpenWorld, typed: str) -> None:
     world = await open_world(channels=("email",))
@@ -311,6 +307,7 @@ async def test_text_from_outside_is_inert_in_a_mail(open_world: OpenWorld, typed
 
 @pytest.mark.slow
 @pytest.mark.parametrize("typed", FORMULAS)
+@pytest.mark.both_profiles
 async def test_text_from_outside_is_stored_unchanged(world: World, typed: str) -> None:
     await submit_everywhere(world, typed)
     assert (await world.lead("stranger@prospect.example"))["company"] == " ".join(typed.split())

@@ -28,7 +28,6 @@ async def asked_by_score(world: World, *emails: str) -> None:
     await world.settle()
 
 
-@pytest.mark.same_on_both_profiles
 async def test_weekend_is_quiet_for_warm_leads_and_not_for_hot_ones(open_world: OpenWorld) -> None:
     response = {
         "warm": {"touch_within": "4h", "counted_in": "owner"},
@@ -56,6 +55,7 @@ async def test_weekend_is_quiet_for_warm_leads_and_not_for_hot_ones(open_world: 
     assert await world.owner_of("warm@prospect.example") != owner, "the ladder goes on from the first page"
 
 
+@pytest.mark.both_profiles
 async def test_burst_of_50_leads_is_told_within_the_budget_and_the_hot_one_first(open_world: OpenWorld) -> None:
     response = {"budget": {"pages": 6, "per": "10m"}, "warm": {"touch_within": "4h"}}
     world = await open_world(agreement={"response": response}, team=reps(pool=["ana"]))

@@ -3,12 +3,15 @@
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from tests.story.conftest import OpenWorld
 from tests.story.world import World
 
 CTO = "cto@prospect.example"
 
 
+@pytest.mark.both_profiles
 async def test_late_consent_and_late_form_do_not_end_an_opt_out(world: World) -> None:
     start = world.clock.business()
     await world.wait(minutes=10)
@@ -19,6 +22,7 @@ async def test_late_consent_and_late_form_do_not_end_an_opt_out(world: World) ->
     assert world.slack_recipients == []
 
 
+@pytest.mark.both_profiles
 async def test_form_before_a_rejection_adds_points_and_sends_no_page(world: World) -> None:
     start = world.clock.business()
     await world.wait(minutes=10)
@@ -89,6 +93,7 @@ async def test_consent_ends_no_opt_out_after_the_host_clock_was_set_back(world: 
     assert await world.status_of(CTO) == "opted-out"
 
 
+@pytest.mark.both_profiles
 async def test_touch_stops_the_clock_after_the_host_clock_was_set_back(world: World) -> None:
     world.clock.advance(hours=5)
     await world.submit_form(email=CTO)
@@ -99,6 +104,7 @@ async def test_touch_stops_the_clock_after_the_host_clock_was_set_back(world: Wo
     assert world.slack_recipients == ["ana"]
 
 
+@pytest.mark.both_profiles
 async def test_form_is_handed_over_after_the_host_clock_was_set_back(world: World) -> None:
     await world.event("consent.withdrawn", email=CTO)
     await world.wait(hours=5)

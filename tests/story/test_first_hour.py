@@ -13,6 +13,7 @@ from tests.story.world import World
 CTO = "cto@prospect.example"
 
 
+@pytest.mark.both_profiles
 async def test_form_creates_an_owned_lead_and_pages_the_owner(world: World) -> None:
     await world.submit_form(email=CTO, name="Ann Lee", company="Prospect", employees=400, title="CTO")
 
@@ -47,6 +48,7 @@ async def assert_whole_ladder(world: World) -> None:
     assert await world.owner_of(CTO) == "bo"
 
 
+@pytest.mark.both_profiles
 async def test_lead_without_a_touch_goes_to_the_next_rep(world: World) -> None:
     await world.submit_form(email=CTO)
     assert world.slack_recipients == ["ana"]
@@ -169,6 +171,7 @@ async def test_clock_runs_while_the_lead_waits_for_a_rep(open_world: OpenWorld) 
     assert "promise.missed" in await world.event_types_of(CTO)
 
 
+@pytest.mark.both_profiles
 async def test_form_that_is_sent_twice_is_one_request(world: World) -> None:
     await world.submit_form(email=CTO)
     await world.wait(seconds=20)
@@ -282,6 +285,7 @@ async def test_business_time_and_real_time_are_kept_apart(open_world: OpenWorld)
 
 
 @pytest.mark.slow
+@pytest.mark.both_profiles
 async def test_concurrent_forms_and_actions_are_all_handled(world: World, profile: Backends | None) -> None:
     many = 30 if profile is None else 12
     emails = [f"person{n}@prospect.example" for n in range(many)]
@@ -318,6 +322,7 @@ async def test_old_form_under_another_id_is_not_handed_over_again(world: World) 
     assert world.slack_recipients == ["ana", "ana"]
 
 
+@pytest.mark.both_profiles
 async def test_rungs_missed_during_an_outage_keep_their_spans(world: World) -> None:
     with world.down("notifier"):
         await world.submit_form(email=CTO)

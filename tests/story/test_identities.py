@@ -27,6 +27,7 @@ async def test_touch_by_any_identifier_of_the_person_stops_the_clock(world: Worl
     assert await world.status_of(CTO) == "opted-out"
 
 
+@pytest.mark.both_profiles
 async def test_shared_phone_identifies_the_person_with_an_open_lead(world: World) -> None:
     other = "cfo@prospect.example"
     phone = "+49 30 1234567"
@@ -43,6 +44,7 @@ async def test_shared_phone_identifies_the_person_with_an_open_lead(world: World
 
 
 @pytest.mark.parametrize("type", ["consent.withdrawn", "email.unsubscribed"])
+@pytest.mark.both_profiles
 async def test_opt_out_by_a_shared_phone_holds_for_all_its_people(world: World, type: str) -> None:
     stranger, beside = "stranger@other.example", "cfo@prospect.example"
     phone = "+49 30 1234567"

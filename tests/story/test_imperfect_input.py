@@ -3,6 +3,8 @@
 import json
 from urllib.parse import urlencode
 
+import pytest
+
 from firsthour.runtime.http.client import Response
 from tests.story.conftest import OpenWorld
 from tests.story.world import World
@@ -30,6 +32,7 @@ async def test_form_without_an_email_but_with_a_phone_is_a_hot_lead(open_world: 
     assert lead["score"]["fit"] == 40
 
 
+@pytest.mark.both_profiles
 async def test_form_that_cannot_be_mapped_becomes_a_dead_letter_and_is_retried(open_world: OpenWorld) -> None:
     world = await open_world()
     answer = await browse(world, [("email", "<b>cto at prospect"), ("name", "Ann")])
@@ -42,6 +45,7 @@ async def test_form_that_cannot_be_mapped_becomes_a_dead_letter_and_is_retried(o
     assert await world.owner_of(CTO) == "ana"
 
 
+@pytest.mark.both_profiles
 async def test_second_inquiry_under_a_constant_id_is_accepted(world: World) -> None:
     for message in ("a demo, please", "a demo, please", "and what does it cost?"):
         assert (await world.post_form("demo-request", id="form-1", email=CTO, message=message)).status_code == 202

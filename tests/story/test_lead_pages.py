@@ -75,7 +75,6 @@ async def test_link_of_a_page_opens_the_lead_without_a_key(mailed: World) -> Non
     assert "Sent the form demo request" in answer.text
 
 
-@pytest.mark.same_on_both_profiles
 async def test_page_is_not_stored_and_loads_and_runs_nothing(mailed: World) -> None:
     answer = await page(mailed, opening_link(mailed))
     assert answer.headers["cache-control"] == "no-store"
@@ -87,7 +86,6 @@ async def test_page_is_not_stored_and_loads_and_runs_nothing(mailed: World) -> N
     assert not re.search(r"""(src|href)=["']?(http|//)""", answer.text)
 
 
-@pytest.mark.same_on_both_profiles
 async def test_opening_a_link_changes_nothing(mailed: World) -> None:
     before, events = await mailed.lead(CTO), await mailed.appended("actions", "routes")
     for _ in range(3):
@@ -98,7 +96,6 @@ async def test_opening_a_link_changes_nothing(mailed: World) -> None:
     assert await mailed.appended("actions", "routes") == events
 
 
-@pytest.mark.same_on_both_profiles
 async def test_forged_link_says_so_and_shows_nothing(mailed: World) -> None:
     path = opening_link(mailed)
     for forged in (path[:-1] + ("A" if path[-1] != "A" else "B"), "/a/x", "/a/" + "A" * 56, path + "A"):
@@ -108,7 +105,6 @@ async def test_forged_link_says_so_and_shows_nothing(mailed: World) -> None:
         assert "Ann" not in answer.text
 
 
-@pytest.mark.same_on_both_profiles
 async def test_link_expires_after_seven_days(mailed: World) -> None:
     path = opening_link(mailed)
     mailed.clock.advance(days=6, hours=23)
@@ -153,6 +149,7 @@ async def test_reached_by_link_stops_the_clock_once(mailed: World) -> None:
     assert mailed.mail_recipients == ["ana"]
 
 
+@pytest.mark.both_profiles
 async def test_parallel_replays_of_a_link_act_once(mailed: World) -> None:
     path = links(mailed)["No answer"]
     answers = await asyncio.gather(*(mailed.http.post(path) for _ in range(20)))
@@ -161,7 +158,6 @@ async def test_parallel_replays_of_a_link_act_once(mailed: World) -> None:
     assert (await mailed.event_types_of(CTO)).count("touch.applied") == 1
 
 
-@pytest.mark.same_on_both_profiles
 async def test_accept_by_link_ends_reminders_and_the_page_says_until_when(mailed: World) -> None:
     answer = await send(mailed, links(mailed)["Accept"])
     assert (answer.status_code, "Accepted" in answer.text) == (200, True)
@@ -170,7 +166,6 @@ async def test_accept_by_link_ends_reminders_and_the_page_says_until_when(mailed
     assert mailed.mail_recipients == ["ana"]
 
 
-@pytest.mark.same_on_both_profiles
 async def test_reject_needs_a_reason_of_the_agreement(mailed: World) -> None:
     path = links(mailed)["Not a fit"]
     shown = await page(mailed, path)
@@ -188,7 +183,6 @@ async def test_reject_needs_a_reason_of_the_agreement(mailed: World) -> None:
     assert (answer.status_code, await mailed.owner_of(CTO)) == (200, "bo")
 
 
-@pytest.mark.same_on_both_profiles
 async def test_hand_over_asks_for_a_colleague_of_the_pool(mailed: World) -> None:
     path = links(mailed)["Hand over"]
     assert '<option value="bo">Bo Lind</option>' in (await page(mailed, path)).text
@@ -200,6 +194,7 @@ async def test_hand_over_asks_for_a_colleague_of_the_pool(mailed: World) -> None
     assert mailed.mail_recipients[-1] == "cy"
 
 
+@pytest.mark.both_profiles
 async def test_hand_over_that_is_refused_later_is_told_by_mail(mailed: World) -> None:
     await send(mailed, links(mailed)["Accept"])
     await mailed.is_away("bo")
@@ -213,7 +208,6 @@ async def test_hand_over_that_is_refused_later_is_told_by_mail(mailed: World) ->
     assert list(links(mailed)) == ["Reached them", "No answer", "Open the lead"]
 
 
-@pytest.mark.same_on_both_profiles
 async def test_snooze_postpones_the_reminder(mailed: World) -> None:
     path = links(mailed)["Snooze"]
     for minutes in ("", "0", "-5", "7", "99999999999999", "x"):
@@ -222,7 +216,6 @@ async def test_snooze_postpones_the_reminder(mailed: World) -> None:
     assert (answer.status_code, "Snoozed until 09:10" in answer.text) == (200, True)
 
 
-@pytest.mark.same_on_both_profiles
 async def test_page_of_a_lead_has_every_action_with_a_link_of_its_own(mailed: World) -> None:
     shown = await page(mailed, opening_link(mailed))
     actions = forms(shown)
@@ -238,28 +231,24 @@ async def test_page_of_a_lead_has_every_action_with_a_link_of_its_own(mailed: Wo
     assert "Voicemail" in second.text
 
 
-@pytest.mark.same_on_both_profiles
 async def test_link_for_one_action_does_no_other(mailed: World) -> None:
     for label in ("Accept", "Snooze"):
         await send(mailed, links(mailed)[label], reason="no-time", rep="cy", action="reject")
     assert (await mailed.owner_of(CTO), await mailed.status_of(CTO)) == ("ana", "accepted")
 
 
-@pytest.mark.same_on_both_profiles
 async def test_link_that_only_shows_does_not_act(mailed: World) -> None:
     answer = await send(mailed, opening_link(mailed), reason="no-time")
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
     assert await mailed.status_of(CTO) == "assigned"
 
 
-@pytest.mark.same_on_both_profiles
 async def test_request_of_another_site_is_refused(mailed: World) -> None:
     answer = await mailed.http.post(links(mailed)["Accept"], headers={"sec-fetch-site": "cross-site"})
     assert answer.status_code == 403
     assert await mailed.status_of(CTO) == "assigned"
 
 
-@pytest.mark.same_on_both_profiles
 async def test_forged_and_expired_links_change_nothing_and_show_nothing(mailed: World) -> None:
     paths = links(mailed)
     for path in paths.values():
@@ -286,7 +275,6 @@ async def test_former_owner_may_still_say_that_they_reached_the_person(mailed: W
     assert await mailed.owner_of(CTO) == "bo"
 
 
-@pytest.mark.same_on_both_profiles
 async def test_manager_has_the_actions_of_a_manager(mailed: World) -> None:
     await mailed.wait(minutes=21)
     assert mailed.mail_recipients == ["ana", "ana", "max"]
@@ -295,7 +283,6 @@ async def test_manager_has_the_actions_of_a_manager(mailed: World) -> None:
     assert (answer.status_code, await mailed.owner_of(CTO)) == (200, "cy")
 
 
-@pytest.mark.same_on_both_profiles
 async def test_link_of_a_rep_who_left_the_team_does_nothing(mailed: World) -> None:
     paths = links(mailed)
     await mailed.change("team", reps({"id": "ana", "active": False}, pool=("bo", "cy")))
@@ -304,7 +291,6 @@ async def test_link_of_a_rep_who_left_the_team_does_nothing(mailed: World) -> No
         assert (answer.status_code, "Ann" in answer.text) == (403, False)
 
 
-@pytest.mark.same_on_both_profiles
 async def test_link_of_a_person_who_opted_out_offers_nothing(mailed: World) -> None:
     paths, opening = links(mailed), opening_link(mailed)
     await mailed.opt_out(CTO)
@@ -312,7 +298,6 @@ async def test_link_of_a_person_who_opted_out_offers_nothing(mailed: World) -> N
     assert (await send(mailed, paths["Accept"])).status_code == 410
 
 
-@pytest.mark.same_on_both_profiles
 async def test_reminders_about_a_lead_are_one_thread(mailed: World) -> None:
     await mailed.wait(minutes=31)
     first, second, manager, bo = (mail.message for mail in mailed.smtp.mails[:4])
@@ -322,7 +307,6 @@ async def test_reminders_about_a_lead_are_one_thread(mailed: World) -> None:
     assert (first["Auto-Submitted"], second["Subject"]) == ("auto-generated", f"Re: {first['Subject']}")
 
 
-@pytest.mark.same_on_both_profiles
 async def test_hostile_bodies_get_an_answer_and_change_nothing(mailed: World) -> None:
     path = links(mailed)["Not a fit"]
     for body in (
@@ -340,7 +324,6 @@ async def test_hostile_bodies_get_an_answer_and_change_nothing(mailed: World) ->
     assert await mailed.status_of(CTO) == "assigned"
 
 
-@pytest.mark.same_on_both_profiles
 @pytest.mark.parametrize(
     "typed",
     ["<script>alert(1)</script>", "{{ 7 * 7 }}{% x %}", "\u202egnp.exe", "a" * 30_000],
@@ -361,7 +344,6 @@ async def test_text_of_a_stranger_is_inert_on_the_page(open_world: OpenWorld, ty
     assert len(shown.text) < 60_000
 
 
-@pytest.mark.same_on_both_profiles
 async def test_log_and_metrics_have_no_token(mailed: World, log_lines: list[Any]) -> None:
     path = links(mailed)["Accept"]
     await page(mailed, path)
@@ -371,7 +353,6 @@ async def test_log_and_metrics_have_no_token(mailed: World, log_lines: list[Any]
     assert token not in (await mailed.ask("GET", "/metrics")).text
 
 
-@pytest.mark.same_on_both_profiles
 async def test_snooze_that_pauses_the_clock_may_be_longer_than_the_promise(open_world: OpenWorld) -> None:
     pauses = {"snooze": {"at_most": "4h"}}
     world = await open_world(channels=("email",), agreement={"response": {"ladder": LADDER, "pauses": pauses}})
@@ -382,7 +363,6 @@ async def test_snooze_that_pauses_the_clock_may_be_longer_than_the_promise(open_
     assert (answer.status_code, "until 11:00 UTC" in answer.text) == (200, True)
 
 
-@pytest.mark.same_on_both_profiles
 async def test_snooze_ends_with_the_promise_if_the_clock_runs_on(mailed: World) -> None:
     shown = await page(mailed, links(mailed)["Snooze"])
     assert re.findall(r'<option value="(\d+)">', shown.text) == ["10", "30", "60"]

@@ -13,6 +13,7 @@ from tests.story.world import World
 CTO = "cto@prospect.example"
 
 
+@pytest.mark.both_profiles
 async def test_lead_has_its_documented_fields(world: World) -> None:
     await world.submit_form(email=CTO, name="Ann Lee", company="Prospect", employees=400, title="CTO")
     lead = await world.lead(CTO)
@@ -43,6 +44,7 @@ async def test_lead_has_its_documented_fields(world: World) -> None:
     assert await world.get(f"/v1/leads/{lead['id']}") == lead
 
 
+@pytest.mark.both_profiles
 async def test_timeline_lists_events_in_order(world: World, profile: Backends | None) -> None:
     await world.event("page.viewed", email=CTO, path="/pricing/eu")
     await world.wait(minutes=5)
@@ -82,6 +84,7 @@ async def test_timeline_lists_events_in_order(world: World, profile: Backends | 
     assert lines[-2] == "back with Marketing (recycle): no-answer"
 
 
+@pytest.mark.both_profiles
 async def test_lead_list_is_newest_first_and_continues_at_its_cursor(world: World) -> None:
     for n in range(7):
         await world.submit_form(email=f"person{n}@prospect.example")
@@ -96,6 +99,7 @@ async def test_lead_list_is_newest_first_and_continues_at_its_cursor(world: Worl
     assert emails == [f"person{n}@prospect.example" for n in reversed(range(7))]
 
 
+@pytest.mark.both_profiles
 async def test_leads_are_filtered_by_status_and_owner(world: World) -> None:
     for n in range(3):
         await world.submit_form(email=f"person{n}@prospect.example")
@@ -107,6 +111,7 @@ async def test_leads_are_filtered_by_status_and_owner(world: World) -> None:
     assert await world.leads(email="not an address") == []
 
 
+@pytest.mark.both_profiles
 async def test_report_counts_leads_by_status(world: World) -> None:
     for n in range(3):
         await world.submit_form(email=f"person{n}@prospect.example")
@@ -119,6 +124,7 @@ async def test_report_counts_leads_by_status(world: World) -> None:
     assert counts == {"new": ("marketing", 1), "assigned": ("sales", 2), "working": ("sales", 1)}
 
 
+@pytest.mark.both_profiles
 async def test_reps_and_pools_show_state_and_load(world: World) -> None:
     for n in range(4):
         await world.submit_form(email=f"person{n}@prospect.example")
@@ -131,6 +137,7 @@ async def test_reps_and_pools_show_state_and_load(world: World) -> None:
 
 
 @pytest.mark.parametrize("listing", ["timeline", "decisions"])
+@pytest.mark.both_profiles
 async def test_timeline_and_decisions_are_listed_completely_page_by_page(world: World, listing: str) -> None:
     await world.submit_form(email=CTO)
     for _ in range(3):
@@ -156,6 +163,7 @@ async def test_timeline_and_decisions_are_listed_completely_page_by_page(world: 
         assert paged == whole
 
 
+@pytest.mark.both_profiles
 async def test_invalid_cursor_is_rejected(world: World) -> None:
     await world.submit_form(email=CTO)
     lead = (await world.lead(CTO))["id"]

@@ -11,7 +11,6 @@ CTO = "cto@prospect.example"
 
 
 @pytest.mark.slow
-@pytest.mark.same_on_both_profiles
 async def test_manager_is_reminded_for_three_days_until_a_touch(world: World) -> None:
     await world.submit_form(email=CTO)
     await world.wait(hours=4)

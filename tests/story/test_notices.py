@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from tests.story.conftest import OpenWorld
 
 CTO = "cto@prospect.example"
@@ -48,6 +50,7 @@ async def test_operator_is_told_once_of_a_channel_that_is_down(open_world: OpenW
     ]
 
 
+@pytest.mark.both_profiles
 async def test_sales_is_told_of_a_rep_whom_no_channel_reaches(open_world: OpenWorld) -> None:
     world = await open_world(agreement={"tell": TELL})
     world.slack.error("user_not_found", times=None)

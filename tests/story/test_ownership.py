@@ -2,6 +2,8 @@
 
 from itertools import count
 
+import pytest
+
 from firsthour.runtime.storage.records import partition_of
 from schemas import topics
 from tests.backends import PARTITIONS, distributed, embedded
@@ -72,6 +74,7 @@ async def test_lead_rejected_for_now_is_handed_over_by_a_new_form_only(world: Wo
     assert await world.owner_of(CTO) == "bo", "ana rejected the lead"
 
 
+@pytest.mark.both_profiles
 async def test_lead_rejected_for_now_qualifies_by_score_after_a_fall(world: World) -> None:
     await world.submit_form(email=CTO, employees=400, title="CTO")
     await world.reject(CTO, by="ana", reason="not-now")
@@ -104,6 +107,7 @@ async def test_rep_cannot_reject_the_lead_of_another_rep(world: World) -> None:
     assert await world.owner_of(CTO) == "ana"
 
 
+@pytest.mark.both_profiles
 async def test_repeated_rejection_counts_once(world: World) -> None:
     await world.submit_form(email=CTO)
     await world.reject(CTO, by="ana", reason="no-time")
@@ -127,6 +131,7 @@ async def test_lead_waits_with_a_reason_if_every_rep_is_at_capacity(open_world: 
     assert world.slack_recipients == []
 
 
+@pytest.mark.both_profiles
 async def test_queue_serves_the_most_urgent_then_the_oldest_lead(open_world: OpenWorld) -> None:
     world = await open_world(team=reps({"id": "ana", **ONE}, pool=["ana"]))
     await world.submit_form(email="first@prospect.example")
@@ -217,6 +222,7 @@ async def test_absence_until_the_last_date_is_respected(open_world: OpenWorld) -
     assert [one["ruled_out_by"] for one in considered if one["rep"] == "ana"] == ["away: until 9999-12-31 23:59Z"]
 
 
+@pytest.mark.both_profiles
 async def test_waiting_lead_is_assigned_when_a_rep_returns(open_world: OpenWorld) -> None:
     world = await open_world(team=reps(pool=["ana"]))
     await world.is_away("ana")
@@ -252,6 +258,7 @@ async def test_returned_rep_is_paged_though_the_record_of_it_is_lost(world: Worl
 
 
 @distributed
+@pytest.mark.both_profiles
 async def test_returned_rep_is_paged_though_the_record_of_it_is_unread(world: World) -> None:
     """The records of a rep and of a lead are in different partitions, so that either may be read first."""
     for rep in ("ana", "bo", "cy"):
@@ -284,6 +291,7 @@ async def test_rep_returns_after_the_host_clock_was_set_back(world: World) -> No
     assert world.slack_recipients == ["ana"]
 
 
+@pytest.mark.both_profiles
 async def test_leads_of_a_deactivated_rep_are_routed_again(world: World) -> None:
     for n in range(6):
         await world.submit_form(email=f"person{n}@prospect.example")

@@ -130,7 +130,6 @@ Recent activity:
 """
 
 
-@pytest.mark.same_on_both_profiles
 async def test_rep_reads_whom_to_call_until_when_and_why_in_slack(open_world: OpenWorld) -> None:
     team = reps({"id": "ana", "calendar": "berlin"}, pool=["ana"])
     world = await open_world(agreement={"calendars": CALENDARS}, team=team)
@@ -215,6 +214,7 @@ async def test_manager_reads_about_a_lead_that_waits_for_an_owner(open_world: Op
     assert "We need this" in text
 
 
+@pytest.mark.both_profiles
 async def test_words_of_a_person_are_in_no_decision_and_in_no_log_line(
     open_world: OpenWorld, log_lines: list[Any]
 ) -> None:

@@ -90,6 +90,7 @@ def events(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
+@pytest.mark.both_profiles
 def test_every_accepted_event_is_handled(profile: Backends | None) -> None:
     @settings(
         max_examples=examples(BATCHES if profile is None else BATCHES_DISTRIBUTED),

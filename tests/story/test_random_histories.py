@@ -173,6 +173,7 @@ class RandomHistory(RuleBasedStateMachine):
         assert all(counted[rep] <= 2 for rep in REPS)
 
 
+@pytest.mark.both_profiles
 def test_any_history_keeps_statuses_owners_and_invariants(profile: Backends | None) -> None:
     class HistoryOfProfile(RandomHistory):
         backends = profile

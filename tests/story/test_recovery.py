@@ -14,6 +14,7 @@ CTO = "cto@prospect.example"
 LONG = "x" * 10_000
 
 
+@pytest.mark.both_profiles
 async def test_restarts_do_not_change_the_result(open_world: OpenWorld, profile: Backends | None) -> None:
     emails = [f"person{n}@prospect.example" for n in range(4 if profile is None else 2)]
 
@@ -39,6 +40,7 @@ async def test_restarts_do_not_change_the_result(open_world: OpenWorld, profile:
         assert (len(with_restarts[0]), with_restarts[1]) == (len(without[0]), without[1])
 
 
+@pytest.mark.both_profiles
 async def test_acknowledged_event_is_handled_after_a_restart(world: World) -> None:
     assert (await world.post_form("demo-request", email=CTO)).status_code == 202
     await world.restart()
@@ -46,6 +48,7 @@ async def test_acknowledged_event_is_handled_after_a_restart(world: World) -> No
     assert world.slack_recipients == ["ana"]
 
 
+@pytest.mark.both_profiles
 async def test_rungs_due_during_downtime_are_paged_in_order(world: World) -> None:
     await world.submit_form(email=CTO)
     world.clock.advance(minutes=25)
@@ -61,6 +64,7 @@ async def test_rungs_due_during_downtime_are_paged_in_order(world: World) -> Non
     assert world.slack_recipients[3:] == ["ana", "bo"], "ana is told that bo has the lead"
 
 
+@pytest.mark.both_profiles
 async def test_waiting_page_is_sent_when_the_host_clock_is_set_back(world: World) -> None:
     world.slack.respond(503)
     await world.submit_form(email=CTO)
@@ -112,6 +116,7 @@ async def test_invalid_file_keeps_the_current_version_with_a_warning(world: Worl
     assert not [line for line in (await world.get("/readyz"))["warnings"] if "refused" in line]
 
 
+@pytest.mark.both_profiles
 async def test_changed_file_is_applied_and_decisions_name_its_version(world: World) -> None:
     await world.submit_form(email="before@prospect.example")
     await world.change("agreement", {"response": {"ladder": [{"at": "1m", "page": "owner", "by": "slack"}]}})
@@ -135,6 +140,7 @@ async def test_rep_removed_from_the_team_file_loses_their_leads(world: World) ->
 # --- unreadable events -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.both_profiles
 async def test_unreadable_event_becomes_a_dead_letter_and_others_are_handled(world: World) -> None:
     await world.append_garbage("garbage-1")
     await world.submit_form(email=CTO)
@@ -145,6 +151,7 @@ async def test_unreadable_event_becomes_a_dead_letter_and_others_are_handled(wor
     assert (await world.get("/readyz"))["status"] == "ready"
 
 
+@pytest.mark.both_profiles
 async def test_ten_unreadable_records_in_a_row_do_not_stop_the_reader(world: World) -> None:
     for n in range(10):
         await world.append_garbage(f"garbage-{n}")

@@ -26,18 +26,15 @@ def problem(answer: Response, status: int, slug: str) -> dict[str, Any]:
     return body
 
 
-@pytest.mark.same_on_both_profiles
 async def test_unknown_form_is_404(world: World) -> None:
     details = problem(await world.post_form("demo", email=CTO), 404, "unknown-form")
     assert "sources.yaml" in details["detail"]
 
 
-@pytest.mark.same_on_both_profiles
 async def test_unknown_source_is_404(world: World) -> None:
     problem(await world.hook("fax", b"{}"), 404, "unknown-source")
 
 
-@pytest.mark.same_on_both_profiles
 async def test_form_without_email_and_phone_is_rejected(world: World) -> None:
     details = problem(await world.post_form("demo-request", name="Ann"), 422, "invalid-event")
     assert details["errors"] == [
@@ -45,7 +42,6 @@ async def test_form_without_email_and_phone_is_rejected(world: World) -> None:
     ]
 
 
-@pytest.mark.same_on_both_profiles
 @pytest.mark.parametrize("email", ["ann", "ann@", "@example.com", "ann@example", "a b@example.com", "ann@ex..com"])
 async def test_malformed_address_is_rejected_with_an_example(world: World, email: str) -> None:
     details = problem(await world.post_form("demo-request", email=email), 422, "invalid-event")
@@ -55,7 +51,6 @@ async def test_malformed_address_is_rejected_with_an_example(world: World, email
     assert await world.appended() == 0
 
 
-@pytest.mark.same_on_both_profiles
 @pytest.mark.parametrize(
     ("body", "status", "slug", "says"),
     [
@@ -80,7 +75,6 @@ async def test_invalid_body_is_rejected_with_the_reason(
     problem(await world.http.post("/v1/events", content=sent, headers=JSON | key), status, slug)
 
 
-@pytest.mark.same_on_both_profiles
 @pytest.mark.parametrize(
     ("media", "body"),
     [("application/x-www-form-urlencoded", b"email=%ff"), ("multipart/form-data; boundary=x", b"--x\r\n")],
@@ -90,7 +84,6 @@ async def test_malformed_form_is_rejected_as_a_malformed_body(world: World, medi
     problem(answer, 400, "malformed-body")
 
 
-@pytest.mark.same_on_both_profiles
 async def test_unsupported_content_type_is_rejected(world: World) -> None:
     for path in ("/v1/forms/demo-request", "/v1/events"):
         headers = {"Content-Type": "text/csv", "Authorization": f"Bearer {ADMIN}"}
@@ -98,7 +91,6 @@ async def test_unsupported_content_type_is_rejected(world: World) -> None:
         assert "application/json" in details["detail"]
 
 
-@pytest.mark.same_on_both_profiles
 @pytest.mark.parametrize("body", [b"{}", b"", b"\xff\xff", b"[" * 99_999, b"x" * 1000])
 async def test_wrong_signature_is_rejected_for_any_body(world: World, body: bytes) -> None:
     answer = await world.hook("phone", body, secret="another secret")
@@ -107,7 +99,6 @@ async def test_wrong_signature_is_rejected_for_any_body(world: World, body: byte
     assert await world.rows("SELECT count(*) FROM dead_letters") == [(0,)]
 
 
-@pytest.mark.same_on_both_profiles
 async def test_event_without_a_valid_key_is_rejected(world: World) -> None:
     for headers in ({}, {"Authorization": "Bearer fh_1_wrong"}, {"Authorization": "Basic x"}):
         answer = await world.http.post("/v1/events", content=b"{}", headers=JSON | headers)
@@ -115,13 +106,11 @@ async def test_event_without_a_valid_key_is_rejected(world: World) -> None:
         assert answer.headers["www-authenticate"] == "Bearer"
 
 
-@pytest.mark.same_on_both_profiles
 async def test_unknown_event_type_is_rejected_with_a_suggestion(world: World) -> None:
     details = problem(await world.post_events({"id": "1", "type": "form.submited"}), 422, "invalid-event")
     assert "did you mean `form.submitted`" in details["detail"]
 
 
-@pytest.mark.same_on_both_profiles
 async def test_one_invalid_event_rejects_the_batch_and_is_named(world: World) -> None:
     good, bad = world.event_body("form.submitted", email=CTO), {"id": "2", "type": "form.submitted"}
     details = problem(await world.post_events(good, bad), 422, "invalid-event")
@@ -130,7 +119,6 @@ async def test_one_invalid_event_rejects_the_batch_and_is_named(world: World) ->
     assert await world.leads() == []
 
 
-@pytest.mark.same_on_both_profiles
 async def test_form_from_another_origin_is_rejected(world: World) -> None:
     evil = {"Origin": "https://evil.example"}
     problem(await world.post_form("demo-request", headers=evil, email=CTO), 403, "origin-not-allowed")
@@ -138,6 +126,7 @@ async def test_form_from_another_origin_is_rejected(world: World) -> None:
     assert (ours.status_code, ours.headers["access-control-allow-origin"]) == (202, "https://www.acme.example")
 
 
+@pytest.mark.both_profiles
 async def test_nul_and_lone_surrogates_are_replaced_in_an_accepted_form(world: World) -> None:
     body = b'{"email": "cto@prospect.example", "name": "A\\u0000nn \\ud800", "company": "\\ud83d\\ude00 & Co"}'
     answer = await world.http.post("/v1/forms/demo-request", content=body, headers=JSON)
@@ -147,7 +136,6 @@ async def test_nul_and_lone_surrogates_are_replaced_in_an_accepted_form(world: W
     assert world.slack_recipients == ["ana"]
 
 
-@pytest.mark.same_on_both_profiles
 async def test_problems_on_all_paths_have_the_same_form(world: World) -> None:
     assert "/docs" in problem(await world.ask("GET", "/nowhere"), 404, "not-found")["detail"]
     problem(await world.ask("GET", "/v1/leads/none"), 404, "unknown-lead")
@@ -164,6 +152,7 @@ async def test_problems_on_all_paths_have_the_same_form(world: World) -> None:
     assert {error["pointer"] for error in details["errors"]} == {"#/channel", "#/answered", "#/volume"}
 
 
+@pytest.mark.both_profiles
 async def test_internal_error_shows_no_internals(world: World) -> None:
     await world.submit_form(email=CTO)
     await world.break_view("leads")
@@ -171,6 +160,7 @@ async def test_internal_error_shows_no_internals(world: World) -> None:
     assert not _INTERNALS & _words(details)
 
 
+@pytest.mark.both_profiles
 async def test_missing_table_is_503_and_shows_no_internals(
     open_world: OpenWorld,
 ) -> None:
@@ -192,6 +182,7 @@ def _words(details: dict[str, Any]) -> set[str]:
 # --- dead letters -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.both_profiles
 async def test_corrected_dead_letter_becomes_a_lead(world: World) -> None:
     event = {"id": "1", "type": "form.submitted", "email": "cto at prospect", "data": {"form": "demo-request"}}
     details = problem(await world.post_events(event), 422, "invalid-event")
@@ -211,6 +202,7 @@ async def test_corrected_dead_letter_becomes_a_lead(world: World) -> None:
     assert (await world.get("/v1/deadletters"))["items"] == []
 
 
+@pytest.mark.both_profiles
 async def test_corrected_webhook_is_retried_and_applied(open_world: OpenWorld) -> None:
     world = await open_world()
     await world.submit_form(email=CTO)
@@ -234,6 +226,7 @@ async def test_corrected_webhook_is_retried_and_applied(open_world: OpenWorld) -
 # --- idempotency keys -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.both_profiles
 async def test_repeated_form_under_its_idempotency_key_is_only_answered_again(world: World) -> None:
     key = {"Idempotency-Key": "submit-1"}
     first = await world.post_form("demo-request", headers=key, email=CTO)
@@ -247,6 +240,7 @@ async def test_repeated_form_under_its_idempotency_key_is_only_answered_again(wo
     problem(other, 422, "idempotency-key-reused")
 
 
+@pytest.mark.both_profiles
 async def test_repeated_events_under_their_idempotency_key_are_stored_once(world: World) -> None:
     key, event = {"Idempotency-Key": "batch-1"}, world.event_body("form.submitted", email=CTO, form="demo-request")
     answers = [await world.post_events(event, headers=key) for _ in range(3)]
@@ -260,6 +254,7 @@ async def test_repeated_events_under_their_idempotency_key_are_stored_once(world
     ("action", "body"),
     [("touch", {"channel": "phone", "answered": False}), ("accept", {}), ("opt-out", {"reason": "x"})],
 )
+@pytest.mark.both_profiles
 async def test_repeated_command_under_its_idempotency_key_is_applied_once(
     world: World, action: str, body: dict[str, Any]
 ) -> None:

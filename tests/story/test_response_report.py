@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
 from firsthour.runtime.storage import statements
@@ -45,6 +46,7 @@ async def five_requests(world: World) -> None:
     await world.wait(minutes=30)
 
 
+@pytest.mark.both_profiles
 async def test_report_equals_a_hand_count(world: World) -> None:
     await five_requests(world)
 
@@ -67,6 +69,7 @@ async def test_report_equals_a_hand_count(world: World) -> None:
     assert {item["key"]: item["touched"] for item in answer["items"] if item["touched"]} == {"ana": 1, "bo": 2}
 
 
+@pytest.mark.both_profiles
 async def test_metrics_have_the_figures_of_the_report(world: World) -> None:
     await world.submit_form(email=ANN)
     await world.submit_form(email=BEN)
@@ -84,6 +87,7 @@ async def test_metrics_have_the_figures_of_the_report(world: World) -> None:
     assert float(lines['touches{kind="conversation",urgency="hot"}']) == 1
 
 
+@pytest.mark.both_profiles
 async def test_report_is_grouped_by_local_time(open_world: OpenWorld) -> None:
     calendar = {"sydney": {"timezone": "Australia/Sydney", "hours": {"mon-fri": ["09:00-17:00"]}}}
     world = await open_world(agreement={"calendars": calendar})
@@ -117,6 +121,7 @@ async def test_report_rejects_what_it_cannot_count(world: World) -> None:
     assert (await world.ask("GET", "/v1/reports/response", "marketing")).status_code == 403
 
 
+@pytest.mark.both_profiles
 async def test_reports_are_computed_one_by_one_and_few_wait(world: World) -> None:
     await world.submit_form(email=ANN)
     key = await world.key("sales")
@@ -128,6 +133,7 @@ async def test_reports_are_computed_one_by_one_and_few_wait(world: World) -> Non
     assert (await report(world))["total"]["requests"] == 1
 
 
+@pytest.mark.both_profiles
 async def test_rebuilt_report_equals_the_report_as_it_was(world: World) -> None:
     await five_requests(world)
     before = await report(world, "?since=1d&by=rep")

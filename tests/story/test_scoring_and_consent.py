@@ -4,6 +4,8 @@ from datetime import timedelta
 from itertools import permutations
 from typing import Any
 
+import pytest
+
 from tests.story.conftest import OpenWorld
 from tests.story.world import World
 
@@ -74,6 +76,7 @@ async def test_suppressed_domains_are_not_scored_and_not_routed(world: World) ->
     ]
 
 
+@pytest.mark.both_profiles
 async def test_repeated_event_makes_one_lead_and_one_page(world: World) -> None:
     event = world.event_body("form.submitted", email=CTO, form="demo-request")
     for _ in range(3):

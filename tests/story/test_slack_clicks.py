@@ -5,6 +5,8 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+import pytest
+
 from firsthour.runtime.http.client import Response
 from tests.fakes.slack_clicks import SlackRequest, buttons_of, command, pressed, signed, submitted
 from tests.story.conftest import OpenWorld
@@ -137,6 +139,7 @@ async def test_click_of_another_person_changes_nothing_and_says_why(world: World
     assert await world.status_of(CTO) == "assigned"
 
 
+@pytest.mark.both_profiles
 async def test_replayed_click_counts_once_and_says_so(world: World) -> None:
     await world.submit_form(email=CTO)
     request = signed(pressed(world.slack.messages[0], "snooze", "U0ANA", world.slack.response_url), world.clock.real())

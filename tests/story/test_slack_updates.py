@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from tests.fakes.slack_clicks import buttons_of, pressed, signed, submitted
 from tests.story.conftest import OpenWorld
 from tests.story.sample_config import reps
@@ -85,6 +87,7 @@ async def test_reminder_starts_anew_if_the_thread_was_deleted_or_the_rep_has_ano
     assert world.slack.recipients[-2:] == ["U0MAX", "U0NEW"]
 
 
+@pytest.mark.both_profiles
 async def test_update_waits_for_slacks_retry_after_and_survives_a_restart(world: World) -> None:
     await world.submit_form(email=CTO)
     world.slack.respond(429, retry_after=30)
@@ -154,6 +157,7 @@ async def test_message_that_shows_it_all_is_not_sent_again(open_world: OpenWorld
     assert len(world.slack.updates) == 2
 
 
+@pytest.mark.both_profiles
 async def test_message_that_carries_other_leads_keeps_naming_them(open_world: OpenWorld) -> None:
     budget = {"pages": 1, "per": "10m"}
     world = await open_world(agreement={"response": {"budget": budget}}, team=reps(pool=["ana"]))

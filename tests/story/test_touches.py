@@ -16,6 +16,7 @@ async def kinds(world: World) -> list[str]:
     return [page["kind"] for page in await world.pages(CTO)]
 
 
+@pytest.mark.both_profiles
 async def test_attempt_without_an_answer_schedules_the_next_one(open_world: OpenWorld) -> None:
     world = await open_world(agreement=CADENCE)
     await world.submit_form(email=CTO, name="Ann Lee", country="JP")  # a Tuesday, 18:00 in Tokyo

@@ -64,7 +64,6 @@ def secret(monkeypatch: pytest.MonkeyPatch) -> str:
     return SECRET
 
 
-@pytest.mark.same_on_both_profiles
 async def test_crm_is_told_every_change_of_owner_status_and_touch(
     open_world: OpenWorld, service: FakeService, secret: str
 ) -> None:
@@ -163,6 +162,7 @@ async def test_private_address_is_refused(
     assert service.calls == []
 
 
+@pytest.mark.both_profiles
 async def test_hanging_webhook_delays_neither_pages_nor_another_webhook(
     open_world: OpenWorld, service: FakeService, secret: str
 ) -> None:
@@ -220,7 +220,6 @@ def verified(call: ServiceCall, secret: str) -> dict[str, Any]:
     return dict(call.json)
 
 
-@pytest.mark.same_on_both_profiles
 async def test_on_call_alert_is_raised_acknowledged_and_resolved(
     open_world: OpenWorld, service: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -284,6 +283,7 @@ async def test_operator_is_told_of_a_webhook_that_was_switched_off(
     assert notice["subject"] == "The webhook crm is switched off"
 
 
+@pytest.mark.both_profiles
 async def test_delivery_of_a_sender_that_crashed_is_sent_again_with_its_id(
     open_world: OpenWorld, service: FakeService, secret: str
 ) -> None:

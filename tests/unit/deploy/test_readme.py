@@ -5,18 +5,17 @@ import re
 import shlex
 import shutil
 import stat
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
+from typer.testing import CliRunner
 
+from firsthour.cli.app import program
 from tests.unit.deploy.harness import (
     COMPOSE,
     JOBS,
-    ROOT,
     SERVICES,
     compose_lines,
     readme_block,
@@ -40,9 +39,8 @@ def command_lines() -> list[str]:
 
 @pytest.mark.parametrize("command", command_lines())
 def test_every_command_line_is_valid(command: str) -> None:
-    program = [sys.executable, "-m", "firsthour", *shlex.split(command), "--help"]
-    result = subprocess.run(program, capture_output=True, text=True, cwd=ROOT, check=False)
-    assert result.returncode == 0, result.stderr
+    result = CliRunner().invoke(program(), [*shlex.split(command), "--help"])
+    assert result.exit_code == 0, result.output
 
 
 def test_readme_creates_the_secrets_of_the_compose_file(model: dict[str, Any], tmp_path: Path) -> None:
