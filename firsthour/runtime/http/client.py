@@ -1,18 +1,22 @@
 """HTTP to other services. No other module imports the HTTP client library."""
 
 import asyncio
+import re
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, lru_cache, partial
+from itertools import chain
+from typing import Final, NamedTuple
 from urllib.parse import urlencode
+from urllib.request import getproxies
 
 import httpx
-from httpx import ASGITransport, AsyncBaseTransport, AsyncClient, Client, HTTPError, Response
+from httpx import ASGITransport, AsyncClient, Client, HTTPError, Response
 
 from firsthour.runtime import addresses
-from schemas.errors import FirstHourError
+from firsthour.runtime.http.client_connection import ANSWER_BYTES_MAX, ClientConnection, HttpAnswer, NoAnswerError
+from firsthour.runtime.http.connecting import connect
 
 __all__ = [
     "ASGITransport",
@@ -26,30 +30,34 @@ __all__ = [
     "post_pinned",
 ]
 
-ANSWER_BYTES_MAX = 64 * 1024
 IDLE_MAX = 20  # connections kept per endpoint
 IDLE_SECONDS_MAX = 30.0
+HEADS_MAX = 16
+"""Heads of requests that an endpoint remembers: most paths are always the same."""
+_BREAKS: Final = re.compile(rb"[\r\n\0]")
 
 
-class NoAnswerError(FirstHourError):
-    """Raised when no usable answer arrived: refused, reset, timed out, or too long. The request may have arrived."""
+class _Place(NamedTuple):
+    """Where a request goes. `tls`: it is encrypted."""
+
+    host: str
+    port: int
+    tls: bool
 
 
-@dataclass(frozen=True)
-class HttpAnswer:
-    """An answer. Names of headers are lower case."""
+class _Head(NamedTuple):
+    """The part of a request that does not depend on its body."""
 
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
+    place: _Place
+    lines: bytes
 
 
 class Endpoint:
     """An external service. Connections are reused, redirects are not followed, and answers are bounded in size and time.
 
-    Every call has a connection of its own, and waits for no other call. The library's own pool offers one idle connection
-    to several calls at once. The calls that do not get it queue again behind later calls, for seconds. The proxy settings
-    of the host apply, except for addresses of this machine.
+    Every call has a connection of its own, and waits for no other call. The library builds the head of a request once for
+    each path. Where the host names a proxy, the library makes the call as a whole; a proxy is not used for addresses of this
+    machine.
     """
 
     def __init__(
@@ -57,13 +65,13 @@ class Endpoint:
         base_url: str,
         timeout_seconds: float,
         headers: Mapping[str, str] | None = None,
-        transport: AsyncBaseTransport | None = None,
         idle_max: int = IDLE_MAX,
     ) -> None:
         """Take the address of the service. `idle_max` 0: each call opens a connection, and nothing has to be closed."""
+        base = httpx.URL(base_url)
+        self._place, trust_env = _place_of(base), not addresses.is_loopback(base.host)
         self._idle_max = idle_max
         self._timeout_seconds = timeout_seconds
-        self._idle: list[AsyncClient] = []  # each with one connection; the last used is at the end
         self._new_client = partial(
             AsyncClient,
             base_url=base_url,
@@ -72,10 +80,13 @@ class Endpoint:
             headers={"accept": "application/json", "accept-encoding": "identity", **(headers or {})},
             follow_redirects=False,
             limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=IDLE_SECONDS_MAX),
-            trust_env=not addresses.is_loopback(httpx.URL(base_url).host),
+            trust_env=trust_env,
             verify=_authorities(),
-            transport=transport,
         )
+        self._over_library = trust_env and any(getproxies().get(kind) for kind in ("http", "https", "all"))
+        self._clients: list[AsyncClient] = []  # idle, each with one connection; the last used is at the end
+        self._connections: list[tuple[float, ClientConnection]] = []  # idle since this second of the loop; as before
+        self._head_of = lru_cache(HEADS_MAX)(self._built_head)
 
     async def post_json(self, path: str, body: bytes) -> HttpAnswer:
         """POST a JSON body, and return the answer. Raises `NoAnswerError`. The timeout covers the whole call."""
@@ -92,14 +103,10 @@ class Endpoint:
     async def _call(
         self, method: str, path: str, body: bytes | None = None, content_type: str | None = None
     ) -> HttpAnswer:
-        headers = {} if content_type is None else {"content-type": content_type}
+        call = self._library_call if self._over_library else self._direct_call
         try:
-            async with (
-                self._connection() as client,
-                asyncio.timeout(self._timeout_seconds),
-                client.stream(method, path, content=body, headers=headers) as response,
-            ):
-                return HttpAnswer(response.status_code, dict(response.headers), await _bounded_body(response))
+            async with asyncio.timeout(self._timeout_seconds):
+                return await call(method, path, body, content_type)
         except TimeoutError as error:
             raise NoAnswerError(f"no answer within {self._timeout_seconds:g} s") from error
         except (HTTPError, httpx.StreamError, httpx.InvalidURL, OSError) as error:
@@ -107,21 +114,78 @@ class Endpoint:
 
     async def close(self) -> None:
         """Close every idle connection."""
-        while self._idle:
-            await self._idle.pop().aclose()
+        while self._clients:
+            await self._clients.pop().aclose()
+        while self._connections:
+            self._connections.pop()[-1].close()
+
+    # --- direct ------------------------------------------------------------------------------------------------------
+
+    async def _direct_call(self, method: str, path: str, body: bytes | None, content_type: str | None) -> HttpAnswer:
+        head = self._head_of(method, path, content_type)
+        connection = self._idle_connection(head)
+        if connection is None:
+            connection = await connect(head.place.host, head.place.port, _authorities() if head.place.tls else None)
+        length = b"" if body is None else b"content-length: %d\r\n" % len(body)
+        answer = await connection.exchange(b"%b%b\r\n%b" % (head.lines, length, body or b""))
+        if connection.is_open and head.place == self._place and len(self._connections) < self._idle_max:
+            self._connections.append((asyncio.get_running_loop().time(), connection))
+        else:
+            connection.close()
+        return answer
+
+    def _idle_connection(self, head: _Head) -> ClientConnection | None:
+        """Return an idle connection on which the server is silent; None: there is none, or the call goes elsewhere."""
+        oldest = asyncio.get_running_loop().time() - IDLE_SECONDS_MAX
+        while self._connections and head.place == self._place:
+            since, connection = self._connections.pop()
+            if since >= oldest and connection.is_silent:
+                return connection
+            connection.close()
+        return None
+
+    def _built_head(self, method: str, path: str, content_type: str | None) -> _Head:
+        """Return the head as the library sends it. Raises `NoAnswerError` for a header with a line break."""
+        headers = {} if content_type is None else {"content-type": content_type}
+        request = self._new_client().build_request(method, path, headers=headers)
+        url = request.url
+        fields = [(name, value) for name, value in request.headers.raw if name.lower() != b"content-length"]
+        if any(_BREAKS.search(text) for text in chain.from_iterable(fields)):
+            raise NoAnswerError("no request: a header has a line break")
+        lines = b"%b %b HTTP/1.1\r\n" % (method.encode(), url.raw_path)
+        return _Head(_place_of(url), lines + b"".join(b"%b: %b\r\n" % field for field in fields))
+
+    # --- over the library --------------------------------------------------------------------------------------------
+
+    async def _library_call(self, method: str, path: str, body: bytes | None, content_type: str | None) -> HttpAnswer:
+        headers = {} if content_type is None else {"content-type": content_type}
+        async with (
+            self._client() as client,
+            client.stream(method, path, content=body, headers=headers) as response,
+        ):
+            return HttpAnswer(response.status_code, dict(response.headers), await _bounded_body(response))
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[AsyncClient]:
-        """Return a client for one call. After a failure it is closed."""
-        client, succeeded = self._idle.pop() if self._idle else self._new_client(), False
+    async def _client(self) -> AsyncIterator[AsyncClient]:
+        """Return a client for one call. After a failure it is closed.
+
+        Each has one connection: a pool of the library offers an idle connection to several calls at once, and those that
+        do not get it queue again behind later calls, for seconds.
+        """
+        client, succeeded = self._clients.pop() if self._clients else self._new_client(), False
         try:
             yield client
             succeeded = True
         finally:
-            if succeeded and len(self._idle) < self._idle_max:
-                self._idle.append(client)
+            if succeeded and len(self._clients) < self._idle_max:
+                self._clients.append(client)
             else:
                 await client.aclose()
+
+
+def _place_of(url: httpx.URL) -> _Place:
+    is_encrypted = url.scheme == "https"
+    return _Place(url.raw_host.decode("ascii"), url.port or (443 if is_encrypted else 80), is_encrypted)
 
 
 async def post_pinned(
@@ -160,7 +224,9 @@ async def post_pinned(
 @cache
 def _authorities() -> ssl.SSLContext:
     """Return the certificates of all authorities. They are read once, because this takes longer than a call."""
-    return httpx.create_ssl_context()
+    context = httpx.create_ssl_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 async def _bounded_body(response: Response) -> bytes:

@@ -225,7 +225,7 @@ async def test_unreachable_heartbeat_does_not_fail_the_audit(harness: Operations
     runner._heartbeat = Heartbeat(SecretStr("http://127.0.0.1:1/x"), harness.system.resources.telemetry)
     await runner.audit()
     assert runner.warnings() == [
-        "no heartbeat is accepted since 2026-12-01 09:00 UTC (no answer (ConnectError)); check FIRSTHOUR_HEARTBEAT_URL"
+        "no heartbeat is accepted since 2026-12-01 09:00 UTC (no answer (ConnectionRefusedError)); check FIRSTHOUR_HEARTBEAT_URL"
     ]
 
 
