@@ -37,7 +37,7 @@ HEADS_MAX = 16
 _BREAKS: Final = re.compile(rb"[\r\n\0]")
 
 
-class _Place(NamedTuple):
+class _Origin(NamedTuple):
     """Where a request goes. `tls`: it is encrypted."""
 
     host: str
@@ -48,7 +48,7 @@ class _Place(NamedTuple):
 class _Head(NamedTuple):
     """The part of a request that does not depend on its body."""
 
-    place: _Place
+    origin: _Origin
     lines: bytes
 
 
@@ -69,7 +69,7 @@ class Endpoint:
     ) -> None:
         """Take the address of the service. `idle_max` 0: each call opens a connection, and nothing has to be closed."""
         base = httpx.URL(base_url)
-        self._place, trust_env = _place_of(base), not addresses.is_loopback(base.host)
+        self._origin, trust_env = _origin_of(base), not addresses.is_loopback(base.host)
         self._idle_max = idle_max
         self._timeout_seconds = timeout_seconds
         self._new_client = partial(
@@ -125,10 +125,10 @@ class Endpoint:
         head = self._head_of(method, path, content_type)
         connection = self._idle_connection(head)
         if connection is None:
-            connection = await connect(head.place.host, head.place.port, _authorities() if head.place.tls else None)
+            connection = await connect(head.origin.host, head.origin.port, _authorities() if head.origin.tls else None)
         length = b"" if body is None else b"content-length: %d\r\n" % len(body)
         answer = await connection.exchange(b"%b%b\r\n%b" % (head.lines, length, body or b""))
-        if connection.is_open and head.place == self._place and len(self._connections) < self._idle_max:
+        if connection.is_open and head.origin == self._origin and len(self._connections) < self._idle_max:
             self._connections.append((asyncio.get_running_loop().time(), connection))
         else:
             connection.close()
@@ -137,7 +137,7 @@ class Endpoint:
     def _idle_connection(self, head: _Head) -> ClientConnection | None:
         """Return an idle connection on which the server is silent; None: there is none, or the call goes elsewhere."""
         oldest = asyncio.get_running_loop().time() - IDLE_SECONDS_MAX
-        while self._connections and head.place == self._place:
+        while self._connections and head.origin == self._origin:
             since, connection = self._connections.pop()
             if since >= oldest and connection.is_silent:
                 return connection
@@ -153,7 +153,7 @@ class Endpoint:
         if any(_BREAKS.search(text) for text in chain.from_iterable(fields)):
             raise NoAnswerError("no request: a header has a line break")
         lines = b"%b %b HTTP/1.1\r\n" % (method.encode(), url.raw_path)
-        return _Head(_place_of(url), lines + b"".join(b"%b: %b\r\n" % field for field in fields))
+        return _Head(_origin_of(url), lines + b"".join(b"%b: %b\r\n" % field for field in fields))
 
     # --- over the library --------------------------------------------------------------------------------------------
 
@@ -183,9 +183,9 @@ class Endpoint:
                 await client.aclose()
 
 
-def _place_of(url: httpx.URL) -> _Place:
+def _origin_of(url: httpx.URL) -> _Origin:
     is_encrypted = url.scheme == "https"
-    return _Place(url.raw_host.decode("ascii"), url.port or (443 if is_encrypted else 80), is_encrypted)
+    return _Origin(url.raw_host.decode("ascii"), url.port or (443 if is_encrypted else 80), is_encrypted)
 
 
 async def post_pinned(
