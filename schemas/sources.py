@@ -12,13 +12,11 @@ from schemas.agreement.fields import EventType, event_type
 from schemas.conditions.fields import FIELDS
 from schemas.events.outside import OUTSIDE_TYPES
 from schemas.facts import is_product_fact
-from schemas.values import ID_PATTERN, Shape, did_you_mean, shown, wrong
-from schemas.verification import Secret, StandardWebhooks, Verify
+from schemas.values import ID_PATTERN, Shape, Whole, did_you_mean, shown, wrong
+from schemas.verification import FieldName, Secret, StandardWebhooks, Verify
 
-PRESETS = (
-    *("activecampaign", "cal-com", "calendly", "customerio", "facebook", "google-ads", "hubspot", "intercom"),
-    *("linkedin", "marketo", "mautic", "rudderstack", "segment", "sendgrid", "slack", "standard-webhooks", "typeform"),
-)
+PRESETS = ("google-ads", "hubspot", "marketo", "typeform")
+"""The vendors whose webhooks are known: each has a file in firsthour/runtime/config/preset_files."""
 TOUCH = "touch.recorded"
 DEAL = "opportunity.changed"
 ANY_CUSTOM = "custom.*"
@@ -103,6 +101,37 @@ class EventMapping(Shape):
         return self
 
 
+class VendorAnswer(Shape):
+    """The answer to a request that was accepted, if the vendor expects another than 202 with JSON."""
+
+    status: Annotated[Whole, Field(ge=200, le=299)] = 200
+    type: Annotated[str, Field(pattern=r"^[a-z]+/[a-z0-9.+-]+(; ?charset=utf-8)?$")] = "application/json"
+    body: Annotated[str, Field(max_length=2_000)] = ""
+
+
+class HubHandshake(Shape):
+    """A GET with `hub.mode=subscribe` and the agreed `hub.verify_token` is answered with its `hub.challenge`."""
+
+    kind: Literal["hub"]
+    token: Secret
+
+
+class ChallengeCodeHandshake(Shape):
+    """A GET with `challengeCode` is answered with the code and its HMAC (SHA-256, hex) under the first secret of the source."""
+
+    kind: Literal["challenge-code"]
+
+
+class EchoHandshake(Shape):
+    """A verified POST whose body has this field is answered with it: `{"challenge": ...}`. It makes no event."""
+
+    kind: Literal["echo"]
+    field: FieldName = "challenge"
+
+
+Handshake = Annotated[HubHandshake | ChallengeCodeHandshake | EchoHandshake, Field(discriminator="kind")]
+
+
 class FormSource(Shape):
     """Web forms that browsers post to /v1/forms/<form>."""
 
@@ -123,6 +152,8 @@ class WebhookSource(Shape):
     kind: Literal["webhook"]
     verify: Verify
     format: Literal["json", "form", "xml"] | None = None  # of the body; absent: its content type tells
+    handshake: Handshake | None = None  # how the vendor tries the address
+    answer: VendorAnswer | None = None
     events: tuple[EventMapping, ...] = ()  # empty: the body is already an event of ours (only with Standard Webhooks)
     types: SentTypes | None = None  # allowed types; absent: the marketing types, and those named in `events`
 
@@ -159,22 +190,32 @@ class ApiSource(Shape):
 
 
 class PresetSource(Shape):
-    """A vendor whose signature and bodies FirstHour knows."""
+    """A vendor whose signature and bodies FirstHour knows.
+
+    `events` are tried besides those of the preset; an entry replaces those of the preset with the same type. The other fields
+    replace those of the preset.
+    """
 
     id: Id
     kind: Literal["webhook"] = "webhook"
     preset: str
     secrets: tuple[Secret, ...] = ()
-
-    @property
-    def scheme(self) -> str:
-        """The scheme of the secrets."""
-        return "header"
+    verify: Verify | None = None
+    format: Literal["json", "form", "xml"] | None = None
+    handshake: Handshake | None = None
+    answer: VendorAnswer | None = None
+    events: tuple[EventMapping, ...] = ()
+    types: SentTypes | None = None
 
     @model_validator(mode="after")
     def _is_known(self) -> Self:
         if self.preset not in PRESETS:
             raise wrong(f"{shown(self.preset)} is not a preset", did_you_mean(self.preset, PRESETS))
+        if self.verify is not None and self.secrets:
+            raise wrong("`verify` has its own secrets", "remove `secrets`, or `verify`")
+        if self.verify is None and not self.secrets:
+            remedy = "add `secrets: [{env: NAME}]` with the secret that you agreed on with the vendor"
+            raise wrong(f"the preset {self.preset} cannot verify requests without a secret", remedy)
         return self
 
 

@@ -32,6 +32,16 @@ class Secret(Shape):
             raise wrong("a secret has one place", "write `{env: NAME}` or `{file: PATH}`")
         return self
 
+    @property
+    def place(self) -> str:
+        """The words for the place."""
+        return place_of(self.env, self.file)
+
+
+def place_of(env: str | None, file: str | None) -> str:
+    """Return the words for the place of a secret."""
+    return f"of {env}" if env is not None else f"in {file}"
+
 
 Secrets = Annotated[tuple[Secret, ...], Field(min_length=1, max_length=10)]
 """Each of them is accepted, so that a new secret can be added before the old one is removed."""

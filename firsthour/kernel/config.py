@@ -19,7 +19,7 @@ class Config:
     version: str
     warnings: tuple[str, ...] = ()
     directory: Path = Path()
-    secret_places: Mapping[tuple[int, int], tuple[str, int, int]] = field(default_factory=dict, compare=False)
-    """File, line and column of each secret, by the index of its source and its own there."""
+    secret_places: Mapping[tuple[int, str], tuple[str, int, int]] = field(default_factory=dict, compare=False)
+    """File, line and column of each secret, by the index of its source and the words for the secret."""
     channel_places: Mapping[str, tuple[str, int, int]] = field(default_factory=dict, compare=False)
     """File, line and column of each channel of the agreement, by its name."""

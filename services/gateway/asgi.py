@@ -16,7 +16,7 @@ from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
 from services.gateway import body_reader, pages, replies
 from services.gateway.domain.forms import Form
-from services.gateway.intake import events, forms, webhooks
+from services.gateway.intake import events, forms, handshakes, webhooks
 from services.gateway.intake.outcome import Accepted
 from services.gateway.intake.request import EVENTS_PATH, FORMS_PATH, HOOKS_PATH, Headers, IncomingRequest
 from services.gateway.replies import Reply
@@ -72,6 +72,8 @@ class Gateway:
                     return await self._serve(scope, receive, send, HOOKS_ROUTE, Gateway._webhook)
             elif scope["method"] == "OPTIONS" and path.startswith(FORMS_PATH):
                 return await self._serve(scope, receive, send, FORMS_ROUTE, Gateway._preflight)
+            elif scope["method"] == "GET" and handshakes.expects_get(path, self._sources) is not None:
+                return await self._serve(scope, receive, send, HOOKS_ROUTE, Gateway._handshake)
         await self.inner(scope, receive, send)
         return None
 
@@ -128,9 +130,17 @@ class Gateway:
 
     async def _webhook(self, request: IncomingRequest, sources: SourceIndex) -> Reply | Problem:
         team, now, received = self._config.current.team, self._clock.business(), self._clock.real()
-        return await self._store.commit(
-            await webhooks.decide(request, sources.webhooks, self._public_url, team, now, received),
-        )
+        outcome = await webhooks.decide(request, sources.webhooks, self._public_url, team, now, received)
+        answer = await self._store.commit(outcome)
+        if isinstance(outcome, Accepted) and outcome.reply is not None and isinstance(answer, Reply):
+            return replies.for_vendor(outcome.reply)
+        return answer
+
+    async def _handshake(self, request: IncomingRequest, sources: SourceIndex) -> Reply | Problem:
+        endpoint = handshakes.expects_get(request.path, self._sources)
+        if endpoint is None:
+            return Problem(405, "Method Not Allowed", "Send POST.", headers={"Allow": "POST"})
+        return replies.for_vendor(handshakes.answer(endpoint, request.target.partition(b"?")[2]))
 
     async def _preflight(self, request: IncomingRequest, sources: SourceIndex) -> Reply | Problem:
         forms.form_of(request.path, request.headers.get(b"origin"), sources.forms)

@@ -10,6 +10,7 @@ from firsthour.runtime.http.errors import as_problem
 from firsthour.runtime.http.problem import FieldFault, Problem, problem_response
 from firsthour.runtime.storage.unit import StorageError
 from services.gateway import pages
+from services.gateway.fixed_reply import FixedReply
 
 RETRY_SECONDS: Final = 5
 FAULTS_MAX: Final = 20  # faults that one answer lists
@@ -43,6 +44,11 @@ def partly_accepted(ids: list[str], letters: list[str], faults: Sequence[FieldFa
         "errors": faults[:FAULTS_MAX],
     }
     return Reply(202, _to_json(members))
+
+
+def for_vendor(fixed: FixedReply) -> Reply:
+    """Return the answer that a vendor expects."""
+    return Reply(fixed.status, fixed.body, ((b"content-type", fixed.media.encode()),))
 
 
 def for_browser(reply: Reply, next_page: str | None) -> Reply:

@@ -11,7 +11,7 @@ from firsthour.runtime.storage.unit import Unit
 from schemas.sources import TOUCH
 from schemas.team import Team
 from schemas.topics import EVENTS
-from services.gateway import request_bodies, senders
+from services.gateway import request_bodies, senders, webhook_bodies
 from services.gateway.domain import forms
 from services.gateway.domain.coerce import UnmappableError
 from services.gateway.domain.forms import Form
@@ -99,7 +99,8 @@ def _parse_delivery(
         media, options = request_bodies.JSON, {}
     delivery = id or sha256(letter.body).hexdigest()[:32]
     events: list[ParsedEvent] = []
-    for item in parse_items(endpoint, body, media, options, team, delivery=delivery, now=now):
+    parsed = webhook_bodies.parse_body(body, media, options, endpoint.format)
+    for item in parse_items(endpoint, body, parsed, team, delivery=delivery, now=now):
         if isinstance(item, RejectedItem):
             raise item.error.anew()
         events += item

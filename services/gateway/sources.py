@@ -12,11 +12,12 @@ from firsthour.runtime.config import source_secrets
 from firsthour.runtime.config.reading import Configs
 from firsthour.runtime.config.source_secrets import SecretMissingError, UnusableSecretError, resolve
 from firsthour.runtime.settings import environ
-from schemas.sources import ApiSource, FormSource, PresetSource, WebhookSource
+from schemas.sources import ApiSource, FormSource, Handshake, HubHandshake, WebhookSource
 from schemas.verification import BodyKey, Scheme, Secret, StandardWebhooks, UrlToken
 from services.gateway.domain import webhooks
 from services.gateway.domain.forms import Form
 from services.gateway.domain.verification.verifier import Verifier, verification
+from services.gateway.fixed_reply import FixedReply
 from services.gateway.senders import Types
 
 SECRETS_SECONDS: Final = 1.0  # between two checks of the secret files
@@ -30,19 +31,22 @@ class WebhookEndpoint:
 
     `standard_header`: the header with the id of a delivery, if the sender follows Standard Webhooks. `trouble`: why its
     requests cannot be verified now. `tokens`: the secret is a part of the path. `body_secrets`: secrets that the body
-    contains, which are removed before it is kept. `format`: of the body; None: its content type tells.
+    contains, which are removed before it is kept. `format`: of the body; None: its content type tells. `handshake_secret`: what
+    proves the address to the vendor; empty: it is missing.
     """
 
     id: str
     verifier: Verifier | None = None
     standard_header: bytes | None = None
     entries: tuple[webhooks.CompiledMapping, ...] = ()
-    preset: str | None = None
     trouble: str | None = None
     types: Types = frozenset()
     tokens: bool = False
     body_secrets: tuple[bytes, ...] = ()
     format: str | None = None
+    reply: FixedReply | None = None
+    handshake: Handshake | None = None
+    handshake_secret: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,6 @@ def source_index(config: Config, environ: Mapping[str, str]) -> SourceIndex:
                 endpoints[source.id] = _endpoint(source, lambda secret: resolve(secret, environ, config.directory))
             case ApiSource():
                 keys[source.id] = frozenset(source.types)
-            case PresetSource():
-                endpoints[source.id] = WebhookEndpoint(source.id, preset=source.preset)
     return SourceIndex(forms, endpoints, keys)
 
 
@@ -86,6 +88,7 @@ def _endpoint(source: WebhookSource, resolve_secret: Callable[[Secret], str]) ->
         if isinstance(scheme, BodyKey):
             body_secrets += [secret.encode() for secret in secrets]
         count += len(scheme.secrets)
+    answer = source.answer
     standard = next((scheme for scheme in source.verify if isinstance(scheme, StandardWebhooks)), None)
     return WebhookEndpoint(
         source.id,
@@ -97,7 +100,20 @@ def _endpoint(source: WebhookSource, resolve_secret: Callable[[Secret], str]) ->
         tokens=any(isinstance(scheme, UrlToken) and scheme.parameter is None for scheme in source.verify),
         body_secrets=tuple(body_secrets),
         format=source.format,
+        reply=FixedReply(answer.status, answer.type, answer.body.encode()) if answer else None,
+        handshake=source.handshake,
+        handshake_secret=_handshake_secret(source, resolve_secret),
     )
+
+
+def _handshake_secret(source: WebhookSource, resolve_secret: Callable[[Secret], str]) -> bytes:
+    if source.handshake is None:
+        return b""
+    hub = source.handshake if isinstance(source.handshake, HubHandshake) else None
+    try:
+        return resolve_secret(hub.token if hub else source.verify[0].secrets[0]).encode()
+    except SecretMissingError:
+        return b""
 
 
 def _usable(scheme: Scheme, resolve_secret: Callable[[Secret], str]) -> tuple[list[str], list[str]]:

@@ -14,12 +14,21 @@ from typing import Final, Protocol, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from firsthour.kernel.config import Config
-from firsthour.runtime.config import calendar_checks, checks, condition_checks, error_messages, warnings, yaml_source
+from firsthour.runtime.config import (
+    calendar_checks,
+    checks,
+    condition_checks,
+    error_messages,
+    presets,
+    warnings,
+    yaml_source,
+)
 from firsthour.runtime.config.documents import ConfigDocuments, ConfigProblem, Document, SourcePosition, rows
 from schemas.agreement.agreement import Agreement
 from schemas.errors import FirstHourError
 from schemas.sources import Sources
 from schemas.team import Team
+from schemas.verification import place_of
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -75,6 +84,8 @@ def _checked(directory: Path, raw: Mapping[str, bytes | ConfigProblem]) -> Confi
     agreement = _model(files.agreement, Agreement, mistakes)
     team = _model(files.team, Team, mistakes)
     sources = _model(files.sources, Sources, mistakes)
+    if sources is not None:
+        sources = presets.expanded(files.sources, sources, mistakes)
     mistakes += checks.problems(files)
     mistakes += calendar_checks.problems(files.agreement)
     mistakes += islice(condition_checks.problems(files), error_messages.PROBLEMS_MAX)
@@ -94,14 +105,15 @@ def _checked(directory: Path, raw: Mapping[str, bytes | ConfigProblem]) -> Confi
     )
 
 
-def _secret_places(document: Document) -> Iterator[tuple[tuple[int, int], tuple[str, int, int]]]:
-    """Yield the place of each secret, by the index of the source and the number of the secret in it."""
+def _secret_places(document: Document) -> Iterator[tuple[tuple[int, str], tuple[str, int, int]]]:
+    """Yield the place of each secret, by the index of the source and the words for the secret."""
     for source, row in rows(document, "sources"):
         verify = (*source, "verify")
         schemes = [loc for loc, _ in rows(document, *verify)] if isinstance(row.get("verify"), list) else [verify]
-        secrets = [loc for scheme in (*schemes, source) for loc, _ in rows(document, *scheme, "secrets")]
-        for number, loc in enumerate(secrets):
-            yield (int(source[-1]), number), (document.file, *document.place.find(loc))
+        for scheme in (*schemes, source):
+            for loc, secret in rows(document, *scheme, "secrets"):
+                words = place_of(secret.get("env"), secret.get("file"))
+                yield (int(source[-1]), words), (document.file, *document.place.find(loc))
 
 
 def _channel_places(document: Document, agreement: Agreement) -> Iterator[tuple[str, tuple[str, int, int]]]:

@@ -14,7 +14,7 @@ from firsthour.kernel.public_keys import ECDSA, ED25519, PUBLIC_KEY_SCHEMES, PUB
 from firsthour.runtime.config.documents import ConfigProblem
 from firsthour.runtime.config.yaml_errors import invisible
 from schemas.errors import FirstHourError
-from schemas.sources import PresetSource, Source, WebhookSource
+from schemas.sources import HubHandshake, Source, WebhookSource
 from schemas.verification import Secret
 
 if TYPE_CHECKING:
@@ -115,12 +115,16 @@ def _check_public_key(text: str, scheme: str) -> None:
 
 
 def named(source: Source) -> tuple[tuple[Secret, str], ...]:
-    """Return the secrets of a source in the order of the file, each with its scheme."""
-    if isinstance(source, WebhookSource):
-        return tuple((secret, scheme.scheme) for scheme in source.verify for secret in scheme.secrets)
-    if isinstance(source, PresetSource):
-        return tuple((secret, source.scheme) for secret in source.secrets)
-    return ()
+    """Return the secrets of a source in the order of the file, each once and with its scheme."""
+    if not isinstance(source, WebhookSource):
+        return ()
+    schemes: dict[Secret, str] = {}
+    for scheme in source.verify:
+        for secret in scheme.secrets:
+            schemes.setdefault(secret, scheme.scheme)
+    if isinstance(source.handshake, HubHandshake):
+        schemes.setdefault(source.handshake.token, source.handshake.kind)
+    return tuple(schemes.items())
 
 
 def files(config: "Config") -> Iterator[Path]:
@@ -149,18 +153,14 @@ def examine(config: "Config", environ: Mapping[str, str]) -> Examined:
     """Check every secret of every source."""
     errors, warnings = [], []
     for index, source in enumerate(config.sources.sources):
-        for number, (secret, scheme) in enumerate(named(source)):
-            place = config.secret_places.get((index, number), ("sources.yaml", 1, 1))
+        for secret, scheme in named(source):
+            place = config.secret_places.get((index, secret.place), ("sources.yaml", 1, 1))
             try:
                 check(resolve(secret, environ, config.directory), scheme)
             except SecretMissingError as missing:
                 mistake = f"the deliveries of {source.id} are refused: {missing.mistake}"
                 warnings.append(str(ConfigProblem(*place, mistake, missing.remedy)))
             except UnusableSecretError as wrong:
-                where = f"of {secret.env}" if secret.env is not None else f"in {secret.file}"
-                errors.append(
-                    ConfigProblem(
-                        *place, f"the secret {where} cannot verify {source.id}: {wrong.mistake}", wrong.remedy
-                    )
-                )
+                mistake = f"the secret {secret.place} cannot verify {source.id}: {wrong.mistake}"
+                errors.append(ConfigProblem(*place, mistake, wrong.remedy))
     return Examined(tuple(errors), tuple(warnings))

@@ -6,9 +6,10 @@ from itertools import islice
 from typing import Any, Final
 
 from firsthour.kernel.printable import printable
-from firsthour.runtime.config import calendar_checks, condition_warnings, order_checks, written_conditions
+from firsthour.runtime.config import calendar_checks, condition_warnings, order_checks, presets, written_conditions
 from firsthour.runtime.config.documents import ConfigDocuments, Document, at, rows
 from schemas.conditions.fields import FIELDS
+from schemas.sources import PRESETS
 from schemas.values import Loc, shown
 
 EACH: Final = "*"
@@ -46,9 +47,6 @@ NOT_YET: Final = (
     UnusedSetting("agreement", ("goals",), "measure revenue against the plan"),
     UnusedSetting("team", ("reps", EACH, "capacity", "per_day"), "limit new leads per day"),
     UnusedSetting("team", ("reps", EACH, "capacity", "per_hour"), "limit new leads per hour"),
-    UnusedSetting(
-        "sources", ("sources", EACH, "preset"), "verify and map this vendor's webhooks; until then they are refused"
-    ),
 )
 
 
@@ -91,6 +89,8 @@ def _unknown_fields(files: ConfigDocuments) -> Iterator[str]:
     mapped = {
         field for _, data in _places(files.sources.data, ("sources", EACH, "events", EACH, "data")) for field in data
     }
+    for _, name in _places(files.sources.data, ("sources", EACH, "preset")):
+        mapped |= set(presets.mapped_fields(name)) if name in PRESETS else set()
     for path in (("scoring", "engagement", "rules"), ("qualify",)):
         for rule, row in rows(files.agreement, *path):
             for loc, field, _ in written_conditions.fields(row.get("when"), (*rule, "when")):

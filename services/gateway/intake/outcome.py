@@ -12,6 +12,7 @@ from schemas.envelope import RECORD_BYTES_MAX, RecordTooLargeError, encode
 from schemas.topics import EVENTS
 from services.gateway.domain.coerce import UnmappableError
 from services.gateway.domain.mapping import ParsedEvent
+from services.gateway.fixed_reply import FixedReply
 
 ENVELOPE_SOURCE: Final = "urn:firsthour:gateway"
 _TITLES: Final = {
@@ -57,7 +58,7 @@ class RetryKey(msgspec.Struct, frozen=True):
 
 
 class Accepted(msgspec.Struct, frozen=True):
-    """A request to append and to answer with 202.
+    """A request to append and to answer with 202, or with `reply`.
 
     `ids` are the senders' ids. `bodies` and `faults`: items of a list that were rejected while the rest is accepted, or
     the form of a robot, which has no fault. `next_page`: where a browser that posted a form goes next; None: to a page
@@ -72,6 +73,7 @@ class Accepted(msgspec.Struct, frozen=True):
     bodies: Sequence[RejectedBody] = ()
     faults: Sequence[FieldFault] = ()
     next_page: str | None = None
+    reply: FixedReply | None = None
 
 
 class Rejected(msgspec.Struct, frozen=True):

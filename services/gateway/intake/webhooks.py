@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from firsthour.runtime.http.exact_json import Parsed
 from firsthour.runtime.http.problem import Problem
 from schemas.sources import TOUCH
 from schemas.team import Team
@@ -16,7 +17,8 @@ from services.gateway.domain import webhooks
 from services.gateway.domain.coerce import Json, UnmappableError
 from services.gateway.domain.mapping import ParsedEvent, parse_event
 from services.gateway.domain.verification.request import SignedRequest, Verdict
-from services.gateway.intake.outcome import Accepted, Rejected, RejectedBody, fault_of, problem_of, rows_of
+from services.gateway.intake import handshakes
+from services.gateway.intake.outcome import Accepted, Rejected, RejectedBody, fault_of, rows_of
 from services.gateway.intake.request import HOOKS_PATH, Headers, IncomingRequest, is_compressed
 from services.gateway.intake.turns import in_turns
 from services.gateway.sources import WebhookEndpoint
@@ -26,7 +28,6 @@ UNTIMED_MAX: Final = timedelta(days=20)
 
 An older event may be a replay of a captured delivery, unless the signature covers the time of sending."""
 BODIES_MAX: Final = 20  # rejected items of one request that become dead letters of their own
-PRESET_RETRY_SECONDS: Final = 3_600
 SECRET_RETRY_SECONDS: Final = 5
 
 
@@ -55,9 +56,13 @@ async def decide(
     delivery = _delivery_id(endpoint, request.headers, request.body)
     path, kept = HOOKS_PATH + endpoint.id, _without_secrets(request.body, endpoint)
     sent_type = request.headers.get(b"content-type", b"application/json").decode("latin-1")
+    reply = endpoint.reply
     try:
         media, options = _content_type(request.headers)
-        items = parse_items(endpoint, kept, media, options, team, delivery=delivery, now=now, fresh=not verdict.timed)
+        value = webhook_bodies.parse_body(kept, media, options, endpoint.format)
+        if challenge := handshakes.echo(endpoint, value.value):
+            return Accepted(endpoint.id, [], reply=challenge)
+        items = parse_items(endpoint, kept, value, team, delivery=delivery, now=now, fresh=not verdict.timed)
         parsed = await in_turns(items)
         rejected = [item for item in parsed if isinstance(item, RejectedItem)]
         events = [event for item in parsed if not isinstance(item, RejectedItem) for event in item]
@@ -65,13 +70,18 @@ async def decide(
             raise rejected[0].error.anew()
         rows = rows_of(events)
     except UnmappableError as error:
+        # The sender has proven itself and cannot mend the mapping, so it is not told to disable the address.
         id = delivery if endpoint.standard_header is not None else ""
-        return Rejected(problem_of(error), RejectedBody(path, endpoint.id, sent_type, kept, str(error), id))
+        body = RejectedBody(path, endpoint.id, sent_type, kept, str(error), id)
+        return Accepted(endpoint.id, [], bodies=[body], faults=[fault_of(error)], reply=reply)
     ids = [event.sent_id for event in events]
     if not rejected:
-        return Accepted(endpoint.id, ids, events, rows)
-    bodies = _rejected_bodies(path, endpoint.id, sent_type, rejected)
-    return Accepted(endpoint.id, ids, events, rows, bodies=bodies, faults=[fault_of(item.error) for item in rejected])
+        return Accepted(endpoint.id, ids, events, rows, reply=reply)
+    bodies, faults = (
+        _rejected_bodies(path, endpoint.id, sent_type, rejected),
+        [fault_of(item.error) for item in rejected],
+    )
+    return Accepted(endpoint.id, ids, events, rows, bodies=bodies, faults=faults, reply=reply)
 
 
 def _without_secrets(body: bytes, endpoint: WebhookEndpoint) -> bytes:
@@ -84,8 +94,7 @@ def _without_secrets(body: bytes, endpoint: WebhookEndpoint) -> bytes:
 def parse_items(
     endpoint: WebhookEndpoint,
     body: bytes,
-    media: str,
-    options: request_bodies.Options,
+    parsed: Parsed,
     team: Team,
     *,
     delivery: str,
@@ -97,17 +106,12 @@ def parse_items(
     Args:
         endpoint: The source.
         body: The body as it was received.
-        media: Its media type.
-        options: The parameters of the media type.
+        parsed: Its value.
         team: The reps to whom touches are attributed.
         delivery: The delivery id.
         now: The business time.
         fresh: Events older than `UNTIMED_MAX` are rejected, because nothing proves when the body was sent.
-
-    Raises:
-        UnmappableError: The body is not of the format of the source.
     """
-    parsed = webhook_bodies.parse_body(body, media, options, endpoint.format)
     if not endpoint.entries:
         try:
             yield [
@@ -155,13 +159,6 @@ def _verified_endpoint(
     endpoint = endpoints.get(id)
     if endpoint is None or (slash and not endpoint.tokens):
         raise Problem(404, "Unknown source", "Name it in `sources.yaml`: `- {id: <name>, kind: webhook, verify: ...}`.")
-    if endpoint.preset is not None:
-        raise Problem(
-            503,
-            "Preset not available",
-            f"The preset {endpoint.preset} is not available yet. Use a `kind: webhook` source with `events:`.",
-            headers={"Retry-After": str(PRESET_RETRY_SECONDS)},
-        )
     if endpoint.verifier is None:
         raise Problem(
             503,

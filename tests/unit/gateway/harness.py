@@ -74,6 +74,7 @@ sources:
       - {type: custom.ping, email: email}
   - id: hubspot
     preset: hubspot
+    secrets: [{file: phone.secret}]
   - id: ours
     kind: webhook
     verify: {scheme: standard-webhooks, secrets: [{file: first.secret}]}
@@ -181,7 +182,7 @@ class GatewayHarness:
         with self.units.engine.begin() as connection:
             self.keys.replace(key_store.list_keys(connection))
         resources = Resources(
-            Settings(),
+            Settings(public_url="https://leads.example"),
             self.clock,
             cast(ConfigFiles, self.files),
             self.units,
@@ -240,7 +241,8 @@ class GatewayHarness:
         async def send(message: Message) -> None:
             sent.append(message)
 
-        scope: Scope = {"type": "http", "method": method, "path": path, "headers": raw, "query_string": b""}
+        path, _, query = path.partition("?")
+        scope: Scope = {"type": "http", "method": method, "path": path, "headers": raw, "query_string": query.encode()}
         if client is not None:
             scope["client"] = (client, 40_000)
         await self.gateway(scope, receive, send)

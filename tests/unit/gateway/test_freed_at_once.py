@@ -27,11 +27,11 @@ POSTS: Final[dict[str, tuple[Post, int]]] = {
     ),
     "an event": (lambda harness: harness.event(SEEN), 422),
     "events": (lambda harness: harness.event([SEEN, SEEN]), 422),
-    "a webhook": (lambda harness: phoned(harness, json.dumps(CALL).encode()), 422),
-    "a webhook of a list": (lambda harness: phoned(harness, json.dumps([CALL, CALL]).encode()), 422),
+    "a webhook": (lambda harness: phoned(harness, json.dumps(CALL).encode()), 202),
+    "a webhook of a list": (lambda harness: phoned(harness, json.dumps([CALL, CALL]).encode()), 202),
     "a webhook that does not fit the mapping": (
         lambda harness: phoned(harness, json.dumps(CALL | {"duration": "long"}).encode()),
-        422,
+        202,
     ),
 }
 

@@ -27,7 +27,7 @@ async def test_token_in_the_path_proves_the_sender_and_is_not_kept(harness: Gate
     configure(harness, "{scheme: url-token, SECRETS}")
     path = "/hooks/calls/" + HMAC_SECRET
     assert (await harness.request("POST", path, JSON, BODY)).status == 202
-    assert (await harness.request("POST", path, JSON, b'{"id":"1"}')).status == 422
+    assert (await harness.request("POST", path, JSON, b'{"id":"1"}')).status == 202
     [letter] = harness.letters
     assert (letter.origin, HMAC_SECRET in repr(letter)) == ("/hooks/calls", False)
 
@@ -53,7 +53,7 @@ async def test_key_in_the_body_proves_the_sender_and_is_not_kept(harness: Gatewa
     assert (await harness.request("POST", "/hooks/calls", JSON, BODY)).status == 401
     assert (await harness.request("POST", "/hooks/calls", JSON, b"{")).status == 401
     unmapped = keyed.replace(b"ann@acme.example", b"nobody")
-    assert (await harness.request("POST", "/hooks/calls", JSON, unmapped)).status == 422
+    assert (await harness.request("POST", "/hooks/calls", JSON, unmapped)).status == 202
     [letter] = harness.letters
     assert HMAC_SECRET.encode() not in letter.body
 

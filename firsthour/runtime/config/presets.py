@@ -1,0 +1,56 @@
+"""The presets of vendors: sources without id and secrets, one file per vendor in `preset_files/`."""
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from firsthour.runtime.config import yaml_source
+from firsthour.runtime.config.documents import ConfigProblem, Document
+from schemas.sources import PresetSource, Source, Sources, WebhookSource
+
+DIRECTORY: Final = Path(__file__).parent / "preset_files"
+_REPLACED: Final = ("format", "handshake", "answer", "types")
+
+
+@cache
+def preset(name: str) -> Mapping[str, Any]:
+    """Return the fields of a preset. Raises `ValueError` for a file that is not YAML."""
+    document = yaml_source.parse((DIRECTORY / f"{name}.yaml").read_bytes(), f"{name}.yaml")
+    if document.data is None:
+        raise ValueError(document.problems)
+    return document.data
+
+
+def webhook_source(source: PresetSource) -> WebhookSource:
+    """Return the source with the fields of its preset. Raises `ValidationError`."""
+    known = preset(source.preset)
+    own_types = {mapping.type for mapping in source.events}
+    fields = {name: value for name in _REPLACED if (value := getattr(source, name)) is not None}
+    verify = source.verify or [{**scheme, "secrets": source.secrets} for scheme in known["verify"]]
+    events = [*source.events, *(entry for entry in known["events"] if entry["type"] not in own_types)]
+    return WebhookSource.model_validate(
+        {**known, **fields, "id": source.id, "kind": "webhook", "verify": verify, "events": events}
+    )
+
+
+def mapped_fields(name: str) -> Iterator[str]:
+    """Yield the fields that the mappings of a preset fill."""
+    for entry in preset(name)["events"]:
+        yield from entry.get("data", ())
+
+
+def expanded(document: Document, sources: Sources, mistakes: list[ConfigProblem]) -> Sources:
+    """Return the sources with the fields of their presets. `mistakes` receives the sources that contradict their preset."""
+    complete: list[Source] = []
+    for index, source in enumerate(sources.sources):
+        try:
+            complete.append(webhook_source(source) if isinstance(source, PresetSource) else source)
+        except ValidationError as failure:
+            context = failure.errors()[0].get("ctx", {})
+            mistake = str(context.get("mistake", failure.errors()[0]["msg"]))
+            remedy = str(context.get("remedy", "correct the fields that replace those of the preset"))
+            mistakes.append(document.problem(("sources", index), mistake, remedy))
+    return Sources(sources=tuple(complete))
