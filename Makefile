@@ -6,6 +6,7 @@
 #   BROKERS=3           the number of brokers of `make kafka` and `make prove`
 #   PROFILE=distributed the profile of `make bench` and `make replay`
 #   COVERAGE=yes        `make test` also prints the branches that unit tests and embedded stories do not reach
+#   EXAMPLES_SHARE=1    the share of the random examples that `make test` tries; `make prove-long` tries all
 #   WORKERS=1           how many processes run the tests; by default one for each processor, four at most
 #   SEED=7              the seed of `make prove`; another each time by default
 
@@ -18,6 +19,7 @@ KAFKA_VERSION ?= 4.3.0
 BROKERS ?= 1
 SEED ?=
 COVERAGE ?=
+EXAMPLES_SHARE ?= 0.3
 WORKERS ?= logical --maxprocesses 4
 BIN := $(VENV)/bin
 # Compiled modules are kept in the environment, outside of the tree: each worker and each process of a test needs them.
@@ -57,7 +59,7 @@ postgres: | $(BIN)/python ## run a real PostgreSQL on this machine until Ctrl-C
 	@exec $(BIN)/python -m devtools.postgres $(ARGS)
 
 test: $(DEV_STAMP) ## run all tests, with a Kafka and a PostgreSQL that it starts and stops
-	@KAFKA_VERSION=$(KAFKA_VERSION) $(PYTEST) $(if $(COVERAGE),$(COVERED)) $(ARGS)
+	@KAFKA_VERSION=$(KAFKA_VERSION) EXAMPLES_SHARE=$(EXAMPLES_SHARE) $(PYTEST) $(if $(COVERAGE),$(COVERED)) $(ARGS)
 
 quick: check ## the inner loop: `make check`, unit tests, stories on the embedded profile
 	@EXAMPLES_SHARE=0.1 $(PYTEST) --quiet tests/unit tests/story -m "not servers and not slow and not long" $(ARGS)
@@ -92,8 +94,8 @@ prove-embedded: $(DEV_STAMP) ## kill a whole replay on the embedded profile ten 
 	@$(BIN)/python -m tests.e2e.kill $(ARGS)
 
 prove-long: $(DEV_STAMP) ## the longer tests: all on Kafka 3.9.1, the real stream and requests generated from /openapi.json on both profiles, long random histories
-	@KAFKA_VERSION=3.9.1 $(PYTEST) $(ARGS)
-	@$(PYTEST) -m long -o faulthandler_timeout=3600
+	@KAFKA_VERSION=3.9.1 EXAMPLES_SHARE=1 $(PYTEST) $(ARGS)
+	@EXAMPLES_SHARE=1 $(PYTEST) -m long -o faulthandler_timeout=3600
 	@HISTORIES=300 $(TESTED) -m pytest tests/contract/test_any_order.py --timeout 3600 -o faulthandler_timeout=7200
 
 mutate: $(DEV_STAMP) ## remove each mechanism in a copy, and report the test that notices

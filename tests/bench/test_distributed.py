@@ -70,6 +70,7 @@ def test_two_routers_share_a_backlog(
     assert all(one.value > 0 for one in lines)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("databases")
 def test_rungs_of_copied_clocks_are_measured(
     server_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

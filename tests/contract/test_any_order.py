@@ -26,7 +26,7 @@ from tests.backends import Backends
 from tests.contract.systems import OpenedSystem, opened
 from tests.story import sample_config
 
-HISTORIES: Final = int(os.environ.get("HISTORIES") or 4)
+HISTORIES: Final = int(os.environ.get("HISTORIES") or 2)
 pytestmark = pytest.mark.timeout(60 + HISTORIES * 30)
 PEOPLE: Final = ("email:ann@prospect.example", "phone:+493012345678")
 OTHER_IDENTIFIERS: Final = {PEOPLE[0]: ("crm_id:003A", "phone:+493087654321"), PEOPLE[1]: ("anonymous_id:browser",)}

@@ -1,8 +1,6 @@
 """A database that `firsthour migrate` has not prepared, or that another version has, is one sentence with the remedy."""
 
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +9,8 @@ from alembic import command
 from alembic.config import Config as AlembicConfig
 
 from devtools.postgres import PostgresServer
-from firsthour.runtime import settings
+from firsthour.cli.app import main
+from firsthour.runtime import package_files, settings
 from firsthour.runtime.connectivity import connection_options
 from firsthour.runtime.connectivity import postgres as database_look
 from firsthour.runtime.package_files import migrations
@@ -24,12 +23,11 @@ from firsthour.runtime.storage.sqlite_engines import writer_engine
 from firsthour.runtime.storage.unit import StorageError
 from tests.backends import execute
 from tests.contract.conftest import NO_CONFIG
-from tests.e2e.processes import ROOT, environment
 from tests.hand_clock import HandClock
 from tests.shared import named
 
 COMMANDS = [
-    ("apply", "--config", "deploy/examples"),
+    ("apply", "--config", str(package_files.examples())),
     ("verify",),
     ("keys", "list"),
     ("keys", "create", "--role", "admin", "--name", "me"),
@@ -37,6 +35,8 @@ COMMANDS = [
     ("deadletters", "show", "01a20150"),
 ]
 DATABASE = named("unprepared")
+RunCommand = Callable[..., tuple[object, str]]
+"""Runs a command. Returns its exit code and what it wrote to standard error."""
 SENTENCE = f"database: database {DATABASE} has no tables yet; run `firsthour migrate`\n"
 
 
@@ -46,20 +46,28 @@ def unprepared(postgres: PostgresServer) -> Iterator[str]:
     postgres.drop(DATABASE)
 
 
+@pytest.fixture
+def run_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], restored_logging: None
+) -> RunCommand:
+    """Return a function that runs a command in this process, with this database and directory of data."""
+
+    def run(database_url: str, data: Path, *words: str) -> tuple[object, str]:
+        ours = {"DATABASE_URL": database_url, "KAFKA_BOOTSTRAP": "127.0.0.1:1", "DATA_DIR": str(data)}
+        for name, value in ours.items():
+            monkeypatch.setenv(f"FIRSTHOUR_{name}", value)
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        return ended.value.code, capsys.readouterr().err
+
+    return run
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_a_forgotten_migrate_is_one_sentence_of_every_command(
-    unprepared: str, command: tuple[str, ...], tmp_path: Path
+    unprepared: str, command: tuple[str, ...], tmp_path: Path, run_command: RunCommand
 ) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "firsthour", *command],
-        cwd=ROOT,
-        env=environment(database_url=unprepared, kafka_bootstrap="127.0.0.1:1", data_dir=str(tmp_path)),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (1, SENTENCE)
+    assert run_command(unprepared, tmp_path, *command) == (1, SENTENCE)
 
 
 @pytest.mark.parametrize(
@@ -74,22 +82,12 @@ def test_a_forgotten_migrate_is_one_sentence_of_every_command(
     ],
 )
 def test_migrate_names_the_fault_of_an_address(
-    unprepared: str, change: tuple[str, str], problem: str, tmp_path: Path
+    unprepared: str, change: tuple[str, str], problem: str, tmp_path: Path, run_command: RunCommand
 ) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "firsthour", "migrate"],
-        cwd=ROOT,
-        env=environment(
-            database_url=unprepared.replace(*change), kafka_bootstrap="127.0.0.1:1", data_dir=str(tmp_path)
-        ),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert done.stderr.startswith("database: ")
-    assert problem in done.stderr
+    code, lines = run_command(unprepared.replace(*change), tmp_path, "migrate")
+    assert (code, lines.count("\n")) == (1, 1)
+    assert lines.startswith("database: ")
+    assert problem in lines
 
 
 async def test_a_statement_on_tables_that_are_not_there_is_a_state_to_wait_for(unprepared: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.kill import KillPlan, run, unexplained
 from tests.e2e.processes import write_stream
 
-ROWS = 900
+ROWS = 600
 KILLS = 3
 
 

@@ -105,8 +105,8 @@ def replay_outcome(file: Path, config: Path, directory: Path, *more: str) -> Rep
 
 @pytest.mark.timeout(240)
 def test_second_replay_in_order_gives_the_same_owners(tmp_path: Path) -> None:
-    file = write_stream(tmp_path / "stream.csv", 300)
-    config = configure(tmp_path / "config", 10, shared=True)
+    file = write_stream(tmp_path / "stream.csv", 120)
+    config = configure(tmp_path / "config", 4, shared=True)
     more = ("--concurrency", "1", "--map", "amount=amount")
     first, second = (replay_outcome(file, config, tmp_path / name, *more) for name in ("first", "second"))
     assert first == second
@@ -170,7 +170,11 @@ def test_invalid_rows_are_reported_by_line_and_the_others_are_posted(tmp_path: P
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(
-    "module", ["firsthour.operations.replay.command", "tests.e2e.replay"], ids=["embedded", "distributed"]
+    "module",
+    [
+        pytest.param("firsthour.operations.replay.command", id="embedded"),
+        pytest.param("tests.e2e.replay", id="distributed", marks=pytest.mark.long),
+    ],
 )
 def test_replay_without_url_starts_an_installation_without_our_settings(
     tmp_path: Path, module: str, request: pytest.FixtureRequest

@@ -133,12 +133,12 @@ def yesterday() -> datetime:
 def test_returning_people_have_the_same_outcome_on_both_profiles(
     tmp_path: Path, database: str, kafka: KafkaCluster
 ) -> None:
-    file = write_returning(tmp_path / "stream.csv", 250, 100, yesterday())
+    file = write_returning(tmp_path / "stream.csv", 120, 50, yesterday())
     came: dict[str, set[datetime]] = defaultdict(set)
     with file.open() as lines:
         for row in csv.DictReader(lines):
             came[row["email"].lower() or row["name"]].add(datetime.fromisoformat(row["submitted_at"]))
-    config = configure(tmp_path / "config", LARGE_COMPANY, 5)
+    config = configure(tmp_path / "config", LARGE_COMPANY, 2)
     more = ("--keep-times", "--map", "form=form", "--map", "amount=amount")
     result = both(file, config, tmp_path, database, kafka.bootstrap, *more)
     assert {name: {datetime.fromisoformat(part.at) for part in lead.did} for name, lead in result.leads.items()} == came

@@ -84,8 +84,17 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
         yield one
 
 
-def test_connection_above_the_limit_closes_the_longest_idle_one(start: Start) -> None:
+def test_one_port_longest_idle_connection_closed_start_and_end_logged(start: Start) -> None:
     started = start(connections_max=10)
+    if Path("/proc/self/net/tcp").exists():
+        assert started.listens_on() == {started.port}
+    _assert_longest_idle_connection_is_closed(started)
+    events = started.stop()
+    assert "serving" in events
+    assert events[-1] == "stopped"
+
+
+def _assert_longest_idle_connection_is_closed(started: Started) -> None:
     with ExitStack() as stack:
         opened = [
             stack.enter_context(socket.create_connection(("127.0.0.1", started.port), EVICTED_SECONDS))
@@ -97,23 +106,11 @@ def test_connection_above_the_limit_closes_the_longest_idle_one(start: Start) ->
         assert opened[1].recv(12) == b"HTTP/1.1 200"
 
 
-def test_metrics_port_is_served_only_if_it_is_set(start: Start) -> None:
+def test_metrics_port_is_served_and_lines_below_the_log_level_are_not_logged(start: Start) -> None:
     port = free_port()
-    started = start(metrics_port=port)
+    started = start(metrics_port=port, log_level="error")
     answer = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False, verify=False)
     assert (answer.status_code, "http_requests_total" in answer.text) == (200, True)
     if Path("/proc/self/net/tcp").exists():
         assert started.listens_on() == {started.port, port}
-        started.stop()
-        started = start()
-        assert started.listens_on() == {started.port}
-
-
-def test_process_logs_serving_and_stopped(start: Start) -> None:
-    events = start().stop()
-    assert "serving" in events
-    assert events[-1] == "stopped"
-
-
-def test_lines_below_the_log_level_are_not_logged(start: Start) -> None:
-    assert start(log_level="error").stop() == []
+    assert started.stop() == []

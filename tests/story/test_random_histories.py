@@ -178,9 +178,9 @@ def test_any_history_keeps_statuses_owners_and_invariants(profile: Backends | No
     class HistoryOfProfile(RandomHistory):
         backends = profile
 
-    histories, steps = (20, 20) if profile is None else (4, 15)
+    histories, steps = (examples(20), 20) if profile is None else (max(2, examples(20) // 5), 15)
     history_settings = settings(
-        max_examples=examples(histories),
+        max_examples=histories,
         stateful_step_count=steps,
         deadline=None,
         suppress_health_check=list(HealthCheck),
