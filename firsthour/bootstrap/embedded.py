@@ -1,5 +1,6 @@
 """One process with every service on SQLite: from settings to resources, services, and a running system."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,10 +52,15 @@ class System:
     reads: SqliteReader
     lock: IO[str]
     workers: list[Worker] = field(default_factory=list)
+    chain: Chain = field(default_factory=lambda: Chain(()))
 
     async def run(self) -> None:
-        """Run every runner until cancelled."""
-        await run_all(self.runners.values())
+        """Run every runner until cancelled. The consumers that are up to date handle events as they are appended."""
+        self.units.carry = self.chain.carry
+        try:
+            await run_all(self.runners.values())
+        finally:
+            self.units.carry = None
 
     async def settle(self) -> None:
         """Step every runner until nothing is due at this moment of both clocks, for tests."""
@@ -118,6 +124,7 @@ async def open_system(
     installation = all_services(channels, settings.public_url, settings.clock_skew_seconds, ways_out=ways_out)
     services = tuple(service for service in installation if only is None or service.name in only)
     workers = _workers(services, resources)
+    chain = _joined(workers)
     keys = auth.keys_of(settings, clock, config)
     key_refresher = KeyRefresher(keys, units, reads)
     gauges = Gauges(workers, reads, resources.telemetry, bytes_max=settings.database_bytes_max)
@@ -138,7 +145,7 @@ async def open_system(
     ready = EmbeddedReadiness(config, keys, units, workers, registry.runners, gauges)
     app = gateway_app(resources, keys, services, ready, EMBEDDED_CHECKS)
     await key_refresher.step()
-    return System(resources, services, registry.runners, keys, app, units, reads, lock, workers)
+    return System(resources, services, registry.runners, keys, app, units, reads, lock, workers, chain)
 
 
 class _Storage(NamedTuple):
@@ -167,9 +174,8 @@ async def _open_storage(
 
 
 def _workers(services: Sequence[Service], resources: Resources) -> list[Worker]:
-    """Return a worker for each topic that each service hears. A chain joins those that a lead passes at once, and the
-    bulk topics of a consumer share units."""
-    workers = [
+    """Return a worker for each topic that each service hears."""
+    return [
         Worker(
             service.name,
             topic,
@@ -183,10 +189,15 @@ def _workers(services: Sequence[Service], resources: Resources) -> list[Worker]:
         for service in services
         for topic, handler in service.hears.items()
     ]
+
+
+def _joined(workers: Sequence[Worker]) -> Chain:
+    """Return the chain of the workers that a lead passes at once. The others share units among themselves."""
     at_once, bulk = [[worker for worker in workers if worker.lingers is lingers] for lingers in (False, True)]
     chain = Chain(at_once)
     for worker in at_once:
         worker.chain = chain
+    turn = asyncio.Lock()
     for worker in bulk:
-        worker.companions = [other for other in bulk if other is not worker and other.consumer == worker.consumer]
-    return workers
+        worker.turn, worker.companions = turn, [other for other in bulk if other is not worker]
+    return chain

@@ -54,7 +54,7 @@ class EventLog(Protocol):
         """Return once there is a record beyond `after`."""
 
     async def ready_any(self, topic: str, after: Mapping[int, int]) -> None:
-        """Return once there is a record beyond its position in any of these partitions."""
+        """Return once there is a record beyond its position in any of these partitions. A position may move meanwhile."""
 
     async def fetch(self, topic: str, partition: int, after: int, limit: int) -> Sequence[Record]:
         """Return up to `limit` records beyond `after`, and at most the bytes of a batch, without waiting."""
@@ -131,13 +131,13 @@ class TableLog:
             self._tails[topic].add(records)
 
     async def ready(self, topic: str, partition: int, after: int) -> None:
-        tail = self._tails[topic]
-        while tail.end <= after:
-            tail.more.clear()
-            await tail.more.wait()
+        await self.ready_any(topic, {0: after})
 
     async def ready_any(self, topic: str, after: Mapping[int, int]) -> None:
-        await self.ready(topic, 0, after[0])
+        tail = self._tails[topic]
+        while tail.end <= after[0]:
+            tail.more.clear()
+            await tail.more.wait()
 
     async def fetch(self, topic: str, partition: int, after: int, limit: int) -> Sequence[Record]:
         tail = self._tails[topic]

@@ -65,7 +65,8 @@ class Worker:
     ) -> None:
         """`linger_seconds`: real time for which records are collected before they are read, to share a unit."""
         self.chain: Chain | None = None  # hands on what the handler emits; None: other units read it from the log
-        self.companions: Sequence[Worker] = ()  # of other topics: what they have collected shares the unit of this one
+        self.companions: Sequence[Worker] = ()  # what these have collected shares the unit of this one
+        self.turn = asyncio.Lock()  # companions have the same one, so that none reads what another handles
         self.consumer = consumer
         self.topic = topic
         self.partitions = (partitions,) if isinstance(partitions, int) else tuple(partitions)
@@ -119,14 +120,15 @@ class Worker:
                 await asyncio.sleep(min(BACKOFF_MAX_SECONDS, 0.1 * 2 ** min(failures, 6)) * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
 
     async def step(self) -> bool:
-        batches = await self._fetch()
-        if not batches:
-            return False
-        try:
-            await self._handle_or_split(batches)
-        except CursorMovedError:
-            self._positions = None
-        return True
+        async with self.turn:
+            batches = await self._fetch()
+            if not batches:
+                return False
+            try:
+                await self._handle_or_split(batches)
+            except CursorMovedError:
+                self._positions = None
+            return True
 
     async def lag(self) -> int:
         """Return the number of positions between the cursors and the newest records."""

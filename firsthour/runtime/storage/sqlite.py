@@ -27,6 +27,8 @@ T = TypeVar("T")
 PASSED_OVER_MAX: Final = 20  # units that may run before a bulk unit that waits
 RECENT: Final = timedelta(minutes=5)
 BATCH_SECONDS: Final = 0.020  # there is one writer: every other unit waits for the whole batch
+CARRIED_MAX: Final = 8
+"""Rows of one commit that their consumers handle at once. The answers to more rows do not wait for that."""
 
 
 def _changes(connection: Connection) -> int:
@@ -93,6 +95,7 @@ class SqliteUnits:
         self._ends = dict(ends or {})
         self.appended = appended
         self.woken = woken
+        self.carry: Callable[[SqliteUnit], None] | None = None  # hands appended rows to their consumers; None: they read
         self.trouble: str | None = None  # the failure of the last commit with changes; None: it succeeded
         self._failed: tuple[datetime, str] | None = None  # the last failure, also after later commits succeeded
         self._damaged = False  # stays true: a later commit that succeeds repairs no damaged page
@@ -162,13 +165,26 @@ class SqliteUnits:
         return self._queue.closing or not self._queue.empty
 
     def _append(self, connection: Connection, appends: list[tuple[list[Row], "asyncio.Future[None]"]]) -> None:
-        """Append in one commit the rows of all appends that arrived during the last one."""
+        """Append in one commit the rows of all appends that arrived during the last one.
 
-        def work(unit: Unit) -> None:
-            for rows, _ in appends:
-                unit.rows.extend(rows)
+        The consumers of a few rows handle them in the same commit. If that fails, the rows are appended alone.
+        """
+        rows = [row for each, _ in appends for row in each]
+        waiting: list[asyncio.Future[Any]] = [done for _, done in appends]
+        carry = self.carry if len(rows) <= CARRIED_MAX else None
 
-        self._answer(*self._transact(connection, work), [done for _, done in appends])
+        def append(unit: SqliteUnit) -> None:
+            unit.rows.extend(rows)
+
+        def append_and_carry(unit: SqliteUnit) -> None:
+            append(unit)
+            if carry is not None:
+                carry(unit)
+
+        result, failure, unit = self._transact(connection, append_and_carry)
+        if failure is not None and carry is not None:
+            result, failure, unit = self._transact(connection, append)
+        self._answer(result, failure, unit, waiting)
 
     def _run_job(self, connection: Connection, job: _Job) -> None:
         if job.done.cancelled():
@@ -176,7 +192,7 @@ class SqliteUnits:
         self._answer(*self._transact(connection, job.work), [job.done])
 
     def _transact(
-        self, connection: Connection, work: Callable[[Unit], Any]
+        self, connection: Connection, work: Callable[[SqliteUnit], Any]
     ) -> tuple[Any, BaseException | None, SqliteUnit]:
         unit = SqliteUnit(connection, self._clock, self._config(), self._ends)
         before = _changes(connection) if self.trouble is not None else 0

@@ -12,7 +12,7 @@ from firsthour.runtime.private_files import secure_sqlite
 from firsthour.runtime.storage import sqlite_rows
 from firsthour.runtime.storage.unit import StorageError
 
-_MANUAL: Final[dict[str, Any]] = {"isolation_level": None}
+_MANUAL: Final[dict[str, Any]] = {"isolation_level": None, "cached_statements": 1_024}
 _UNAVAILABLE: Final = {
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR,

@@ -6,8 +6,7 @@ columns, of which the driver takes 8.
 
 import sqlite3
 from collections import namedtuple
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import Any, Final
 
@@ -23,9 +22,11 @@ def rows(connection: Connection, text: str, bound: Sequence[Any]) -> Sequence[An
     driver = _driver(connection)
     if driver is None:
         return connection.exec_driver_sql(text, tuple(bound)).all()
-    with _errors_of_sqlalchemy(connection, text):
+    try:
         cursor = driver.execute(text, bound)
         found = cursor.fetchall()
+    except sqlite3.Error as error:
+        raise _as_sqlalchemy(connection, text, error) from error
     return list(map(_shape(tuple(column[0] for column in cursor.description)), found)) if found else found
 
 
@@ -34,8 +35,10 @@ def changed(connection: Connection, text: str, bound: Sequence[Any]) -> int:
     driver = _driver(connection)
     if driver is None:
         return int(connection.exec_driver_sql(text, tuple(bound)).rowcount)
-    with _errors_of_sqlalchemy(connection, text):
+    try:
         return driver.execute(text, bound).rowcount
+    except sqlite3.Error as error:
+        raise _as_sqlalchemy(connection, text, error) from error
 
 
 def changed_by_each(connection: Connection, text: str, rows: list[tuple[Any, ...]]) -> int:
@@ -43,8 +46,10 @@ def changed_by_each(connection: Connection, text: str, rows: list[tuple[Any, ...
     driver = _driver(connection)
     if driver is None:
         return int(connection.exec_driver_sql(text, rows).rowcount)
-    with _errors_of_sqlalchemy(connection, text):
+    try:
         return driver.executemany(text, rows).rowcount
+    except sqlite3.Error as error:
+        raise _as_sqlalchemy(connection, text, error) from error
 
 
 def begin(connection: Connection) -> None:
@@ -52,8 +57,10 @@ def begin(connection: Connection) -> None:
     if _is_observed(connection):
         connection.exec_driver_sql(_BEGIN)
         return
-    with _errors_of_sqlalchemy(connection, _BEGIN):
+    try:
         _open_driver(connection).execute(_BEGIN)
+    except sqlite3.Error as error:
+        raise _as_sqlalchemy(connection, _BEGIN, error) from error
 
 
 def _driver(connection: Connection) -> sqlite3.Connection | None:
@@ -75,16 +82,8 @@ def _open_driver(connection: Connection) -> sqlite3.Connection:
     return driver
 
 
-@contextmanager
-def _errors_of_sqlalchemy(connection: Connection, text: str) -> Iterator[None]:
-    """Raise an error of the driver as SQLAlchemy does, without parameters: these are data of people."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise _as_sqlalchemy(connection, text, error) from error
-
-
 def _as_sqlalchemy(connection: Connection, text: str, error: sqlite3.Error) -> BaseException:
+    """Return the error as SQLAlchemy raises it, without parameters: these are data of people."""
     return DBAPIError.instance(text, None, error, sqlite3.Error, hide_parameters=True, dialect=connection.dialect)
 
 
