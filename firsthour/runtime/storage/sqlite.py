@@ -19,6 +19,7 @@ from firsthour.kernel.config import Config
 from firsthour.runtime.clock import Clock
 from firsthour.runtime.storage.records import Record, Row
 from firsthour.runtime.storage.sqlite_engines import DAMAGED, error_code, storage_error
+from firsthour.runtime.storage.sqlite_rows import Transaction
 from firsthour.runtime.storage.sqlite_unit import SqliteUnit
 from firsthour.runtime.storage.unit import Lane, Unit
 
@@ -92,10 +93,14 @@ class SqliteUnits:
         self._waiting = threading.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._answers: deque[Callable[[], None]] = deque()
+        self._is_woken = False  # the loop is about to deliver the answers
         self._ends = dict(ends or {})
         self.appended = appended
         self.woken = woken
-        self.carry: Callable[[SqliteUnit], None] | None = None  # hands appended rows to their consumers; None: they read
+        self.carry: Callable[[SqliteUnit], None] | None = (
+            None  # hands appended rows to their consumers; None: they read
+        )
         self.trouble: str | None = None  # the failure of the last commit with changes; None: it succeeded
         self._failed: tuple[datetime, str] | None = None  # the last failure, also after later commits succeeded
         self._damaged = False  # stays true: a later commit that succeeds repairs no damaged page
@@ -197,7 +202,7 @@ class SqliteUnits:
         unit = SqliteUnit(connection, self._clock, self._config(), self._ends)
         before = _changes(connection) if self.trouble is not None else 0
         try:
-            with connection.begin():
+            with Transaction(connection) as unit.connection:
                 result = work(unit)
                 unit.flush()
         except DBAPIError as failure:
@@ -239,4 +244,16 @@ class SqliteUnits:
                     done.set_exception(failure)
 
         assert self._loop is not None  # noqa: S101  # start() ran before the thread
-        self._loop.call_soon_threadsafe(deliver)
+        self._answers.append(deliver)
+        if not self._is_woken:  # one wake-up for all the answers that the loop has not seen
+            self._is_woken = True
+            self._loop.call_soon_threadsafe(self._deliver, self._loop)
+
+    def _deliver(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Deliver the answers of the writer, on the loop."""
+        self._is_woken = False  # before the first is taken: a later one then wakes the loop again
+        while self._answers:
+            try:
+                self._answers.popleft()()
+            except Exception as error:  # noqa: BLE001  # the others are delivered all the same
+                loop.call_exception_handler({"message": "a callback of a unit failed", "exception": error})

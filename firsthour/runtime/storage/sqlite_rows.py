@@ -8,13 +8,60 @@ import sqlite3
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, lru_cache
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Final, cast
 
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 _SHAPES_KEPT: Final = 1_024
 _BEGIN: Final = "BEGIN IMMEDIATE"
+
+
+class DirectConnection:
+    """The writer's connection inside a transaction that SQLAlchemy has not begun. What it lacks, SQLAlchemy does."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.dialect = connection.dialect
+        self.driver = _open_driver(connection)
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> Any:
+        if not self._connection.in_transaction():
+            self._connection.begin()  # it joins the transaction of the driver: see `begin`
+        return getattr(self._connection, name)
+
+
+class Transaction:
+    """A transaction of the writer, as `with`: begun and ended by the driver. Raises the errors of SQLAlchemy."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._direct = DirectConnection(connection)
+
+    def __enter__(self) -> Connection:
+        """Begin. The connection that is returned is for statements inside the transaction only."""
+        if _is_observed(self._connection):
+            self._connection.begin()
+            return self._connection
+        _execute(self._connection, self._direct.driver.execute, _BEGIN)
+        return cast(Connection, self._direct)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Commit, or roll back after an error."""
+        driver, begun = self._direct.driver, self._connection.get_transaction()
+        if begun is not None:
+            begun.__exit__(kind, error, trace)
+        elif error is not None:
+            _execute(self._connection, driver.rollback)
+        else:
+            try:
+                _execute(self._connection, driver.commit)
+            except BaseException:
+                driver.rollback()
+                raise
 
 
 def rows(connection: Connection, text: str, bound: Sequence[Any]) -> Sequence[Any]:
@@ -53,14 +100,24 @@ def changed_by_each(connection: Connection, text: str, rows: list[tuple[Any, ...
 
 
 def begin(connection: Connection) -> None:
-    """Begin a transaction that writes, for the event `begin` of SQLAlchemy. Raises the errors of SQLAlchemy."""
+    """Begin a transaction that writes, for the event `begin` of SQLAlchemy. Raises the errors of SQLAlchemy.
+
+    If the driver has begun one, SQLAlchemy joins it.
+    """
+    driver = _open_driver(connection)
+    if driver.in_transaction:
+        return
     if _is_observed(connection):
         connection.exec_driver_sql(_BEGIN)
-        return
+    else:
+        _execute(connection, driver.execute, _BEGIN)
+
+
+def _execute(connection: Connection, call: Callable[..., object], *texts: str) -> None:
     try:
-        _open_driver(connection).execute(_BEGIN)
+        call(*texts)
     except sqlite3.Error as error:
-        raise _as_sqlalchemy(connection, _BEGIN, error) from error
+        raise _as_sqlalchemy(connection, " ".join(texts) or "COMMIT", error) from error
 
 
 def _driver(connection: Connection) -> sqlite3.Connection | None:
@@ -68,6 +125,8 @@ def _driver(connection: Connection) -> sqlite3.Connection | None:
 
     It does so on another database, before a transaction, which it then begins, and where the statements are observed.
     """
+    if isinstance(connection, DirectConnection):
+        return connection.driver
     if connection.dialect.name != "sqlite" or not connection.in_transaction() or _is_observed(connection):
         return None
     return _open_driver(connection)
