@@ -1,5 +1,6 @@
 """The chain of the embedded profile: a lead passes its services in one unit, unless one of them fails or lags."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from firsthour.runtime.processing.worker import Worker
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.installation import meta
 from firsthour.runtime.storage.records import Record
+from firsthour.runtime.storage.sqlite import CARRIED_MAX
 from firsthour.runtime.storage.unit import Unit
 from tests.contract.systems import OpenedSystem, opened
 
@@ -146,6 +148,75 @@ async def test_restarted_system_hands_on_at_once(tmp_path: Path, monkeypatch: py
         counted = count_units(world, monkeypatch)
         await worker_of(world, "scoring.events").step()
         assert (len(counted), await number(world, OWNED)) == (1, 2)
+
+
+async def test_running_system_handles_a_form_in_the_commit_that_appends_it(
+    world: OpenedSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await settle(world)
+    running = asyncio.create_task(world.system.run())
+    await asyncio.sleep(0)
+    counted = count_units(world, monkeypatch)
+    assert (await world.asks("ann")).status_code == 202
+    assert (await number(world, OWNED), await number(world, LIVE)) == (1, 1)
+    assert [job for job in counted if "events" in repr(job)] == []
+    assert await lags(world) == [0, 0, 0]
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await world.asks("bob")
+    assert await number(world, OWNED) == 1, "nothing is handled once the runners have ended"
+
+
+@pytest.mark.parametrize("failing", CHAIN)
+async def test_form_is_accepted_although_a_service_that_handles_it_at_once_fails(
+    world: OpenedSystem, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    await settle(world)
+    handle = worker_of(world, failing)._handler
+
+    def fail(records: Sequence[Record], unit: Unit) -> None:
+        handle(records, unit)
+        raise ZeroDivisionError
+
+    carry(world)
+    monkeypatch.setattr(worker_of(world, failing), "_handler", fail)
+    assert (await world.asks("ann")).status_code == 202
+    assert await number(world, "SELECT count(*) FROM log WHERE topic = 'events'") == 1
+    assert (await number(world, OWNED), await number(world, "SELECT count(*) FROM scoring_profiles")) == (0, 0)
+    monkeypatch.setattr(worker_of(world, failing), "_handler", handle)
+    assert (await world.asks("bob")).status_code == 202
+    assert await number(world, OWNED) == 0, "a service that lags handles nothing at once"
+    await settle(world)
+    assert (await number(world, OWNED), await number(world, LIVE)) == (2, 2)
+
+
+async def test_answer_to_many_events_does_not_wait_for_their_services(world: OpenedSystem) -> None:
+    await settle(world)
+    carry(world)
+    events = [{"type": "page.viewed", "id": str(n), "email": f"p{n}@acme.example"} for n in range(CARRIED_MAX + 1)]
+    assert (await world.client.post("/v1/events", json=events)).status_code == 202
+    assert await worker_of(world, "scoring.events").lag() > 0
+    await settle(world)
+    assert await number(world, "SELECT count(*) FROM scoring_profiles") == len(events)
+
+
+def carry(world: OpenedSystem) -> None:
+    """Let the services handle events as they are appended, as while the system runs."""
+    assert isinstance(world.system, System)
+    world.system.units.carry = world.system.chain.carry
+
+
+async def test_topics_that_are_collected_are_read_by_one_worker_at_a_time(
+    world: OpenedSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await settle(world)
+    await world.asks("ann")
+    await worker_of(world, "scoring.events").step()
+    counted = count_units(world, monkeypatch)
+    names = ("reporting.events", "reporting.leads", "reporting.routes", "scoring.routes")
+    await asyncio.gather(*(worker_of(world, name).step() for name in names))
+    assert len(counted) == 1
+    assert [await worker_of(world, name).lag() for name in names] == [0, 0, 0, 0]
 
 
 async def test_topics_that_reporting_reads_share_a_unit(world: OpenedSystem, monkeypatch: pytest.MonkeyPatch) -> None:

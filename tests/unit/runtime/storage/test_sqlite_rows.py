@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.sqlite_engines import writer_engine
-from firsthour.runtime.storage.sqlite_rows import changed, changed_by_each, rows
+from firsthour.runtime.storage.sqlite_rows import Transaction, changed, changed_by_each, rows
 
 _TABLE = sa.table("t", sa.column("id"), sa.column("class"), sa.column("_mark"))
 _SELECT = statements.Sql(lambda _: sa.select(_TABLE).where(_TABLE.c.id >= sa.bindparam("least")).order_by(_TABLE.c.id))
@@ -97,4 +97,50 @@ def test_statement_begins_a_transaction_where_there_is_none(tmp_path: Path) -> N
     with engine.connect() as connection:
         assert rows(connection, "SELECT 1 AS one", ())[0].one == 1
         assert connection.in_transaction()
+    engine.dispose()
+
+
+def test_transaction_of_the_writer_commits_or_rolls_back_as_a_whole(tmp_path: Path) -> None:
+    engine = writer_engine(tmp_path / "v.db")
+    with engine.connect() as writer:
+        with Transaction(writer) as connection:
+            changed(connection, "CREATE TABLE things (id INTEGER PRIMARY KEY)", ())
+            changed_by_each(connection, "INSERT INTO things VALUES (?)", [(1,)])
+        with pytest.raises(sa.exc.IntegrityError), Transaction(writer) as connection:
+            changed_by_each(connection, "INSERT INTO things VALUES (?)", [(2,), (1,)])
+        with Transaction(writer) as connection:
+            assert [row.id for row in rows(connection, "SELECT id FROM things", ())] == [1]
+    engine.dispose()
+
+
+def insert_twice(writer: Connection) -> None:
+    with Transaction(writer) as connection:
+        changed(connection, "INSERT INTO things VALUES (2)", ())
+        connection.exec_driver_sql("INSERT INTO things VALUES (2)")
+
+
+def test_statement_of_sqlalchemy_joins_the_transaction_of_the_writer(tmp_path: Path) -> None:
+    engine = writer_engine(tmp_path / "u.db")
+    with engine.connect() as writer:
+        with Transaction(writer) as connection:
+            changed(connection, "CREATE TABLE things (id INTEGER PRIMARY KEY)", ())
+            connection.exec_driver_sql("INSERT INTO things VALUES (1)")
+        with pytest.raises(sa.exc.IntegrityError):
+            insert_twice(writer)
+        with Transaction(writer) as connection:
+            assert [row.id for row in rows(connection, "SELECT id FROM things", ())] == [1]
+    engine.dispose()
+
+
+def test_failed_commit_of_the_writer_is_an_error_of_sqlalchemy_and_rolls_back(tmp_path: Path) -> None:
+    engine = writer_engine(tmp_path / "t.db")
+    child = "CREATE TABLE child (id INTEGER REFERENCES things (id) DEFERRABLE INITIALLY DEFERRED)"
+    with engine.connect() as writer:
+        with Transaction(writer) as connection:
+            changed(connection, "CREATE TABLE things (id INTEGER PRIMARY KEY)", ())
+            changed(connection, child, ())
+        with pytest.raises(sa.exc.IntegrityError), Transaction(writer) as connection:
+            changed(connection, "INSERT INTO child VALUES (9)", ())
+        with Transaction(writer) as connection:
+            assert rows(connection, "SELECT id FROM child", ()) == []
     engine.dispose()
