@@ -12,6 +12,7 @@ from schemas.agreement.fields import EventType, event_type
 from schemas.conditions.fields import FIELDS
 from schemas.events.outside import OUTSIDE_TYPES
 from schemas.facts import is_product_fact
+from schemas.form_fields import TheirNames
 from schemas.values import ID_PATTERN, Shape, Whole, did_you_mean, shown, wrong
 from schemas.verification import FieldName, Secret, StandardWebhooks, Verify
 
@@ -143,6 +144,7 @@ class FormSource(Shape):
     ] = ()  # empty: pages of other sites may not post
     honeypot: Annotated[str, Field(min_length=1, max_length=100)] = "_hp"  # a person leaves it empty, a robot fills it
     redirect: Annotated[str, AfterValidator(_page)] | None = None  # the next page after a plain HTML form
+    fields: TheirNames = Field(default_factory=dict)  # names of this form's fields, before the built-in ones
 
 
 class WebhookSource(Shape):

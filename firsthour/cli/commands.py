@@ -38,6 +38,7 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
         "page_test", "Send a marked test page over each channel of a rep, and show the result of each."
     ),
     "report": CommandEntry("report", "Reports: response."),
+    "source": CommandEntry("source", "Sources of events: fields."),
     "keys": CommandEntry("keys", "API keys: create, list, revoke."),
     "webhooks": CommandEntry("webhooks", "Webhooks: list, log, show, resend, enable."),
     "tell": CommandEntry("tell", "Send a notice to a team: marketing, sales or operator."),

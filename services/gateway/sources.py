@@ -15,7 +15,7 @@ from firsthour.runtime.settings import environ
 from schemas.sources import ApiSource, FormSource, Handshake, HubHandshake, WebhookSource
 from schemas.verification import BodyKey, Scheme, Secret, StandardWebhooks, UrlToken
 from services.gateway.domain import webhooks
-from services.gateway.domain.forms import Form
+from services.gateway.domain.forms import Form, field_names
 from services.gateway.domain.verification.verifier import Verifier, verification
 from services.gateway.fixed_reply import FixedReply
 from services.gateway.senders import Types
@@ -67,8 +67,9 @@ def source_index(config: Config, environ: Mapping[str, str]) -> SourceIndex:
         match source:
             case FormSource():
                 origins = frozenset(origin.lower() for origin in source.allowed_origins)
+                names = field_names(source.honeypot, source.fields)
                 for form in source.forms:
-                    forms[form] = Form(form, source.id, source.honeypot, source.redirect, origins)
+                    forms[form] = Form(form, source.id, source.honeypot, source.redirect, origins, names)
             case WebhookSource():
                 endpoints[source.id] = _endpoint(source, lambda secret: resolve(secret, environ, config.directory))
             case ApiSource():

@@ -17,6 +17,7 @@ from schemas.http import LeadView, Listing
 from services.reporting import lead_view, store
 from services.reporting.domain.timeline import line
 from services.reporting.response_routes import add_response_routes
+from services.reporting.source_routes import add_source_routes
 
 TIMELINE_MAX = 1_000
 _POSITION = re.compile(rf"{page_cursors.MICROSECONDS}\.{page_cursors.COUNT}\.{page_cursors.ID}", re.ASCII)
@@ -77,6 +78,7 @@ def router(resources: Resources) -> APIRouter:
         return {"items": items, "total": sum(counts.values()), "next": None}
 
     add_response_routes(api, resources)
+    add_source_routes(api, resources)
     return api
 
 

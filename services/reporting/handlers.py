@@ -11,6 +11,7 @@ from schemas.events.leads import LeadScored
 from schemas.topics import EVENTS, LEADS, ROUTES
 from services.reporting import response_model, responses, store
 from services.reporting.domain import timeline
+from services.reporting.source_fields import count_fields
 from services.reporting.sources import count_sources
 
 HISTORY_DAYS = 400
@@ -49,7 +50,9 @@ def record_history(topic: str) -> Handler:
         if topic in _OF_REQUESTS:
             response_model.follow(unit, [record.event for record in batch])
         if topic == EVENTS:
-            count_sources(unit, [record.event for record in batch])
+            events = [record.event for record in batch]
+            count_sources(unit, events)
+            count_fields(unit, events)
         store.insert_history(unit, rows)
         store.set_statuses(
             unit,

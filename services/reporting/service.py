@@ -7,6 +7,7 @@ from services.reporting.api import router
 from services.reporting.handlers import delete_old_history, delete_old_requests, record_history
 from services.reporting.response_gauges import ResponseGauges
 from services.reporting.response_model import CHECK_SECONDS, REBUILD, rebuild
+from services.reporting.source_fields import delete_old_fields
 from services.reporting.sources import delete_old_counts
 
 
@@ -17,7 +18,7 @@ def service() -> Service:
         hears={topic: record_history(topic) for topic in ALL},
         linger_seconds=dict.fromkeys(ALL, LINGER_SECONDS),
         ticks=(Tick(REBUILD, rebuild, CHECK_SECONDS),),
-        sweeps=(delete_old_history, delete_old_requests, delete_old_counts),
+        sweeps=(delete_old_history, delete_old_requests, delete_old_counts, delete_old_fields),
         api=router,
         runners=lambda resources: [ResponseGauges(resources)],
     )

@@ -43,6 +43,16 @@ def test_second_migration_changes_nothing(tmp_path: Path) -> None:
         assert not migrate(connection)
 
 
+def test_database_of_an_earlier_state_of_the_newest_migration_gains_the_missing_tables(tmp_path: Path) -> None:
+    engine = writer_engine(tmp_path / "earlier.db")
+    with engine.begin() as connection:
+        assert migrate(connection)
+        connection.exec_driver_sql("DROP TABLE reporting_fields")
+        assert migrate(connection)
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, statements.metadata) == []
+
+
 def test_failed_migration_is_rolled_back(tmp_path: Path) -> None:
     engine = writer_engine(tmp_path / "half.db")
     with engine.begin() as connection:

@@ -43,6 +43,7 @@ NEEDED: Final[dict[str, str | None]] = {
     "GET /v1/pages": "sales",
     "GET /v1/reports/statuses": "marketing",
     "GET /v1/reports/response": "sales",
+    "GET /v1/sources/{id}/fields": "marketing",
     "POST /slack/interactions": SIGNED,
     "POST /slack/commands": SIGNED,
     "GET /v1/webhooks": "manager",

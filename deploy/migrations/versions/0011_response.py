@@ -38,12 +38,14 @@ def upgrade() -> None:
     _add_rungs()
     _add_link_keys()
     _add_dispatches()
+    _add_fields()
     _show(", c.pauses, c.snoozed_until")
 
 
 def downgrade() -> None:
     """Undo the changes, in the opposite order."""
     _show()
+    op.drop_table("reporting_fields")
     for name in ("notifier_alerts", "notifier_endpoints", "notifier_dispatch_attempts", "notifier_dispatches"):
         op.drop_table(name)
     _drop_rungs()
@@ -352,6 +354,20 @@ def _add_dispatches() -> None:
     )
     op.create_index("notifier_alerts_by_lead", "notifier_alerts", ["lead_id"])
     op.create_index("notifier_alerts_by_time", "notifier_alerts", ["at"])
+
+
+def _add_fields() -> None:
+    """Add the names of fields that were seen and not understood."""
+    op.create_table(
+        "reporting_fields",
+        sa.Column("source", TEXT, primary_key=True),
+        sa.Column("name", TEXT, primary_key=True),
+        sa.Column("events", INTEGER, nullable=False),
+        sa.Column("first_at", INTEGER, nullable=False),
+        sa.Column("last_at", INTEGER, nullable=False),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("reporting_fields_by_age", "reporting_fields", ["last_at"])
 
 
 def _add_attempts() -> None:

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from firsthour.runtime.package_files import migrations
+from firsthour.runtime.storage.statements import metadata
 from schemas.errors import FirstHourError
 
 
@@ -59,8 +60,10 @@ def migrate(connection: Connection) -> bool:
     if current in ("unknown", "outdated"):
         problem, remedy = PROBLEMS[current]
         raise UnknownTablesError(f"the database has {problem} (revision {_revision(connection) or 'none'}); {remedy}")
-    if current in ("current", "newer"):
+    if current == "newer":
         return False
+    if current == "current":
+        return _add_missing(connection)
     _upgrade(connection)
     return True
 
@@ -72,6 +75,15 @@ def _upgrade(connection: Connection) -> None:
     settings.set_main_option("script_location", str(migrations()))
     settings.attributes["connection"] = connection
     command.upgrade(settings, "head")
+
+
+def _add_missing(connection: Connection) -> bool:
+    """Create the tables that the database lacks. The newest migration gains tables until it is released."""
+    existing = set(sa.inspect(connection).get_table_names())
+    missing = [table for name, table in metadata.tables.items() if name not in existing]
+    if missing:
+        metadata.create_all(connection, missing, checkfirst=False)
+    return bool(missing)
 
 
 def is_current(connection: Connection) -> bool:

@@ -155,10 +155,10 @@ _COUNT = r"\d{1,3}(?:[,.' \u2019]\d{3})+|\d{1,9}"
 _THOUSAND = r"(?:\s?(k|tsd)\b\.?)?"
 _BELOW = r"<=?|≤|less than|fewer than|under|up to|below|max\.?|unter|bis(?: zu)?|weniger als|moins de|menos de"
 _ABOVE = r">|more than|over|above|über|mehr als|plus de|más de"
-_ABOUT = r">=|≥|=|~|about|around|approx\.?|approximately|circa|ca\.?|at least|from|min\.?|ab|mindestens|etwa|rund"
+_ABOUT = r">=|≥|=|~|about|around|approx\.?|approximately|circa|ca\.?|at least|from|min\.?|ab|mindestens|etwa|rund|de|du|entre|between|von|zwischen|env\.?|environ|unos"
 _HEADCOUNT = re.compile(
     rf"(?:({_BELOW})|({_ABOVE})|{_ABOUT})?\s?({_COUNT}){_THOUSAND}"
-    rf"(?:\s?(?:-|–|—|to|bis|à|until|and|und|\.\.\.?|…)\s?(?:{_COUNT}){_THOUSAND})?\s?(?:\+)?\s?[^\d<>]{{0,60}}"
+    rf"(?:\s?(?:-|–|—|to|bis|à|a|until|and|und|et|y|e|\.\.\.?|…)\s?(?:{_COUNT}){_THOUSAND})?\s?(?:\+)?\s?[^\d<>]{{0,60}}"
 )
 _HEADCOUNT_MAX: Final = 100  # only this many characters are examined
 _ALONE: Final = frozenset({"just me", "only me", "self-employed", "self employed", "freelancer", "solo"})

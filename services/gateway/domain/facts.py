@@ -11,6 +11,7 @@ from firsthour.kernel.normalisation.texts import normalise_text
 from schemas.conditions.fields import EVENT_FIELDS
 from schemas.events.base import Facts, Value
 from schemas.facts import IDENTIFIERS, is_product_fact
+from schemas.form_fields import SHORT_NAMES
 from services.gateway.domain import coerce
 from services.gateway.domain.coerce import Json, UnmappableError
 
@@ -38,9 +39,7 @@ PERSON: Final[Mapping[str, Coercion]] = {
 FLAT: Final[Mapping[str, str]] = {
     **{name: name for name in PERSON},
     **{name.replace(".", "_"): name for name in PERSON},
-    "company": "company.name",
-    "employees": "company.employees",
-    "industry": "company.industry",
+    **SHORT_NAMES,
 }
 """The names that a flat form may use."""
 

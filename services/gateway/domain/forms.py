@@ -1,15 +1,15 @@
 """Converts the fields of a web form to the short form; decides about its origin, its honeypot and its next page."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
 
+from firsthour.kernel.field_names import FieldNames
 from services.gateway.domain.coerce import Json, UnmappableError, last_value, scalar
-from services.gateway.domain.facts import FLAT, NAME_MAX
 from services.gateway.domain.identifiers import ID_MAX
 
 _ANY: Final = "*"
@@ -18,17 +18,22 @@ _IDENTIFIERS: Final = (*_REACHED_BY, "anonymous_id")
 _CONTROL: Final = ("id", "_id", "_redirect", "_charset_")  # about the post, not the person
 _URL_MAX: Final = 2_000
 _UNCHECKED: Final = frozenset({"false", "0", "0.0", "off", "no"})  # how scripts send an unchecked checkbox
-_ALIASES: Final[Mapping[str, str]] = {
-    **dict.fromkeys(("e_mail", "mail", "email_address", "your_email", "work_email", "business_email"), "email"),
-    **dict.fromkeys(("tel", "telephone", "phone_number", "your_phone", "your_tel", "mobile", "mobile_phone"), "phone"),
-    **dict.fromkeys(("your_name", "full_name", "fullname"), "name"),
-    **dict.fromkeys(("company_size", "number_of_employees", "numemployees", "employee_count"), "employees"),
-    **dict.fromkeys(("your_message", "comments", "comment", "enquiry", "inquiry", "question"), "message"),
-    "your_company": "company",
-    "firstname": "first_name",
-    "lastname": "last_name",
-}
-"""Names that common form plugins use for fields of the short form. A field with the standard name takes precedence."""
+_COMPANY: Final = "company.name"
+
+
+_Candidate = tuple[int, str, Json]
+"""The rank of a field's name, the name, and the value."""
+
+
+def field_names(honeypot: str, chosen: Mapping[str, str] | None = None) -> FieldNames:
+    """Return the meaning of the names of a form's fields.
+
+    Args:
+        honeypot: The field that people leave empty.
+        chosen: Their name of our field, by our field, as the source sets it.
+    """
+    # A form is public, so it must not claim to be a known customer.
+    return FieldNames(chosen, control=(*_CONTROL, honeypot), leave=("crm_id",))
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class Form:
     honeypot: str
     redirect: str | None
     origins: frozenset[str]  # lower case; may hold `*`
+    names: FieldNames = field(compare=False, repr=False)
 
     def allows(self, origin: str) -> bool:
         """Tell whether pages of this origin may post the form."""
@@ -123,25 +129,29 @@ def short_form(form: Form, fields: Mapping[str, Json], id: str, referer: str | N
     """
     data: dict[str, Json] = {}
     short: dict[str, Json] = {"id": id, "type": "form.submitted", "data": data}
-    aliases: list[tuple[str, str, Json]] = []
+    names = form.names
+    winners: dict[str, _Candidate] = {}
     for name, value in fields.items():
-        if name in _CONTROL or name == form.honeypot:
-            continue
-        common = name[:NAME_MAX].lower().replace("-", "_").replace(" ", "_")
-        if common in _ALIASES:
-            aliases.append((name, _ALIASES[common], value))
-        elif common in _IDENTIFIERS:
-            _put(short, common, _identifier(value))
-        elif common == "crm_id":  # a form is public, so it must not claim to be a known customer
-            data["custom.crm_id"] = value
-        else:
-            _put(data, common if common in FLAT else name, value)
-    for name, standard_name, value in aliases:
-        into = short if standard_name in _IDENTIFIERS else data
-        if scalar(into.get(standard_name)) is None:
-            into[standard_name] = _identifier(value) if standard_name in _IDENTIFIERS else value
-        else:
+        meaning = names[name]
+        if meaning is None:
             data[name] = value
+        elif meaning[1]:
+            rank, standard = meaning
+            if standard == _COMPANY and type(value) is dict:  # `company: {name: ...}`
+                data["company"] = value
+                continue
+            rival = winners.get(standard)
+            if rival is None:
+                winners[standard] = (rank, name, value)
+            else:
+                winners[standard] = _better(rival, (rank, name, value), data)
+    for standard, (_, _, value) in winners.items():
+        if standard in _IDENTIFIERS:
+            short[standard] = _identifier(value)
+        else:
+            data[standard] = value
+    if "crm_id" in data:
+        data["custom.crm_id"] = data.pop("crm_id")
     _demote_invalid_identifiers(short, data)
     if not (short.get("email") or short.get("phone")):
         raise UnmappableError("#/email", "is missing", "send an `email` or a `phone`, so that a rep can answer")
@@ -152,10 +162,17 @@ def short_form(form: Form, fields: Mapping[str, Json], id: str, referer: str | N
     return short
 
 
-def _put(into: dict[str, Json], name: str, value: Json) -> None:
-    """Set a field, but do not replace a value by an empty one: a form may have both `Email` and `email`."""
-    if name not in into or isinstance(value, dict) or scalar(value) is not None:
-        into[name] = value
+def _better(rival: _Candidate, candidate: _Candidate, data: dict[str, Json]) -> _Candidate:
+    """Return the better of two fields that mean the same. The other is kept under its own name, if it is filled.
+
+    A filled field is better than an empty one, our own name better than an alias, the first better than the second.
+    """
+    filled, other_filled = (scalar(last_value(one[2])) is not None for one in (rival, candidate))
+    if (other_filled, -candidate[0]) > (filled, -rival[0]):
+        rival, candidate, other_filled = candidate, rival, filled
+    if other_filled and candidate[2] != rival[2]:
+        data[f"custom.{candidate[1]}"] = candidate[2]
+    return rival
 
 
 def _identifier(value: Json) -> Json:

@@ -60,6 +60,10 @@ TABLES_ASIDE: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     ),
     "notifier_endpoints": ("not part of the chain of a lead", ("channel", "disabled_at", "why")),
     "notifier_findings": ("the next audit finds the fault again", ("check_name", "number", "text", "since", "seen_at")),
+    "reporting_fields": (
+        "names of fields for people; no decision reads them",
+        ("source", "name", "events", "first_at", "last_at"),
+    ),
     "reporting_sources": (
         "the events of each source and hour: the auditor compares a source with its own history",
         ("source", "hour", "events"),

@@ -3,6 +3,7 @@
 import pytest
 
 from firsthour.runtime.config.reading import ConfigError
+from schemas.sources import FormSource
 from tests.unit.runtime.config.harness import ConfigHarness
 
 SOURCE = """
@@ -73,3 +74,36 @@ def test_slack_id_of_two_reps_is_refused(harness: ConfigHarness) -> None:
     harness.change("team.yaml", "  - id: noor\n", "  - id: noor\n    slack: U012AB3CD\n")
     [complaint] = harness.complaints()
     assert "the Slack id `U012AB3CD` occurs twice" in complaint
+
+
+FORM = """
+sources:
+  - id: website
+    kind: form
+    forms: [demo-request]
+    fields: {fields}
+"""
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ("{«employes: size}", "`employes` is not a field that a form can fill; did you mean `company.employees`?"),
+        ("{«crm_id: id}", "`crm_id` is not a field that a form can fill"),
+        ("{«fit: points}", "`fit` is not a field that a form can fill"),
+        ("{phone: mobile, custom.mobile: «mobile}", "this field of the form already fills another field; name it once"),
+        ("{phone: «''}", "empty"),
+    ],
+)
+def test_chosen_name_of_a_form_field_is_checked(harness: ConfigHarness, fields: str, message: str) -> None:
+    place = harness.write("sources.yaml", FORM.replace("{fields}", fields))
+    [complaint] = harness.complaints()
+    assert complaint.startswith(f"{place}: ")
+    assert message in complaint
+
+
+def test_chosen_names_of_form_fields_are_read(harness: ConfigHarness) -> None:
+    harness.write("sources.yaml", FORM.replace("{fields}", "{phone: Handy, employees: Size, custom.plan: Paket}"))
+    [source] = harness.load().sources.sources
+    assert isinstance(source, FormSource)
+    assert source.fields == {"phone": "Handy", "company.employees": "Size", "custom.plan": "Paket"}
