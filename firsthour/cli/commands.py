@@ -38,6 +38,7 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
         "page_test", "Send a marked test page over each channel of a rep, and show the result of each."
     ),
     "report": CommandEntry("report", "Reports: response."),
+    "import": CommandEntry("importing", "Import a list from a CSV file: leads, companies, opportunities or costs."),
     "source": CommandEntry("source", "Sources of events: fields."),
     "keys": CommandEntry("keys", "API keys: create, list, revoke."),
     "webhooks": CommandEntry("webhooks", "Webhooks: list, log, show, resend, enable."),

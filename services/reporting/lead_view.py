@@ -73,6 +73,19 @@ _state = msgspec.json.Decoder(_ShownState).decode
 _ONE = statements.Sql(lambda _: sa.select(view).where(view.c.id == sa.bindparam("lead")))
 
 
+def _addresses(dialect: statements.SqlDialect) -> Any:
+    if dialect.name == "sqlite":
+        domain = sa.func.substr(view.c.email, sa.func.instr(view.c.email, "@") + 1)
+    else:
+        domain = sa.func.split_part(view.c.email, "@", 2)
+    limit = sa.bindparam("limit", type_=sa.Integer)
+    return sa.select(view.c.email).where(dialect.is_any_of(domain, "domains")).order_by(view.c.email).limit(limit)
+
+
+ADDRESSES_MAX: Final = 20_000
+_ADDRESSES = statements.Sql(_addresses)
+
+
 def _page(*names: str) -> statements.Sql:
     conditions = [
         view.c.id < sa.bindparam(name) if name == "cursor" else view.c[name] == sa.bindparam(name) for name in names
@@ -113,6 +126,12 @@ def page(connection: Connection, criteria: LeadFilter, config: Config, now: date
     more = len(rows) > criteria.limit
     items = [_lead(row, config, micros(now)) for row in rows[: criteria.limit]]
     return Listing[LeadView](items=items, next=items[-1].id if more else None)
+
+
+def addresses_at(connection: Connection, domains: list[str]) -> list[str]:
+    """Return the addresses of leads at these domains, at most `ADDRESSES_MAX`. It reads every lead once."""
+    rows = _ADDRESSES.all(connection, domains=domains, limit=ADDRESSES_MAX)
+    return [row.email for row in rows]
 
 
 def find(connection: Connection, lead: str, config: Config, now: datetime) -> LeadView | None:

@@ -54,6 +54,7 @@ NEEDED: Final[dict[str, str | None]] = {
     "POST /v1/webhooks/{name}/enable": "admin",
     "GET /v1/notices": "manager",
     "POST /v1/tell/{team}": "manager",
+    "POST /v1/import/{source}": READ,
     "POST /v1/keys": "admin",
     "GET /v1/keys": "admin",
     "DELETE /v1/keys/{id}": "admin",

@@ -109,6 +109,13 @@ class World(StoryInstallation):
         body = json.dumps(events[0] if len(events) == 1 else events)
         return await self.http.post("/v1/events", content=body, headers=sent)
 
+    async def send_rows(
+        self, source: str, body: bytes, headers: Mapping[str, str] | None = None, *, dry_run: bool = False
+    ) -> Response:
+        """Send rows of a list, as `firsthour import` does."""
+        path = f"/v1/import/{source}?dry_run={str(dry_run).lower()}"
+        return await self.http.post(path, content=body, headers=headers or _ADMIN)
+
     async def call_ended(self, email: str, *, agent: str, seconds: int = 300) -> None:
         """Send the webhook of the telephone system for a call."""
         body = {

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from firsthour.operations.administration.check_routes import add_check_routes
 from firsthour.operations.administration.dead_letter_routes import add_dead_letter_routes
+from firsthour.operations.administration.import_routes import add_import_routes
 from firsthour.operations.administration.key_routes import add_key_routes
 from firsthour.operations.administration.notice_routes import add_notice_routes
 from firsthour.operations.administration.webhook_routes import add_webhook_routes
@@ -24,4 +25,5 @@ def administration_router(
     add_webhook_routes(api, resources)
     add_notice_routes(api, resources)
     add_check_routes(api, resources, profile, live=live)
+    add_import_routes(api, resources)
     return api

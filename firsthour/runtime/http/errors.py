@@ -31,6 +31,7 @@ OUTCOMES: Final[Mapping[str, ErrorOutcome]] = {
     # --- the input has to be corrected: exit code 2
     "ConfigError": _WRONG_INPUT,
     "InputError": _WRONG_INPUT,
+    "UnreadableFileError": _WRONG_INPUT,
     "InputRefusedError": _WRONG_INPUT,
     "MailSettingsError": _WRONG_INPUT,
     "NothingHereError": _WRONG_INPUT,
@@ -40,6 +41,7 @@ OUTCOMES: Final[Mapping[str, ErrorOutcome]] = {
     "AlreadyRunningError": ErrorOutcome(NO, remedy="stop that one, or name another directory with --data"),
     "CommandRefusedError": _REFUSED,
     "DemoError": _REFUSED,
+    "ImportStoppedError": _REFUSED,
     "MissingFilesError": _REFUSED,
     "NotStartedError": _REFUSED,
     "PortTakenError": _REFUSED,

@@ -37,7 +37,7 @@ NAMES = FieldNames()
     ],
 )
 def test_name_in_common_use_has_its_meaning(field: str, names: str) -> None:
-    assert {name: NAMES[name] and NAMES[name][1] for name in names.split()} == dict.fromkeys(names.split(), field)
+    assert {name: (NAMES[name] or (0, ""))[1] for name in names.split()} == dict.fromkeys(names.split(), field)
 
 
 def test_every_alias_means_its_field_and_no_other() -> None:

@@ -1,0 +1,157 @@
+"""The route of `firsthour import`: the rows of a list, each as its events. A row is accepted or refused by itself."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Path, Request
+
+from firsthour.kernel.config import Config
+from firsthour.kernel.normalisation.emails import email_kind
+from firsthour.runtime.http.auth import needs
+from firsthour.runtime.http.principal import READ, Principal
+from firsthour.runtime.http.problem import Problem
+from firsthour.runtime.processing.service import Resources
+from firsthour.runtime.storage.records import Row
+from firsthour.runtime.storage.unit import Lane
+from schemas.sources import ApiSource
+from schemas.values import ID_PATTERN
+from services.gateway import request_bodies, senders, shapes
+from services.gateway.domain import coerce
+from services.gateway.domain.coerce import Json, UnmappableError
+from services.gateway.domain.mapping import ParsedEvent, parse_event
+from services.gateway.intake.outcome import problem_of, rows_of
+from services.gateway.intake.turns import in_turns
+from services.reporting import lead_view
+
+IMPORTED: Final = frozenset(
+    {"lead.imported", "lead.updated", "consent.withdrawn", "opportunity.changed", "cost.recorded"}
+)
+ROWS_MAX: Final = 1_000
+LEADS_MAX: Final = 1_000  # that one row of a company changes
+_DOMAIN: Final = "company.domain"
+_IDENTIFIERS: Final = ("email", "phone", "crm_id", "anonymous_id")
+_BODY: Final = {
+    "type": "object",
+    "required": ["rows"],
+    "additionalProperties": False,
+    "properties": {
+        "rows": {
+            "type": "array",
+            "maxItems": ROWS_MAX,
+            "items": {"type": "array", "minItems": 1, "maxItems": 2, "items": shapes.EVENT},
+        }
+    },
+}
+Rows = list[list[dict[str, Json]]]
+
+
+def add_import_routes(api: APIRouter, resources: Resources) -> None:
+    """Add the route of imports."""
+
+    @api.post(
+        "/v1/import/{source}",
+        openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": _BODY}}}},
+    )
+    async def import_rows(
+        source: Annotated[str, Path(pattern=ID_PATTERN)],
+        request: Request,
+        principal: Annotated[Principal, Depends(needs(READ))],
+        dry_run: bool = False,
+    ) -> dict[str, Any]:
+        """Append the events of rows of a list. `rejected` names each row that is refused, with its error.
+
+        All events of a row are accepted, or none. A `lead.updated` without a person but with a `company.domain` changes
+        each lead with an address of this domain. `dry_run`: nothing is stored.
+        """
+        config, now = resources.config.current, resources.clock.business()
+        try:
+            rows = _rows(request_bodies.parse_json(await request.body()).value)
+        except UnmappableError as error:
+            raise problem_of(error) from None
+        people = await _people(resources, rows)
+        types = senders.allowed_types(principal, _sources(config)) & IMPORTED
+        log_rows: list[Row] = []
+        rejected: list[dict[str, Any]] = []
+
+        def parse() -> Iterator[None]:
+            for index, row in enumerate(rows):
+                try:
+                    events = [
+                        _parse(event, source, types, now, f"#/rows/{index}/{place}")
+                        for place, sent in enumerate(row)
+                        for event in _expanded(sent, people, f"#/rows/{index}/{place}")
+                    ]
+                    log_rows.extend(rows_of(events))
+                except UnmappableError as error:
+                    rejected.append({"row": index, "error": _text(error)})
+                yield
+
+        await in_turns(parse())
+        if log_rows and not dry_run:
+            await resources.units.run(lambda unit: unit.rows.extend(log_rows), Lane.BATCH)
+        return {"accepted": len(rows) - len(rejected), "events": len(log_rows), "rejected": rejected}
+
+
+def _rows(value: Json) -> Rows:
+    """Return the rows of a body. Raises `UnmappableError` for another shape."""
+    rows = value.get("rows") if isinstance(value, dict) else None
+    if not isinstance(rows, list) or len(rows) > ROWS_MAX:
+        raise UnmappableError("#/rows", f"is not a list of at most {ROWS_MAX} rows", 'send {"rows": [[event], ...]}')
+    for index, row in enumerate(rows):
+        if not (isinstance(row, list) and 0 < len(row) <= 2 and all(isinstance(event, dict) for event in row)):
+            raise UnmappableError(f"#/rows/{index}", "is not a list of one or two events", "send each row as a list")
+    return rows  # type: ignore[return-value]  # checked above
+
+
+def _sources(config: Config) -> Mapping[str, senders.Types]:
+    return {one.id: frozenset(one.types) for one in config.sources.sources if isinstance(one, ApiSource)}
+
+
+def _parse(sent: dict[str, Json], source: str, types: senders.Types, now: Any, pointer: str) -> ParsedEvent:
+    event = parse_event(sent, origin=source, scope=f"import:{source}\n", now=now, pointer=pointer)
+    if event.type not in IMPORTED:
+        raise UnmappableError(
+            f"{pointer}/type", "is not a type of lists", f"send one of: {', '.join(sorted(IMPORTED))}"
+        )
+    if event.type not in types:
+        raise Problem(403, "Forbidden", f"This key may not send `{event.type}`; use a key of the role manager.")
+    return event
+
+
+def _company(sent: Mapping[str, Json]) -> str | None:
+    """Return the domain of a company that the event is about. None: it is about a person."""
+    data = sent.get("data")
+    if sent.get("type") != "lead.updated" or not isinstance(data, dict) or any(sent.get(name) for name in _IDENTIFIERS):
+        return None
+    domain = data.get(_DOMAIN)
+    return None if domain is None else str(coerce.domain(domain) or "")
+
+
+async def _people(resources: Resources, rows: Rows) -> Mapping[str, list[str]]:
+    """Return the addresses of leads, by the domain of each company in these rows."""
+    domains = sorted({domain for row in rows for sent in row if (domain := _company(sent))})
+    people: dict[str, list[str]] = defaultdict(list)
+    if domains:
+        addresses = await resources.reads(lambda connection: lead_view.addresses_at(connection, domains))
+        for address in addresses:
+            people[address.rpartition("@")[2]].append(address)
+    return people
+
+
+def _expanded(sent: dict[str, Json], people: Mapping[str, list[str]], pointer: str) -> Iterator[dict[str, Json]]:
+    """Yield the event of a person, or for a company one event for each lead with an address of its domain."""
+    domain = _company(sent)
+    if domain is None:
+        yield sent
+        return
+    if email_kind(domain) != "business":
+        fault, remedy = "is not the domain of a company", "name the company's own domain"
+        raise UnmappableError(f"{pointer}/data/{_DOMAIN}", fault, remedy)
+    for address in people.get(domain, [])[:LEADS_MAX]:
+        yield sent | {"id": f"{sent.get('id')}:{address}"[-400:], "email": address}
+
+
+def _text(error: UnmappableError) -> str:
+    name = error.pointer.rpartition("/")[2]
+    return f"{'row' if name.isdigit() else name} {error.fault}; {error.remedy}"

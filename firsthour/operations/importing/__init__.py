@@ -1,0 +1,1 @@
+"""The import of lists from CSV files."""

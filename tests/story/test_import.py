@@ -1,0 +1,103 @@
+"""The import of lists: leads are scored, opt-outs hold, and a second import has no effect."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from firsthour.operations.importing.batches import ImportResult, ListImport
+from firsthour.operations.importing.columns import ListKind
+from firsthour.operations.importing.plan import plan_of
+from firsthour.operations.importing.position import ImportPosition
+from tests.story.world import World
+
+LEADS = (
+    "Vorname;E-Mail;Position;Mitarbeiterzahl;abgemeldet\n"
+    "Ann;ann@acme.example;CEO;500+;\nBo;bo@acme.example;CEO;500+;ja\nCy;cy@;CEO;7;\n"
+)
+
+
+async def imported(
+    world: World, place: Path, text: str, kind: ListKind = ListKind.lead, *, role: str = "admin", dry_run: bool = False
+) -> ImportResult:
+    """Import a list."""
+    file = place / "list.csv"
+    file.write_text(text)
+    plan = plan_of(
+        kind, file, source="fair", maps=(), id_column=None, encoding=None, separator=None, target="the world"
+    )
+
+    async def send(body: bytes) -> Any:
+        headers = {"Authorization": f"Bearer {await world.key(role)}"} if role != "admin" else None
+        answer = await world.send_rows("fair", body, headers, dry_run=dry_run)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    result = await ListImport(send, ImportPosition(""), file=None, rejected=None, rate=1e9).run(
+        plan.batches(), lambda line: None
+    )
+    await world.settle()
+    return result
+
+
+async def test_list_is_scored_and_an_opt_out_in_it_counts(world: World, tmp_path: Path) -> None:
+    result = await imported(world, tmp_path, LEADS, dry_run=True)
+    assert (result.accepted, result.rejected, await world.leads()) == (2, 1, [])
+
+    result = await imported(world, tmp_path, LEADS)
+    assert (result.accepted, [row.line for row in result.shown]) == (2, [4])
+    assert result.shown[0].why.startswith("email is not an email address: ")
+    ann, bo = [await world.lead(f"{name}@acme.example") for name in ("ann", "bo")]
+    assert (ann["name"], ann["status_team"], bo["status"]) == ("Ann", "marketing", "opted-out")
+
+    await imported(world, tmp_path, LEADS)
+    assert len(await world.lead_items("ann@acme.example", "timeline")) == 2  # its import, and its score
+
+
+async def test_import_never_subscribes_a_person_again(world: World, tmp_path: Path) -> None:
+    await world.submit_form(email="ann@acme.example")
+    await world.event("consent.withdrawn", email="ann@acme.example")
+    for text in ("email,consent\nann@acme.example,yes\n", "email,opt out\nann@acme.example,no\n"):
+        assert (await imported(world, tmp_path, text)).accepted == 1
+    assert (await world.lead("ann@acme.example"))["status"] == "opted-out"
+
+
+async def test_company_changes_the_leads_of_its_domain(world: World, tmp_path: Path) -> None:
+    for email in ("ann@acme.example", "bo@acme.example", "cy@other.example"):
+        await world.event("content.downloaded", email=email)
+    text = "Name,Website,Employees\nAcme,https://www.acme.example/,900\nNobody,nobody.example,1\nMail,gmail.com,1\n"
+    result = await imported(world, tmp_path, text, ListKind.company)
+    assert (result.accepted, result.events) == (2, 2)
+    assert "not the domain of a company" in result.shown[0].why
+    companies = [(await world.lead(email))["company"] for email in ("ann@acme.example", "cy@other.example")]
+    assert companies == ["Acme", None]
+
+
+async def test_deals_need_a_key_of_sales_and_costs_do_not(world: World, tmp_path: Path) -> None:
+    await world.event("content.downloaded", email="ann@acme.example")
+    deal = "email,deal stage,amount\nann@acme.example,won,700\n"
+    refused = await world.send_rows(
+        "fair",
+        b'{"rows": [[{"id": "1", "type": "opportunity.changed", "email": "ann@acme.example"}]]}',
+        {"Authorization": f"Bearer {await world.key('marketing')}"},
+    )
+    assert refused.status_code == 403
+    assert (await imported(world, tmp_path, deal, ListKind.opportunity, role="sales")).accepted == 1
+    cost = "Datum,Kampagne,Kosten\n2026-01-31,Messe,1200\n2026-02-31,Messe,1\n"
+    assert (await imported(world, tmp_path, cost, ListKind.cost, role="marketing")).accepted == 1
+
+
+@pytest.mark.same_on_both_profiles
+@pytest.mark.parametrize(
+    ("body", "status", "rejected"),
+    [
+        (b"{", 400, 0),
+        (b"[]", 422, 0),
+        (b'{"rows": [[]]}', 422, 0),
+        (b'{"rows": [[1]]}', 422, 0),
+        (b'{"rows": [[{}], [{"id": "1", "type": "page.viewed", "email": "a@acme.example"}]]}', 200, 2),
+    ],
+)
+async def test_body_that_is_no_list_is_refused(world: World, body: bytes, status: int, rejected: int) -> None:
+    answer = await world.send_rows("fair", body)
+    assert (answer.status_code, len(answer.json().get("rejected", []))) == (status, rejected)
