@@ -16,7 +16,20 @@ from schemas.form_fields import TheirNames
 from schemas.values import ID_PATTERN, Shape, Whole, did_you_mean, shown, wrong
 from schemas.verification import FieldName, Secret, StandardWebhooks, Verify
 
-PRESETS = ("google-ads", "hubspot", "marketo", "typeform")
+PRESETS = (
+    *("activecampaign", "aircall", "cal-com", "calendly", "customerio", "google-ads", "hubspot", "intercom", "marketo"),
+    *(
+        "pipedrive",
+        "rudderstack",
+        "salesforce",
+        "segment",
+        "sendgrid",
+        "slack",
+        "standard-webhooks",
+        "twilio",
+        "typeform",
+    ),
+)
 """The vendors whose webhooks are known: each has a file in firsthour/runtime/config/preset_files."""
 TOUCH = "touch.recorded"
 DEAL = "opportunity.changed"

@@ -1,104 +1,20 @@
 """Presets of vendors: a delivery as the vendor signs and shapes it becomes the event that it means."""
 
-import base64
-import hashlib
 import hmac
 import json
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
 from firsthour.runtime.config import presets
 from schemas.sources import PRESETS
-from tests.hand_clock import HandClock
 from tests.unit.gateway.harness import HMAC_SECRET, Answer, GatewayHarness
-
-KEY = HMAC_SECRET.encode()
-BODIES = Path(__file__).with_name("vendor_bodies")
-Headers = Mapping[str, str]
-
-
-class PresetCase(NamedTuple):
-    """A delivery of a vendor, and what it means. The body is the file of this name in `vendor_bodies/`."""
-
-    preset: str
-    body: str
-    sign: Callable[[bytes, HandClock], Headers]
-    type: str
-    email: str | None
-    person: Mapping[str, Any]
-    fields: Mapping[str, Any] = {}
-
-
-def _typeform(body: bytes, _: HandClock) -> Headers:
-    return {"Typeform-Signature": "sha256=" + base64.b64encode(hmac.digest(KEY, body, "sha256")).decode()}
-
-
-def _hubspot(version: int) -> Callable[[bytes, HandClock], Headers]:
-    address = b"https://leads.example/hooks/vendor"
-
-    def sign(body: bytes, clock: HandClock) -> Headers:
-        stamp = str(int(clock.real().timestamp() * 1_000))
-        if version == 3:
-            code = hmac.digest(KEY, b"POST" + address + body + stamp.encode(), "sha256")
-            return {
-                "X-HubSpot-Signature-v3": base64.b64encode(code).decode(),
-                "X-HubSpot-Request-Timestamp": stamp,
-            }
-        text = KEY + (b"POST" + address if version == 2 else b"") + body
-        return {"X-HubSpot-Signature": hashlib.sha256(text).hexdigest(), "X-HubSpot-Signature-Version": f"v{version}"}
-
-    return sign
-
-
-def _nothing(body: bytes, _: HandClock) -> Headers:
-    return {}
-
-
-ANN = {"first_name": "Ann", "last_name": "Lee"}
-HUBSPOT_FORM = {**ANN, "title": "VP Sales", "company.name": "Acme", "company.employees": 500}
-CASES = [
-    PresetCase(
-        "typeform",
-        "typeform.json",
-        _typeform,
-        "form.submitted",
-        "ann@acme.example",
-        {**ANN, "company.name": "Acme", "company.employees": 201, "utm.source": "newsletter"},
-        {"form": "lT4Z3j", "message": "We need a quote."},
-    ),
-    *(
-        PresetCase(
-            "hubspot", "hubspot_workflow.json", _hubspot(version), "form.submitted", "ann@acme.example", HUBSPOT_FORM
-        )
-        for version in (1, 2, 3)
-    ),
-    PresetCase("hubspot", "hubspot_contact.json", _hubspot(3), "lead.updated", "ann@acme.example", HUBSPOT_FORM),
-    PresetCase(
-        "marketo",
-        "marketo.json",
-        lambda body, clock: {"X-FirstHour-Key": HMAC_SECRET},
-        "form.submitted",
-        "ann@acme.example",
-        HUBSPOT_FORM,
-        {"form": "Demo request", "message": "We need a quote."},
-    ),
-    PresetCase(
-        "google-ads",
-        "google_ads.json",
-        _nothing,
-        "form.submitted",
-        "ann@acme.example",
-        {"name": "Ann Lee", "company.name": "Acme", "custom.gcl_id": "Cj0KCQ"},
-        {"form": "40000000000"},
-    ),
-]
+from tests.unit.gateway.vendor_cases import BODIES, CASES, KEY, MEDIA, SECRETS, UNSIGNED, PresetCase
 
 
 def configure(harness: GatewayHarness, preset: str, more: str = "") -> None:
-    harness.configure(f"sources:\n  - {{id: vendor, preset: {preset}, secrets: [{{file: phone.secret}}]{more}}}\n")
+    (harness.directory / "vendor.secret").write_text(SECRETS.get(preset, HMAC_SECRET))
+    harness.configure(f"sources:\n  - {{id: vendor, preset: {preset}, secrets: [{{file: vendor.secret}}]{more}}}\n")
 
 
 def body_of(case: PresetCase) -> bytes:
@@ -107,32 +23,36 @@ def body_of(case: PresetCase) -> bytes:
 
 async def deliver(harness: GatewayHarness, case: PresetCase, body: bytes | None = None) -> Answer:
     text = body_of(case) if body is None else body
-    headers = {"content-type": "application/json", **case.sign(text, harness.clock)}
-    return await harness.request("POST", "/hooks/vendor", headers, text)
+    headers = {"content-type": MEDIA[Path(case.body).suffix], **case.sign(text, harness.clock)}
+    return await harness.request("POST", case.path, headers, text)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.body}-{case.sign.__qualname__}")
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.preset}-{case.body}-{case.sign.__qualname__}")
 async def test_delivery_of_a_vendor_becomes_its_event(harness: GatewayHarness, case: PresetCase) -> None:
     configure(harness, case.preset)
     answer = await deliver(harness, case)
     assert answer.status in (200, 202), answer.body
-    assert harness.letters == []
+    assert harness.letters == [], answer.body
     [record] = harness.records
-    assert (record.type, record.event.email) == (case.type, case.email)
+    assert (record.type, record.event.email, record.event.phone) == (case.type, case.email, case.phone)
     assert case.person.items() <= record.event.person.items()
     assert case.fields.items() <= record.event.fields.items()
     assert HMAC_SECRET not in repr(record)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.body}-{case.sign.__qualname__}")
-async def test_delivery_with_an_altered_body_is_refused(harness: GatewayHarness, case: PresetCase) -> None:
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.preset}-{case.body}-{case.sign.__qualname__}")
+async def test_delivery_that_is_altered_or_has_another_secret_is_refused(
+    harness: GatewayHarness, case: PresetCase
+) -> None:
     configure(harness, case.preset)
     body = body_of(case)
-    headers = {"content-type": "application/json", **case.sign(body, harness.clock)}
-    altered = body.replace(KEY, b"another key of a sender") if KEY in body else body.replace(b"ann@", b"eve@")
-    if case.preset == "marketo":  # which signs nothing: its key is in a header
-        headers["X-FirstHour-Key"] = "another key of a sender"
-    assert (await harness.request("POST", "/hooks/vendor", headers, altered)).status == 401
+    headers = {"content-type": MEDIA[Path(case.body).suffix], **case.sign(body, harness.clock)}
+    if case.preset in UNSIGNED:
+        (harness.directory / "vendor.secret").write_text("another secret of the vendor")
+        harness.clock.advance(seconds=5)
+    else:
+        body = body.replace(b"acme", b"evil").replace(b"12345678", b"12345670")
+    assert (await harness.request("POST", case.path, headers, body)).status == 401
     assert (harness.records, harness.letters) == ([], [])
 
 
@@ -150,6 +70,25 @@ async def test_own_entry_replaces_those_of_its_type_and_others_stay(harness: Gat
         ("form.submitted", "ours"),
         ("custom.typeform", None),
     ]
+
+
+async def test_outbound_message_is_acknowledged_as_salesforce_expects(harness: GatewayHarness) -> None:
+    case = next(case for case in CASES if case.preset == "salesforce")
+    configure(harness, case.preset)
+    answer = await deliver(harness, case)
+    assert (answer.status, answer.headers["content-type"]) == (200, "text/xml; charset=utf-8")
+    assert b"<Ack>true</Ack>" in answer.body
+
+
+async def test_deal_in_pipedrive_changes_the_opportunity(harness: GatewayHarness) -> None:
+    case = next(case for case in CASES if case.preset == "pipedrive")
+    configure(harness, case.preset)
+    deal = {"id": 7, "person_id": 12, "status": "won", "stage_id": 3, "value": 1200.5, "currency": "EUR"}
+    meta = {"entity": "deal", "id": "6b1c-12", "timestamp": "2026-12-01T08:59:11.000Z"}
+    await deliver(harness, case, json.dumps({"meta": meta, "data": deal}).encode())
+    [record] = harness.records
+    assert (record.type, record.event.crm_id) == ("opportunity.changed", "12")
+    assert {"opportunity_id": "7", "stage": "won", "amount": 1200.5}.items() <= record.event.fields.items()
 
 
 async def test_test_lead_of_google_makes_no_event(harness: GatewayHarness) -> None:
