@@ -11,15 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import asyncpg
-
 from firsthour.runtime.processing import cursors
 from firsthour.runtime.storage.postgres_connections import DIALECT
+from firsthour.runtime.storage.postgres_pipeline import PipelinedConnection
 
 _BEGIN: Final = cursors.ADVANCE.for_one(DIALECT)
 # The parameter in the group has the topics; the next ones have the partitions and the other columns.
 _INSERT_LOG: Final = re.compile(r"INSERT INTO log .*? FROM unnest\(\$(\d+)::", re.DOTALL)
 _COLUMNS: Final = 6
+_TRANSACTION: Final = {"begin": "BEGIN", "commit": "COMMIT", "rollback": "ROLLBACK"}
 _PUBLISHING: Final = {"take": "pg_try_advisory_xact_lock"}
 
 Sent = tuple[str, tuple[Any, ...]]
@@ -47,14 +47,14 @@ def recording(file: Path) -> Iterator[None]:
     """Record the statements of the driver's connections of this process while the context is open."""
     with file.open("wb") as opened:
         recorder = _Recorder(opened)
-        before = {name: getattr(asyncpg.Connection, name) for name in ("execute", "fetch")}
+        before = {name: getattr(PipelinedConnection, name) for name in ("execute", "fetch", *_TRANSACTION)}
         for name, method in before.items():
-            setattr(asyncpg.Connection, name, recorder.around(method))
+            setattr(PipelinedConnection, name, recorder.around(method, _TRANSACTION.get(name)))
         try:
             yield
         finally:
             for name, method in before.items():
-                setattr(asyncpg.Connection, name, method)
+                setattr(PipelinedConnection, name, method)
             pickle.dump(recorder.publishing, opened, pickle.HIGHEST_PROTOCOL)
 
 
@@ -92,14 +92,18 @@ class _Recorder:
         self._open: dict[Any, list[Sent]] = {}  # statements of each open transaction, by connection
         self.publishing: dict[str, str] = {}
 
-    def around(self, method: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the driver's method, wrapped so that it records its arguments."""
+    def around(self, method: Callable[..., Any], bounds: str | None) -> Callable[..., Any]:
+        """Return the driver's method, wrapped so that it records its arguments. `bounds`: the statement that it stands for."""
+
+        def ended(connection: Any) -> Any:
+            self._note(connection, bounds or "", ())
+            return method(connection)
 
         def recorded(connection: Any, statement: str, *parameters: Any, **options: Any) -> Any:
             self._note(connection, statement, parameters)
             return method(connection, statement, *parameters, **options)
 
-        return recorded
+        return ended if bounds else recorded
 
     def _note(self, connection: Any, statement: str, parameters: tuple[Any, ...]) -> None:
         if statement == "BEGIN":

@@ -61,7 +61,7 @@ class RoundRunner:
         """Run one round over these partitions. Raises `StorageError`."""
         try:
             async with self._connection() as raw:
-                await raw.execute("BEGIN")
+                await raw.begin()
                 locked = outbox.locked_rows(await _fetch(raw, outbox.LOCK_ROWS, **outbox.lock_values(places)))
                 results = await send_all(sender, locked.rows)
                 outcome, removed, rejected = self._outcome(locked, results)

@@ -120,9 +120,14 @@ class PostgresUnits:
     async def _transact(self, work: Callable[[Unit], T]) -> tuple[T, Unit]:
         asking = committing = False
 
-        def run_unit(connection: Connection) -> tuple[T, Unit]:
-            unit = Unit(connection, self._clock, self._config, partitions=self._partitions, ask=self._ask)
+        def run_unit(connection: AsyncpgConnection) -> tuple[T, Unit]:
+            nonlocal committing
+            unit = Unit(
+                cast(Connection, connection), self._clock, self._config, partitions=self._partitions, ask=self._ask
+            )
             result = work(unit)
+            connection.end()
+            committing = True
             unit.finish()
             return result, unit
 
@@ -130,16 +135,15 @@ class PostgresUnits:
             raw = await self._pool.take()
             asking, clean = True, False
             try:
-                await raw.execute("BEGIN")
+                await raw.begin()
                 try:
-                    outcome: tuple[T, Unit] = await greenlet_spawn(run_unit, cast(Connection, AsyncpgConnection(raw)))
+                    outcome: tuple[T, Unit] = await greenlet_spawn(run_unit, AsyncpgConnection(raw))
+                    await raw.commit()
                 except BaseException as failure:
                     if not lost(failure):
-                        await raw.execute("ROLLBACK")
+                        await raw.rollback()
                         clean = True
                     raise
-                committing = True
-                await raw.execute("COMMIT")
                 clean = True
                 return outcome
             finally:
@@ -155,14 +159,13 @@ class PostgresUnits:
         """Return the error for the caller. A unit that lost its connection before the commit is tried again. A unit that
         lost it during the commit may have been committed, so it is not tried again."""
         error = storage_error(failure)
-        if not committing:
-            if sqlstate(failure) in _RETRY:
-                return _RetryError(StorageError(f"the database is too busy: {error_kind(failure)}"))
-            if replanned(failure):
-                return _RetryError(StorageError("the tables are being changed"))
-            if error is not None and lost(failure):
-                self._reachable = False
-                return _RetryError(error)
+        if sqlstate(failure) in _RETRY:
+            return _RetryError(StorageError(f"the database is too busy: {error_kind(failure)}"))
+        if replanned(failure):
+            return _RetryError(StorageError("the tables are being changed"))
+        if not committing and error is not None and lost(failure):
+            self._reachable = False
+            return _RetryError(error)
         if error is not None:
             self._reachable = False
         return error or failure

@@ -10,7 +10,8 @@ from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.util.concurrency import await_only
 
-from firsthour.runtime.storage import statements
+from firsthour.runtime.storage import postgres_pipeline, statements
+from firsthour.runtime.storage.postgres_pipeline import PipelinedConnection
 
 CONNECTION_SECONDS: Final = 2.0  # waiting for a free connection
 CLOSE_SECONDS: Final = 5.0
@@ -48,14 +49,21 @@ class AsyncpgConnection(statements.DriverConnection):
 
     dialect = DIALECT
 
-    def __init__(self, raw: Any) -> None:
+    def __init__(self, raw: PipelinedConnection) -> None:
         self._raw = raw
+        self._ending = False
+
+    def end(self) -> None:
+        """Commit with the next statement, which is the last one of the transaction."""
+        self._ending = True
 
     def rows(self, text: str, bound: Sequence[Any]) -> Sequence[Any]:
         return cast(Sequence[Any], await_only(self._raw.fetch(text, *bound)))
 
     def changed(self, text: str, bound: Sequence[Any]) -> int:
         """Return the number of changed rows, from the command tag of the driver, such as `UPDATE 3`."""
+        if self._ending:
+            self._raw.commit_with_next()
         _, _, count = cast(str, await_only(self._raw.execute(text, *bound))).rpartition(" ")
         return int(count) if count.isdigit() else 0
 
@@ -81,9 +89,9 @@ class ConnectionPool:
             "timeout": CONNECTION_SECONDS,
         }
         self._room = asyncio.Semaphore(size)
-        self._free: list[Any] = []  # the last used is taken first: the server has its plans in memory
+        self._free: list[PipelinedConnection] = []  # the last used is taken first: the server has its plans in memory
 
-    async def take(self) -> Any:
+    async def take(self) -> PipelinedConnection:
         """Return a connection; `give` returns it to the pool. Raises `TimeoutError`, and the errors of the driver."""
         if self._room.locked():
             async with asyncio.timeout(CONNECTION_SECONDS):
@@ -95,12 +103,12 @@ class ConnectionPool:
                 raw = self._free.pop()
                 if not raw.is_closed():
                     return raw
-            return await asyncpg.connect(**self._arguments)
+            return await postgres_pipeline.connect(**self._arguments)
         except BaseException:
             self._room.release()
             raise
 
-    def give(self, raw: Any, *, clean: bool) -> None:
+    def give(self, raw: PipelinedConnection, *, clean: bool) -> None:
         """Return a connection to the pool. `clean`: it is in no transaction, and its session is unchanged. Otherwise it is
         closed."""
         if clean:
