@@ -1,6 +1,7 @@
 """BEGIN travels with the first statement of a transaction, and COMMIT with its last one."""
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ import pytest
 from devtools import postgres as local_postgres
 from firsthour.runtime import settings
 from firsthour.runtime.connectivity import connection_options
+from firsthour.runtime.storage import postgres_pipeline
 from firsthour.runtime.storage.postgres import PostgresUnits
 from firsthour.runtime.storage.postgres_connections import ConnectionPool
 from firsthour.runtime.storage.postgres_pipeline import PipelinedConnection, PipelinedTransport
@@ -53,16 +55,22 @@ def url(request: pytest.FixtureRequest, postgres_here: None) -> Iterator[str]:
         yield server.url() + f"?sslmode={mode}"
 
 
-@pytest.fixture
-async def raw(url: str) -> AsyncIterator[PipelinedConnection]:
-    """A connection with an empty table."""
-    pool = ConnectionPool(
-        *connection_options.database(settings.load(database_url=url, kafka_bootstrap="127.0.0.1:1")), size=1
-    )
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[PipelinedConnection]:
+    """Open a connection, and create an empty table."""
+    own = settings.load(database_url=url, kafka_bootstrap="127.0.0.1:1")
+    pool = ConnectionPool(*connection_options.database(own), size=1)
     connection = await pool.take()
     await connection.execute("DROP TABLE IF EXISTS numbers; CREATE TABLE numbers (n int PRIMARY KEY)")
     yield connection
     pool.give(connection, clean=False)
+
+
+@pytest.fixture
+async def raw(url: str) -> AsyncIterator[PipelinedConnection]:
+    """A connection with an empty table."""
+    async with opened(url) as connection:
+        yield connection
 
 
 def counted(connection: PipelinedConnection) -> CountingTransport:
@@ -132,6 +140,23 @@ async def test_statement_that_fails_first_is_rolled_back(raw: PipelinedConnectio
     await raw.fetch(ADD, 1)
     await raw.commit()
     assert await stored(raw) == [1]
+
+
+async def test_transactions_are_kept_if_the_driver_connects_in_another_way(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_pipeline, "Protocol", ())  # no protocol is recognised
+    monkeypatch.delattr(postgres_pipeline._ConnectingLoop, "start_tls")
+    async with opened(url) as connection:
+        await connection.begin()
+        await connection.fetch(ADD, 1)
+        assert connection.is_in_transaction()
+        await connection.rollback()
+        await connection.begin()
+        connection.commit_with_next()
+        await connection.fetch(ADD, 2)
+        await connection.commit()
+        assert (connection.is_in_transaction(), await stored(connection)) == (False, [2])
 
 
 async def test_unit_whose_last_statement_meets_a_conflict_is_repeated_and_committed_once(backends: Backends) -> None:

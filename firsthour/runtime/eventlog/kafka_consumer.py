@@ -36,9 +36,11 @@ _CONSUMER: Final[Mapping[str, Any]] = {
     "rebalance_timeout_ms": 30_000,
     "request_timeout_ms": 40_000,
     "max_poll_interval_ms": 300_000,
-    "fetch_max_wait_ms": 50,
+    "fetch_max_wait_ms": 200,
     "metadata_max_age_ms": 30_000,
 }
+"""A fetch ends with the first record, so its longest wait delays no record. It delays only a partition that was resumed or assigned
+meanwhile, if no other has records."""
 _BULK: Final[Mapping[str, Any]] = {"fetch_min_bytes": 64 * 1024, "fetch_max_wait_ms": 200}
 """Options for bulk topics. The client visits every partition at each answer of a broker, so five answers a second are
 cheaper than one for each record."""

@@ -37,6 +37,7 @@ def _run(name: bytes) -> bytes:
 
 
 _PREPARE: Final = _prepare(_NAMES[0], b"BEGIN") + _prepare(_NAMES[1], b"COMMIT")
+_PROBE: Final = "SELECT $1::INTEGER"
 _BEGIN: Final = _run(_NAMES[0])
 _COMMIT_AND_SYNC: Final = _run(_NAMES[1]) + _SYNC
 
@@ -108,6 +109,18 @@ class PipelinedConnection(asyncpg.Connection):  # type: ignore[misc]  # the driv
         if self.is_in_transaction():
             await self.execute("ROLLBACK")
 
+    async def check(self, seconds: float | None) -> None:
+        """Check that BEGIN and COMMIT travel along. If not, they are sent by themselves. `seconds`: for each answer."""
+        await self.begin()
+        await self.fetch(_PROBE, 1, timeout=seconds)
+        begun = self.is_in_transaction()
+        self.commit_with_next()
+        await self.fetch(_PROBE, 2, timeout=seconds)
+        ended = not self.is_in_transaction()
+        await self.commit()
+        if not (begun and ended):
+            self._pipeline = None
+
     def _clear(self) -> None:
         if self._pipeline is not None:
             self._pipeline.begins = self._pipeline.commits = False
@@ -151,8 +164,13 @@ class _ConnectingLoop:
 
 
 async def connect(**arguments: Any) -> PipelinedConnection:
-    """Open a connection. `arguments`: those of `asyncpg.connect`."""
+    """Open a connection. `arguments`: those of `asyncpg.connect`; `timeout` also limits the check of the connection."""
     connection: PipelinedConnection = await asyncpg.connect(
         **arguments, loop=_ConnectingLoop(), connection_class=PipelinedConnection
     )
+    try:
+        await connection.check(arguments.get("timeout"))
+    except BaseException:
+        connection.terminate()
+        raise
     return connection
