@@ -17,18 +17,9 @@ from schemas.values import ID_PATTERN, Shape, Whole, did_you_mean, shown, wrong
 from schemas.verification import FieldName, Secret, StandardWebhooks, Verify
 
 PRESETS = (
-    *("activecampaign", "aircall", "cal-com", "calendly", "customerio", "google-ads", "hubspot", "intercom", "marketo"),
-    *(
-        "pipedrive",
-        "rudderstack",
-        "salesforce",
-        "segment",
-        "sendgrid",
-        "slack",
-        "standard-webhooks",
-        "twilio",
-        "typeform",
-    ),
+    *("activecampaign", "aircall", "cal-com", "calendly", "contact-form-7", "customerio", "elementor", "google-ads"),
+    *("gravity-forms", "hubspot", "intercom", "jotform", "marketo", "mautic", "pipedrive", "rudderstack", "salesforce"),
+    *("segment", "sendgrid", "slack", "standard-webhooks", "tally", "twilio", "typeform", "webflow"),
 )
 """The vendors whose webhooks are known: each has a file in firsthour/runtime/config/preset_files."""
 TOUCH = "touch.recorded"
@@ -95,6 +86,7 @@ class EventMapping(Shape):
     SHA-256; with `#2`, `#3` ... for the second, third ... item of a list. `time` absent: the time of arrival. `data` maps
     our fields (of the person, `custom.*`, of the event) to expressions. `each` selects a list in the body, whose items are
     mapped one by one; `_body` then is the whole body. Without `each`, the items of a body that is a list are mapped.
+    `form_fields` selects an object of fields with the names that people use, which are understood as those of web forms.
     """
 
     each: str | None = None
@@ -106,12 +98,14 @@ class EventMapping(Shape):
     phone: str | None = None
     crm_id: str | None = None
     anonymous_id: str | None = None
+    form_fields: str | None = None
     data: dict[Annotated[str, AfterValidator(_field_name)], str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _names_a_person(self) -> Self:
-        if not (self.email or self.phone or self.crm_id or self.anonymous_id):
-            raise wrong("the mapping has no identifier of a person", "map `email`, `phone`, `crm_id` or `anonymous_id`")
+        if not (self.email or self.phone or self.crm_id or self.anonymous_id or self.form_fields):
+            remedy = "map `email`, `phone`, `crm_id`, `anonymous_id` or `form_fields`"
+            raise wrong("the mapping has no identifier of a person", remedy)
         return self
 
 

@@ -29,7 +29,7 @@ OWN_NAMES: Final[Mapping[str, str]] = {
 
 _UMLAUTS: Final = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue"})
 _WRAPPER = re.compile(
-    r"(?:form_fields|fields|wpforms\.fields\.\d{1,4}|contact|lead|person|0-1)[./]|your[ _-]", re.IGNORECASE
+    r"(?:form_fields|fields|wpforms\.fields\.\d{1,4}|contact|lead|person|0-1)[./]|your[ _-]|q\d{1,4}_", re.IGNORECASE
 )
 """What tools write before the name of a field."""
 _TAIL = re.compile(r"(?:__c|[-_]\d{1,6})\Z", re.IGNORECASE)

@@ -12,7 +12,7 @@ from firsthour.runtime.config.documents import ConfigProblem, Document, names, r
 from schemas.mapping_functions import MAPPING_FUNCTIONS
 from schemas.values import Loc, did_you_mean, repeated_indexes, shown
 
-EXPRESSIONS: Final = ("each", "when", "time", "id", "email", "phone", "crm_id", "anonymous_id")
+EXPRESSIONS: Final = ("each", "when", "time", "id", "email", "phone", "crm_id", "anonymous_id", "form_fields")
 """The fields of an entry of `events:` that are expressions, besides those in `data`."""
 _OWN_FUNCTIONS: Final = frozenset(Functions.FUNCTION_TABLE)
 _FUNCTIONS: Final = (*MAPPING_FUNCTIONS, *sorted(_OWN_FUNCTIONS))

@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from firsthour.kernel.field_names import FieldNames
-from services.gateway.domain.coerce import Json, UnmappableError, last_value, scalar
+from services.gateway.domain.coerce import Json, UnmappableError, scalar
 from services.gateway.domain.identifiers import ID_MAX
+from services.gateway.domain.named_fields import named_fields
 
 _ANY: Final = "*"
 _REACHED_BY: Final = ("email", "phone")
@@ -18,11 +19,6 @@ _IDENTIFIERS: Final = (*_REACHED_BY, "anonymous_id")
 _CONTROL: Final = ("id", "_id", "_redirect", "_charset_")  # about the post, not the person
 _URL_MAX: Final = 2_000
 _UNCHECKED: Final = frozenset({"false", "0", "0.0", "off", "no"})  # how scripts send an unchecked checkbox
-_COMPANY: Final = "company.name"
-
-
-_Candidate = tuple[int, str, Json]
-"""The rank of a field's name, the name, and the value."""
 
 
 def field_names(honeypot: str, chosen: Mapping[str, str] | None = None) -> FieldNames:
@@ -127,32 +123,8 @@ def short_form(form: Form, fields: Mapping[str, Json], id: str, referer: str | N
     Raises:
         UnmappableError: The fields hold neither an email address nor a phone number.
     """
-    data: dict[str, Json] = {}
-    short: dict[str, Json] = {"id": id, "type": "form.submitted", "data": data}
-    names = form.names
-    winners: dict[str, _Candidate] = {}
-    for name, value in fields.items():
-        meaning = names[name]
-        if meaning is None:
-            data[name] = value
-        elif meaning[1]:
-            rank, standard = meaning
-            if standard == _COMPANY and type(value) is dict:  # `company: {name: ...}`
-                data["company"] = value
-                continue
-            rival = winners.get(standard)
-            if rival is None:
-                winners[standard] = (rank, name, value)
-            else:
-                winners[standard] = _better(rival, (rank, name, value), data)
-    for standard, (_, _, value) in winners.items():
-        if standard in _IDENTIFIERS:
-            short[standard] = _identifier(value)
-        else:
-            data[standard] = value
-    if "crm_id" in data:
-        data["custom.crm_id"] = data.pop("crm_id")
-    _demote_invalid_identifiers(short, data)
+    identifiers, data = named_fields(form.names, fields)
+    short: dict[str, Json] = {"id": id, "type": "form.submitted", "data": data, **identifiers}
     if not (short.get("email") or short.get("phone")):
         raise UnmappableError("#/email", "is missing", "send an `email` or a `phone`, so that a rep can answer")
     path = _path_of(referer)
@@ -160,40 +132,6 @@ def short_form(form: Form, fields: Mapping[str, Json], id: str, referer: str | N
         data["path"] = path
     data["form"] = form.id
     return short
-
-
-def _better(rival: _Candidate, candidate: _Candidate, data: dict[str, Json]) -> _Candidate:
-    """Return the better of two fields that mean the same. The other is kept under its own name, if it is filled.
-
-    A filled field is better than an empty one, our own name better than an alias, the first better than the second.
-    """
-    filled, other_filled = (scalar(last_value(one[2])) is not None for one in (rival, candidate))
-    if (other_filled, -candidate[0]) > (filled, -rival[0]):
-        rival, candidate, other_filled = candidate, rival, filled
-    if other_filled and candidate[2] != rival[2]:
-        data[f"custom.{candidate[1]}"] = candidate[2]
-    return rival
-
-
-def _identifier(value: Json) -> Json:
-    value = last_value(value)
-    if not isinstance(value, str):
-        return value
-    stripped = value.strip()
-    # A blank before a digit may be the unencoded plus of an international number, which `mapping` decides.
-    return f" {stripped}" if value[:1] == " " and stripped[:1].isdigit() else stripped
-
-
-def _demote_invalid_identifiers(short: dict[str, Json], data: dict[str, Json]) -> None:
-    """Turn identifiers that are not text into custom facts, if another identifier reaches the person."""
-    invalid = [name for name in _IDENTIFIERS if not _can_identify(short.get(name))]
-    if invalid and any(short.get(name) for name in _REACHED_BY if name not in invalid):
-        for name in invalid:
-            data[f"custom.{name}"] = short.pop(name)
-
-
-def _can_identify(value: Json) -> bool:
-    return value is None or type(value) is int or (type(value) is str and len(value) <= ID_MAX)
 
 
 def _path_of(referer: str | None) -> str | None:

@@ -4,11 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from firsthour.kernel.field_names import FieldNames
 from schemas.sources import EventMapping
 from services.gateway.domain.coerce import Json, UnmappableError
 from services.gateway.domain.expressions import Expression, compile_expression, is_true
+from services.gateway.domain.named_fields import named_fields
 
 _FRAME: Final = ("time", "id", "email", "phone", "crm_id", "anonymous_id")
+_NAMES: Final = FieldNames(leave=("crm_id",))
 BODY: Final = "_body"
 """The name of the whole body in the expressions of an entry with `each`."""
 
@@ -18,7 +21,8 @@ class CompiledMapping:
     """One entry of `events:`, compiled.
 
     `when`: None: the entry applies to every item. `each`: selects the items of the body; None: the items of a list, or the
-    body itself. `body_named`: an expression reads the whole body as `_body`.
+    body itself. `body_named`: an expression reads the whole body as `_body`. `form_fields`: selects an object of fields with the
+    names that people use.
     """
 
     type: str
@@ -27,12 +31,13 @@ class CompiledMapping:
     data: Mapping[str, Expression]
     each: Expression | None = None
     body_named: bool = False
+    form_fields: Expression | None = None
 
 
 def compile_mapping(mapping: EventMapping) -> CompiledMapping:
     """Compile `mapping`. Its expressions were checked when the configuration was read."""
     texts = {name: text for name in _FRAME if (text := getattr(mapping, name))}
-    written = (mapping.when or "", *texts.values(), *mapping.data.values())
+    written = (mapping.when or "", mapping.form_fields or "", *texts.values(), *mapping.data.values())
     return CompiledMapping(
         mapping.type,
         compile_expression(mapping.when) if mapping.when else None,
@@ -40,6 +45,7 @@ def compile_mapping(mapping: EventMapping) -> CompiledMapping:
         {name: compile_expression(text) for name, text in mapping.data.items()},
         compile_expression(mapping.each) if mapping.each else None,
         any(BODY in text for text in written),
+        compile_expression(mapping.form_fields) if mapping.form_fields else None,
     )
 
 
@@ -108,8 +114,14 @@ def short_forms(item: BodyItem, ids: EventIds) -> list[dict[str, Json]]:
 def _event(entry: CompiledMapping, item: Json, delivery: str, ids: EventIds) -> dict[str, Json]:
     frame = {name: _search(expression, item, name) for name, expression in entry.frame.items()}
     event: dict[str, Json] = {name: value for name, value in frame.items() if value is not None}
+    data = {name: _search(expression, item, name) for name, expression in entry.data.items()}
+    if entry.form_fields is not None:
+        fields = _search(entry.form_fields, item, "form_fields")
+        identifiers, named = named_fields(_NAMES, fields if isinstance(fields, dict) else {})
+        event = {**identifiers, **event}
+        data = {**named, **{name: value for name, value in data.items() if value is not None}}
     event["type"] = entry.type
-    event["data"] = {name: _search(expression, item, name) for name, expression in entry.data.items()}
+    event["data"] = data
     id = event.get("id")
     if id is None or id == "":
         id = delivery

@@ -28,9 +28,17 @@ ECDSA_PUBLIC = base64.b64encode(
 ).decode()
 SECRETS = {"sendgrid": ECDSA_PUBLIC, "standard-webhooks": STANDARD_SECRET}
 """The secrets of vendors whose secret is not any text."""
-UNSIGNED = frozenset({"marketo", "rudderstack", "activecampaign", "salesforce", "pipedrive", "aircall", "google-ads"})
+UNSIGNED = frozenset(
+    {"marketo", "rudderstack", "activecampaign", "salesforce", "pipedrive", "aircall", "google-ads"}
+    | {"jotform", "elementor", "contact-form-7", "gravity-forms"}
+)
 """Vendors that prove themselves by a secret alone, so an altered body is not noticed."""
-MEDIA = {".json": "application/json", ".txt": "application/x-www-form-urlencoded", ".xml": "text/xml; charset=UTF-8"}
+MEDIA = {
+    ".json": "application/json",
+    ".txt": "application/x-www-form-urlencoded",
+    ".xml": "text/xml; charset=UTF-8",
+    ".multipart": "multipart/form-data; boundary=b0und",
+}
 
 
 class PresetCase(NamedTuple):
@@ -45,6 +53,16 @@ class PresetCase(NamedTuple):
     fields: Mapping[str, Any] = {}
     path: str = "/hooks/vendor"
     phone: str | None = None
+
+
+def _based(header: str) -> Sign:
+    return lambda body, clock: {header: base64.b64encode(hmac.digest(KEY, body, "sha256")).decode()}
+
+
+def _webflow(body: bytes, clock: HandClock) -> Headers:
+    stamp = str(int(clock.real().timestamp() * 1_000))
+    code = hmac.new(KEY, f"{stamp}:".encode() + body, "sha256").hexdigest()
+    return {"X-Webflow-Signature": code, "X-Webflow-Timestamp": stamp}
 
 
 def _typeform(body: bytes, _: HandClock) -> Headers:
@@ -259,6 +277,50 @@ CASES = [
         "lead.updated",
         "ann@acme.example",
         {"name": "Ann Lee", "title": "VP Sales"},
+    ),
+    PresetCase(
+        "mautic", "mautic.json", _based("Webhook-Signature"), "form.submitted", "ann@acme.example", HUBSPOT_FORM
+    ),
+    PresetCase("tally", "tally.json", _based("Tally-Signature"), "form.submitted", "ann@acme.example", HUBSPOT_FORM),
+    PresetCase(
+        "jotform",
+        "jotform.multipart",
+        _nothing,
+        "form.submitted",
+        "ann@acme.example",
+        {"name": "Ann Lee", "company.name": "Acme", "title": "VP Sales"},
+        {"form": "Demo request"},
+        path=f"/hooks/vendor/{HMAC_SECRET}",
+    ),
+    PresetCase("webflow", "webflow.json", _webflow, "form.submitted", "ann@acme.example", HUBSPOT_FORM),
+    PresetCase(
+        "elementor",
+        "elementor.txt",
+        _nothing,
+        "form.submitted",
+        "ann@acme.example",
+        {**ANN, "company.name": "Acme"},
+        {"form": "Demo request"},
+        path=f"/hooks/vendor/{HMAC_SECRET}",
+    ),
+    PresetCase(
+        "contact-form-7",
+        "contact_form_7.json",
+        _nothing,
+        "form.submitted",
+        "ann@acme.example",
+        {"name": "Ann Lee", "company.name": "Acme"},
+        {"form": "Demo request", "message": "We need a quote."},
+        path=f"/hooks/vendor/{HMAC_SECRET}",
+    ),
+    PresetCase(
+        "gravity-forms",
+        "gravity_forms.json",
+        _keyed("X-FirstHour-Key"),
+        "form.submitted",
+        "ann@acme.example",
+        {**ANN, "company.name": "Acme"},
+        {"form": "Demo request"},
     ),
     PresetCase(
         "google-ads",
