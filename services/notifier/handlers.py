@@ -169,7 +169,7 @@ def store_changes(
     pages = [_unless_cancelled(page, changes.cancels) for page in pages]
     save_clocks(unit, changes.clocks.values())
     add_pages(unit, pages)
-    cancel_pages(unit, changes.cancels)
+    cancel_pages(unit, [cancel for cancel in changes.cancels if cancel.lead_id in before])  # a new lead has no pages
     update_alerts(unit, claims, before, changes.clocks)
     _ask_updates(unit, changes, before)
     for event in changes.events:

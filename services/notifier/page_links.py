@@ -40,31 +40,31 @@ class PageLinks:
     async def complete(self, claim: Claim) -> Message:
         """Return the message with its links, and as a mail with its thread."""
         page, message = claim.page, claim.message
+        actions = offered_in(message, page.channel) if message.public_url is not None and _is_uuid(page.id) else ()
+        thread_id = message.thread_id if page.channel == SLACK else None
+        if not actions and thread_id is None and page.channel != MAIL:
+            return message  # the database has nothing to add
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 thread = await self._reads(lambda c: first_mail(c, page)) if page.channel == MAIL else None
-                links = await self._links(page, message)
-                place = await self._slack_thread(claim)
+                links = await self._links(page, message, actions)
+                place = await self._slack_thread(thread_id, message) if thread_id is not None else None
         except (StorageError, TimeoutError) as failure:
             _log.warning("links left out", page=page.id, error_type=type(failure).__name__)
             return message
         return with_links(message, links, thread).threaded(place)
 
-    async def _links(self, page: Page, message: Message) -> tuple[ActionLink, ...]:
-        actions = offered_in(message, page.channel)
-        if message.public_url is None or not actions or not _is_uuid(page.id):
+    async def _links(self, page: Page, message: Message, actions: tuple[LinkAction, ...]) -> tuple[ActionLink, ...]:
+        if message.public_url is None or not actions:
             return ()
         key, until = await self._keys.signing(), self._clock.real() + LIFETIME
         base = message.public_url.rstrip("/") + PATH
         return tuple(ActionLink(action, base + new_token(action, page.id, until, key)) for action in actions)
 
-    async def _slack_thread(self, claim: Claim) -> SlackPlace | None:
-        """Return the place of the first message of this assignment to the same Slack id; None: there is none."""
-        thread_id = claim.message.thread_id
-        if claim.page.channel != SLACK or thread_id is None:
-            return None
-        first = await self._reads(lambda connection: place_of(connection, thread_id))
-        if first is None or first.recipient != claim.message.person_slack:
+    async def _slack_thread(self, first_page: str, message: Message) -> SlackPlace | None:
+        """Return the place of the message of this page, if it went to the same Slack id; None: it did not."""
+        first = await self._reads(lambda connection: place_of(connection, first_page))
+        if first is None or first.recipient != message.person_slack:
             return None
         return SlackPlace(first.channel, first.ts)
 

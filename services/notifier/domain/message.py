@@ -66,7 +66,7 @@ class Message:
 
     def threaded(self, place: SlackPlace | None) -> Self:
         """Return the message as a reply to the message at this place; None: as one of its own."""
-        return replace(self, slack_thread=place)
+        return self if place == self.slack_thread else replace(self, slack_thread=place)
 
     def noticed(self, notice: str | None) -> Self:
         """Return the message with a notice for its person."""

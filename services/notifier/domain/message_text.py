@@ -4,6 +4,7 @@ A page shows at a glance whom to call, at which number, until when, and why. Its
 from the state of the assignment. It names no ids and none of our internal terms, and its subject counts no time down.
 """
 
+from collections.abc import Mapping
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -25,8 +26,8 @@ def words(message: Message) -> Words:
         return _test(message)
     card, now, zone = message.card, message.written_at, zone_of(message.zone)
     voice = voice_of(message)
-    lost = message.kind == "lost"
-    headline = _filled(voice.overdue if _overdue(message) else voice.headline, message)
+    lost, names = message.kind == "lost", _names(message)
+    headline = (voice.overdue if _overdue(message) else voice.headline).format_map(names)
     return Words(
         headline=headline,
         subject=headline + _by(message, voice, zone) + (f", and {len(message.also)} more" if message.also else ""),
@@ -39,7 +40,7 @@ def words(message: Message) -> Words:
         todo=(reason_of(message.previous), *voice.todo) if lost and message.previous else voice.todo,
         actions=voice.actions,
         url=own_url(message.lead_url),
-        footer=_filled(voice.footer, message),
+        footer=voice.footer.format_map(names),
     )
 
 
@@ -68,14 +69,15 @@ def _overdue(message: Message) -> bool:
     return message.promise_at < message.written_at
 
 
-def _filled(sentence: str, message: Message) -> str:
+def _names(message: Message) -> Mapping[str, str]:
+    """Return the texts that fill the sentences of a voice."""
     lead = lead_name(message.card)
-    return sentence.format(
-        lead=lead,
-        call=f"{'call' if clean(message.card.phone) else 'write to'} {lead}",
-        owner=unlinked(message.owner_name, NAME_CHARS_MAX),
-        urgency=unlinked(message.urgency, URGENCY_CHARS_MAX).capitalize(),
-    )
+    return {
+        "lead": lead,
+        "call": f"{'call' if clean(message.card.phone) else 'write to'} {lead}",
+        "owner": unlinked(message.owner_name, NAME_CHARS_MAX),
+        "urgency": unlinked(message.urgency, URGENCY_CHARS_MAX).capitalize(),
+    }
 
 
 def _by(message: Message, voice: Voice, zone: ZoneInfo) -> str:

@@ -40,6 +40,10 @@ def clean(text: str, chars_max: int = VALUE_CHARS_MAX) -> str:
     line = " ".join(visible.split()).replace("://", ": //")
     if "." in line:
         line = _WWW.sub("www .", line)
+    return _cut(line, chars_max)
+
+
+def _cut(line: str, chars_max: int) -> str:
     return line if len(line) <= chars_max else line[: chars_max - 1].rstrip() + "…"
 
 
@@ -60,9 +64,9 @@ def unlinked(text: str, chars_max: int = VALUE_CHARS_MAX) -> str:
     No program can then show a link chosen by a stranger. Words with a dot but without a public suffix stay unchanged.
     """
     line = clean(text, max(chars_max, VALUE_CHARS_MAX))
-    if "." in line:
-        line = _DOMAIN_LIKE.sub(_broken, _ADDRESS_SIGN.sub(" @ ", line))
-    return clean(line, chars_max)
+    if "." not in line:
+        return _cut(line, chars_max)
+    return clean(_DOMAIN_LIKE.sub(_broken, _ADDRESS_SIGN.sub(" @ ", line)), chars_max)
 
 
 def _broken(match: re.Match[str]) -> str:

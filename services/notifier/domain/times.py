@@ -1,6 +1,7 @@
 """Times and spans as people read them."""
 
 from datetime import datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from services.notifier.domain.page_words import Instant
@@ -26,10 +27,18 @@ def lasting(span: timedelta) -> str:
 
 def at(moment: datetime, seen_from: datetime, zone: ZoneInfo) -> str:
     """Return `10:00 CET`, with the day if it differs from that of `seen_from`."""
-    local, here = moment.astimezone(zone), seen_from.astimezone(zone)
-    day = "" if local.date() == here.date() else f"{local:%a} {local.day} {local:%b} "
+    local, here = moment.astimezone(zone), _here(seen_from, zone)
+    clock = f"{local.hour:02}:{local.minute:02} {_abbreviation(local)}"
+    if local.date() == here.date():
+        return clock
     year = "" if abs(local - here) < timedelta(days=180) else f"{local:%Y} "
-    return f"{day}{year}{local:%H:%M} {_abbreviation(local)}"
+    return f"{local:%a} {local.day} {local:%b} {year}{clock}"
+
+
+@lru_cache(16)
+def _here(seen_from: datetime, zone: ZoneInfo) -> datetime:
+    """Return the local time of a page, which every time on it is compared with."""
+    return seen_from.astimezone(zone)
 
 
 def _abbreviation(local: datetime) -> str:

@@ -62,10 +62,14 @@ class LocalTime:
 def place_of(card: LeadCard) -> Place | None:
     """Return the probable place of the person; None: nothing is known."""
     countries = (country_code(card.country), region_of(card.phone), country_code(card.company_country))
-    country = next((code for code in countries if code), None)
+    return _place(next((code for code in countries if code), None), known_zone(card.zone))
+
+
+@lru_cache(_KEPT)
+def _place(country: str | None, zone: str | None) -> Place | None:
     zones = zones_of(country) if country else ()
     name = (country_name(country) if country else None) or country or ""
-    if zone := known_zone(card.zone):
+    if zone:
         if zone in zones:
             return Place(name, (zone,), country)
         return Place(zone.rpartition("/")[2].replace("_", " "), (zone,), None)  # the person is elsewhere

@@ -4,8 +4,10 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
 from hypothesis import given
@@ -16,8 +18,13 @@ from firsthour.runtime.http.client import IDLE_MAX
 from services.notifier.channels.base import GiveUp, Sent, TryAgain, Unusable
 from services.notifier.channels.slack import SlackChannel, body
 from services.notifier.domain.bulkhead import SENDING_AT_ONCE
-from tests.fakes.pages import ATTACKS, hostile_message, page_message
+from services.notifier.domain.message import SlackPlace
+from services.notifier.domain.standing import ALL_ACTIONS, PageStanding
+from tests.fakes.pages import ATTACKS, NINE, hostile_message, page_message
 from tests.fakes.slack import FakeSlack
+
+SAMPLES = Path(__file__).parent / "slack_samples.jsonl"
+"""The messages of `test_messages_are_byte_for_byte_those_of_the_samples`, one a line."""
 
 
 @pytest_asyncio.fixture
@@ -275,3 +282,14 @@ async def test_attack_is_inert_in_the_slack_message(slack: FakeSlack, channel: S
 @given(st.text(st.characters(), max_size=400))
 def test_any_text_is_inert_and_within_the_limits_of_slack(raw: str) -> None:
     _assert_inert(body(hostile_message(raw)))
+
+
+def test_messages_are_byte_for_byte_those_of_the_samples() -> None:
+    pages = [
+        page_message(standing=PageStanding(None, ALL_ACTIONS), zone="Europe/Berlin"),
+        page_message(kind="manager", promise_at=NINE, slack_thread=SlackPlace("D0MAX", "1.2"), previous=None),
+        hostile_message("Müller & Söhne <booking.com> x@y.co.uk"),
+    ]
+    assert [
+        msgspec.json.encode(body(page, clickable=True)).decode() for page in pages
+    ] == SAMPLES.read_text().splitlines()

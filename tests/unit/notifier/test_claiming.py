@@ -257,3 +257,10 @@ async def test_look_at_a_busy_channel_does_not_depend_on_its_waiting_pages(harne
     with harness.units.counting() as statements:
         result = harness.units.now(lambda unit: claim(unit, harness.context, 20))
     assert (result.claims, result.more, len(statements)) == ((), False, 1)
+
+
+async def test_new_lead_and_its_page_are_stored_and_claimed_by_four_statements(harness: NotifierHarness) -> None:
+    with harness.units.counting() as statements:
+        harness.hear(harness.qualified(), harness.assigned())
+    assert [statement.split(" ", 1)[0] for statement in statements] == ["SELECT", "SELECT", "INSERT", "INSERT"]
+    assert harness.page(0)["state"] == "sending"
