@@ -1,19 +1,24 @@
-"""`firsthour source`: shows what the sources of events send."""
+"""`firsthour source`: shows what the sources of events send, and tries bodies at them."""
 
-from typing import Annotated, Any
+import base64
+from pathlib import Path
+from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 import typer
 
 from firsthour.cli.installation import connect
+from firsthour.runtime.http.errors import NO
 from firsthour.runtime.terminal import AsJson, ConfigDir, DataDir, print_json, print_table, run, say
 
-app = typer.Typer(help="Sources of events: fields.", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+app = typer.Typer(
+    help="Sources of events: fields, try.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+)
 
 
 @app.callback()
 def _group() -> None:
-    """Sources of events: fields."""
+    """Sources of events: fields, try."""
 
 
 @app.command()
@@ -51,3 +56,83 @@ def _note(item: dict[str, Any]) -> str:
     if item["used"]:
         return "read by the agreement"
     return f"means {item['means']}, which another field filled" if item["means"] else ""
+
+
+_FRAME: Final = ("id", "time", "email", "phone", "crm_id", "anonymous_id")
+
+
+@app.command("try")
+def try_body(
+    source: Annotated[str, typer.Argument(help="Id of a webhook source in sources.yaml.")],
+    body: Annotated[Path, typer.Option(help="File with the body of a delivery.", exists=True, dir_okay=False)],
+    headers: Annotated[
+        Path | None,
+        typer.Option(help="File with its headers, one `Name: value` on each line; they are verified.", exists=True),
+    ] = None,
+    content_type: Annotated[
+        str, typer.Option(help="Content type, if the headers do not have it.")
+    ] = "application/json",
+    target: Annotated[str, typer.Option(help="Path and query of the request, if a signature covers them.")] = "",
+    data: DataDir = None,
+    config: ConfigDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a delivery would become: verification, events, the expression of each field, unused parts. Nothing is stored.
+
+    Exit code 1 if the delivery would be refused, or if a part of it cannot be mapped.
+
+    Example: firsthour source try telephony --body call.json --headers headers.txt
+    """
+    delivery: dict[str, Any] = {"body": base64.b64encode(body.read_bytes()).decode(), "target": target}
+    delivery["content_type"] = content_type
+    if headers is not None:
+        delivery["headers"] = _headers(headers)
+        delivery["content_type"] = next(
+            (text for name, text in delivery["headers"].items() if name.lower() == "content-type"), content_type
+        )
+
+    async def ask() -> dict[str, Any]:
+        async with connect(data, config, configured=True) as line:
+            return await line.ask("POST", f"/v1/sources/{quote(source, safe='')}/try", body=delivery)
+
+    report = run(ask)
+    if as_json:
+        print_json(report)
+    else:
+        _show(report)
+    if report["verified"] is False or report["faults"]:
+        raise typer.Exit(NO)
+
+
+def _headers(file: Path) -> dict[str, str]:
+    """Return the headers of a file. Raises for a line that is none."""
+    pairs = {}
+    for number, line in enumerate(file.read_text(encoding="latin-1").splitlines(), 1):
+        name, colon, value = line.partition(":")
+        if line.strip() and not (colon and name.strip()):
+            raise typer.BadParameter(f"{file}:{number}: is not a header; write `Name: value`", param_hint="--headers")
+        if line.strip():
+            pairs[name.strip()] = value.strip()
+    return pairs
+
+
+def _show(report: dict[str, Any]) -> None:
+    words = {True: "Verified.", False: f"Not verified: {report['why']}.", None: f"Not tried: {report['why']}."}
+    say(words[report["verified"]])
+    for event in report["events"]:
+        say(f"{event['type']}")
+        texts, places = event["expressions"], event["places"]
+        rows = [(name, event[name], texts.get(name, ""), _place(places, name)) for name in _FRAME if event[name]]
+        for name, value in (*event["person"].items(), *event["fields"].items()):
+            rows.append((name, value, texts.get(name) or texts.get("form_fields", ""), _place(places, name)))
+        print_table(("field", "value", "expression", "place"), rows)
+    if not report["events"] and not report["faults"]:
+        say("No event: no entry of `events:` applies to this body.")
+    for fault in report["faults"]:
+        say(f"{fault['pointer']}: {fault['detail']}")
+    if report["unused"]:
+        say(f"Not used: {', '.join(report['unused'])}")
+
+
+def _place(places: dict[str, str], name: str) -> str:
+    return places.get(name) or places.get("", "")

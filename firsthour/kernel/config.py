@@ -23,3 +23,6 @@ class Config:
     """File, line and column of each secret, by the index of its source and the words for the secret."""
     channel_places: Mapping[str, tuple[str, int, int]] = field(default_factory=dict, compare=False)
     """File, line and column of each channel of the agreement, by its name."""
+    expression_places: Mapping[tuple[str, int, str], str] = field(default_factory=dict, compare=False)
+    """The place of each expression of a mapping (`sources.yaml:12:9`), by source, index of the entry, and field. The field is
+    empty for an entry of a preset, whose place is the preset."""

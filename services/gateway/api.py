@@ -8,6 +8,7 @@ from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
 from schemas.http import ProblemItem, ResponseModel
 from services.gateway import shapes
+from services.gateway.source_api import add_source_routes
 
 _TEXT: Final = {"type": "string", "minLength": 1}
 _IDEMPOTENCY: Final = {
@@ -72,6 +73,7 @@ def router(resources: Resources) -> APIRouter:
         {"application/json": {"schema": {}}},
         [_path("source")],
     )
+    add_source_routes(api, resources)
     return api
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import structlog
@@ -71,13 +72,25 @@ def source_index(config: Config, environ: Mapping[str, str]) -> SourceIndex:
                 for form in source.forms:
                     forms[form] = Form(form, source.id, source.honeypot, source.redirect, origins, names)
             case WebhookSource():
-                endpoints[source.id] = _endpoint(source, lambda secret: resolve(secret, environ, config.directory))
+                read = partial(resolve, environ=environ, directory=config.directory)
+                endpoints[source.id] = _endpoint(source, _entries(source, config.expression_places), read)
             case ApiSource():
                 keys[source.id] = frozenset(source.types)
     return SourceIndex(forms, endpoints, keys)
 
 
-def _endpoint(source: WebhookSource, resolve_secret: Callable[[Secret], str]) -> WebhookEndpoint:
+def _entries(source: WebhookSource, places: Mapping[tuple[str, int, str], str]) -> tuple[webhooks.CompiledMapping, ...]:
+    """Compile the mappings of a source, each with the places of its expressions."""
+    entries: list[dict[str, str]] = [{} for _ in source.events]
+    for (id, index, name), place in places.items():
+        if id == source.id and index < len(entries):
+            entries[index][name] = place
+    return tuple(map(webhooks.compile_mapping, source.events, entries))
+
+
+def _endpoint(
+    source: WebhookSource, entries: tuple[webhooks.CompiledMapping, ...], resolve_secret: Callable[[Secret], str]
+) -> WebhookEndpoint:
     proofs, firsts, troubles, body_secrets = [], [], [], []
     count = 0
     for scheme in source.verify:
@@ -95,7 +108,7 @@ def _endpoint(source: WebhookSource, resolve_secret: Callable[[Secret], str]) ->
         source.id,
         Verifier(tuple(proofs), tuple(firsts)) if proofs else None,
         f"{standard.header_prefix}-id".encode() if standard else None,
-        tuple(webhooks.compile_mapping(mapping) for mapping in source.events),
+        entries,
         trouble=None if proofs else "; ".join(troubles),
         types=source.sends,
         tokens=any(isinstance(scheme, UrlToken) and scheme.parameter is None for scheme in source.verify),

@@ -27,13 +27,28 @@ def preset(name: str) -> Mapping[str, Any]:
 def webhook_source(source: PresetSource) -> WebhookSource:
     """Return the source with the fields of its preset. Raises `ValidationError`."""
     known = preset(source.preset)
-    own_types = {mapping.type for mapping in source.events}
     fields = {name: value for name in _REPLACED if (value := getattr(source, name)) is not None}
     verify = source.verify or [{**scheme, "secrets": source.secrets} for scheme in known["verify"]]
-    events = [*source.events, *(entry for entry in known["events"] if entry["type"] not in own_types)]
+    events = [*source.events, *_other_entries(source)]
     return WebhookSource.model_validate(
         {**known, **fields, "id": source.id, "kind": "webhook", "verify": verify, "events": events}
     )
+
+
+def _other_entries(source: PresetSource) -> list[Mapping[str, Any]]:
+    """Return the entries of the preset whose types the source does not map itself."""
+    own_types = {mapping.type for mapping in source.events}
+    return [entry for entry in preset(source.preset)["events"] if entry["type"] not in own_types]
+
+
+def entry_places(sources: Sources) -> dict[tuple[str, int, str], str]:
+    """Return the preset as the place of each entry that comes from one, by source, index of the entry, and an empty field."""
+    return {
+        (source.id, len(source.events) + index, ""): f"preset {source.preset}"
+        for source in sources.sources
+        if isinstance(source, PresetSource)
+        for index in range(len(_other_entries(source)))
+    }
 
 
 def mapped_fields(name: str) -> Iterator[str]:

@@ -20,6 +20,7 @@ from firsthour.runtime.config import (
     condition_checks,
     error_messages,
     presets,
+    source_checks,
     warnings,
     yaml_source,
 )
@@ -84,7 +85,9 @@ def _checked(directory: Path, raw: Mapping[str, bytes | ConfigProblem]) -> Confi
     agreement = _model(files.agreement, Agreement, mistakes)
     team = _model(files.team, Team, mistakes)
     sources = _model(files.sources, Sources, mistakes)
+    places = dict(_expression_places(files.sources))
     if sources is not None:
+        places |= presets.entry_places(sources)
         sources = presets.expanded(files.sources, sources, mistakes)
     mistakes += checks.problems(files)
     mistakes += calendar_checks.problems(files.agreement)
@@ -102,6 +105,7 @@ def _checked(directory: Path, raw: Mapping[str, bytes | ConfigProblem]) -> Confi
         directory,
         dict(_secret_places(files.sources)),
         dict(_channel_places(files.agreement, agreement)),
+        places,
     )
 
 
@@ -114,6 +118,15 @@ def _secret_places(document: Document) -> Iterator[tuple[tuple[int, str], tuple[
             for loc, secret in rows(document, *scheme, "secrets"):
                 words = place_of(secret.get("env"), secret.get("file"))
                 yield (int(source[-1]), words), (document.file, *document.place.find(loc))
+
+
+def _expression_places(document: Document) -> Iterator[tuple[tuple[str, int, str], str]]:
+    name = Path(document.file).name
+    for source, row in rows(document, "sources"):
+        for loc, mapping in rows(document, *source, "events"):
+            for place, _ in source_checks.expressions(loc, mapping):
+                line, column = document.place.find(place)
+                yield (str(row.get("id")), int(loc[-1]), str(place[-1])), f"{name}:{line}:{column}"
 
 
 def _channel_places(document: Document, agreement: Agreement) -> Iterator[tuple[str, tuple[str, int, int]]]:

@@ -1,7 +1,7 @@
 """Converts a vendor's body to the short form, by the JMESPath expressions of `sources.yaml`, which are compiled once."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from firsthour.kernel.field_names import FieldNames
@@ -11,6 +11,7 @@ from services.gateway.domain.expressions import Expression, compile_expression, 
 from services.gateway.domain.named_fields import named_fields
 
 _FRAME: Final = ("time", "id", "email", "phone", "crm_id", "anonymous_id")
+_WHY_MAX: Final = 200  # characters of the error of an expression, which has the value that it met
 _NAMES: Final = FieldNames(leave=("crm_id",))
 BODY: Final = "_body"
 """The name of the whole body in the expressions of an entry with `each`."""
@@ -22,7 +23,7 @@ class CompiledMapping:
 
     `when`: None: the entry applies to every item. `each`: selects the items of the body; None: the items of a list, or the
     body itself. `body_named`: an expression reads the whole body as `_body`. `form_fields`: selects an object of fields with the
-    names that people use.
+    names that people use. `texts` and `places`: the expressions as written, by field.
     """
 
     type: str
@@ -32,10 +33,15 @@ class CompiledMapping:
     each: Expression | None = None
     body_named: bool = False
     form_fields: Expression | None = None
+    texts: Mapping[str, str] = field(default_factory=dict, repr=False)
+    places: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
-def compile_mapping(mapping: EventMapping) -> CompiledMapping:
-    """Compile `mapping`. Its expressions were checked when the configuration was read."""
+def compile_mapping(mapping: EventMapping, places: Mapping[str, str] | None = None) -> CompiledMapping:
+    """Compile `mapping`. Its expressions were checked when the configuration was read.
+
+    `places`: file, line and column of the expression of each field. None: they are unknown.
+    """
     texts = {name: text for name in _FRAME if (text := getattr(mapping, name))}
     written = (mapping.when or "", mapping.form_fields or "", *texts.values(), *mapping.data.values())
     return CompiledMapping(
@@ -46,7 +52,13 @@ def compile_mapping(mapping: EventMapping) -> CompiledMapping:
         compile_expression(mapping.each) if mapping.each else None,
         any(BODY in text for text in written),
         compile_expression(mapping.form_fields) if mapping.form_fields else None,
+        {**texts, **mapping.data, **_named(form_fields=mapping.form_fields, when=mapping.when, each=mapping.each)},
+        places or {},
     )
+
+
+def _named(**texts: str | None) -> dict[str, str]:
+    return {name: text for name, text in texts.items() if text}
 
 
 class EventIds:
@@ -92,7 +104,7 @@ def items_of(entries: Sequence[CompiledMapping], body: Json, delivery: str) -> I
             yield BodyItem(value, own, plain, index if listed else None)
     for entry in entries:
         if entry.each is not None:
-            selected = _search(entry.each, body, "each")
+            selected = _search(entry, entry.each, body, "each")
             values = selected if isinstance(selected, list) else [] if selected is None else [selected]
             for index, value in enumerate(values):
                 item = {**value, BODY: body} if entry.body_named and isinstance(value, dict) else value
@@ -104,19 +116,24 @@ def short_forms(item: BodyItem, ids: EventIds) -> list[dict[str, Json]]:
 
     The delivery id of the item becomes the id of an event that has none.
     """
+    return [form for _, form in mapped(item, ids)]
+
+
+def mapped(item: BodyItem, ids: EventIds) -> list[tuple[CompiledMapping, dict[str, Json]]]:
+    """Return the events of `short_forms`, each with its entry."""
     return [
-        _event(entry, item.value, item.own, ids)
+        (entry, _event(entry, item.value, item.own, ids))
         for entry in item.entries
-        if entry.when is None or is_true(_search(entry.when, item.value, "when"))
+        if entry.when is None or is_true(_search(entry, entry.when, item.value, "when"))
     ]
 
 
 def _event(entry: CompiledMapping, item: Json, delivery: str, ids: EventIds) -> dict[str, Json]:
-    frame = {name: _search(expression, item, name) for name, expression in entry.frame.items()}
+    frame = {name: _search(entry, expression, item, name) for name, expression in entry.frame.items()}
     event: dict[str, Json] = {name: value for name, value in frame.items() if value is not None}
-    data = {name: _search(expression, item, name) for name, expression in entry.data.items()}
+    data = {name: _search(entry, expression, item, name) for name, expression in entry.data.items()}
     if entry.form_fields is not None:
-        fields = _search(entry.form_fields, item, "form_fields")
+        fields = _search(entry, entry.form_fields, item, "form_fields")
         identifiers, named = named_fields(_NAMES, fields if isinstance(fields, dict) else {})
         event = {**identifiers, **event}
         data = {**named, **{name: value for name, value in data.items() if value is not None}}
@@ -130,14 +147,14 @@ def _event(entry: CompiledMapping, item: Json, delivery: str, ids: EventIds) -> 
     return event
 
 
-def _search(expression: Expression, item: Json, field: str) -> Any:
+def _search(entry: CompiledMapping, expression: Expression, item: Json, field: str) -> Any:
     try:
         return expression.search(item)
     except Exception as error:  # noqa: BLE001  # functions of JMESPath raise several errors for values of other types
-        fault = f"the expression of `{field}` fails on this body ({type(error).__name__})"
-        raise UnmappableError(
-            f"sources.yaml:{field}", fault, "correct the mapping or the body, then retry the dead letter"
-        ) from None
+        why = " ".join(str(error).split())[:_WHY_MAX] or type(error).__name__
+        place = entry.places.get(field) or entry.places.get("") or "sources.yaml"
+        fault = f"the expression of `{field}` fails on this body: {why}"
+        raise UnmappableError(place, fault, "correct the mapping or the body, then retry the dead letter") from None
 
 
 def standard_form(body: Json, delivery: str) -> dict[str, Json]:

@@ -171,7 +171,7 @@ def _verified_endpoint(
         request.body,
         url=public_url + request.target,
         token=token.encode("utf-8", "surrogatepass"),
-        value=partial(_value_of, request, endpoint.format),
+        value=partial(unmapped, request.headers, request.body, endpoint.format),
     )
     verdict = endpoint.verifier.check(signed, received)
     if not verdict.holds:
@@ -184,10 +184,10 @@ def _verified_endpoint(
     return endpoint, verdict
 
 
-def _value_of(request: IncomingRequest, format: str | None) -> Json:
+def unmapped(headers: Headers, body: bytes, format: str | None) -> Json:
     """Return the parsed body; None: it cannot be parsed."""
     try:
-        return webhook_bodies.parse_body(request.body, *_content_type(request.headers), format).value
+        return webhook_bodies.parse_body(body, *_content_type(headers), format).value
     except UnmappableError:
         return None
 

@@ -246,7 +246,7 @@ async def test_size_is_checked_before_the_signature(harness: GatewayHarness) -> 
         (json.dumps({**CALL, "customer": None}).encode(), "#/email"),
         (json.dumps({**CALL, "ended_at": "soon"}).encode(), "#/time"),
         (json.dumps({**CALL, "uuid": {}}).encode(), "#/id"),
-        (json.dumps({**CALL, "note": 5}).encode(), "sources.yaml:when"),
+        (json.dumps({**CALL, "note": 5}).encode(), "sources.yaml:24:16"),
     ],
 )
 async def test_signed_body_that_is_unmappable_is_kept_and_answered_with_202(

@@ -1,0 +1,59 @@
+"""The route that tries a body at a source."""
+
+import base64
+import binascii
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends
+from pydantic import Field
+
+from firsthour.runtime.http.auth import needs
+from firsthour.runtime.http.principal import Principal
+from firsthour.runtime.http.problem import Problem
+from firsthour.runtime.http.strict_json import SIZE_MAX
+from firsthour.runtime.processing.service import Resources
+from schemas.http import RequestModel
+from services.gateway import trial
+from services.gateway.sources import CurrentSources
+
+_BASE64_MAX: Final = SIZE_MAX * 4 // 3 + 4
+_Name = Annotated[str, Field(max_length=100)]
+
+
+class TriedDelivery(RequestModel):
+    """A delivery to try. `body`: the bytes in base64. `headers`: absent: nothing is verified. `target`: path and query."""
+
+    body: Annotated[str, Field(max_length=_BASE64_MAX)]
+    content_type: Annotated[str, Field(max_length=300)] = "application/json"
+    headers: Annotated[dict[_Name, Annotated[str, Field(max_length=8_192)]] | None, Field(max_length=100)] = None
+    target: Annotated[str, Field(max_length=2_000, pattern=r"^(/[!-~]*)?$")] = ""
+
+
+def add_source_routes(api: APIRouter, resources: Resources) -> None:
+    """Add the route of the trial."""
+    sources = CurrentSources(resources.config, resources.clock)
+    public_url = resources.settings.public_url.rstrip("/").encode()
+
+    @api.post("/v1/sources/{id}/try", tags=["sources"])
+    async def try_source(
+        id: str, delivery: TriedDelivery, principal: Annotated[Principal, Depends(needs("marketing"))]
+    ) -> dict[str, Any]:
+        """Show what a delivery to `/hooks/{id}` would do. Nothing is stored.
+
+        `verified`: whether the proof holds; `why`: the reason if it does not. `events`: each with its facts, and the
+        expression and the place of each field. `faults`: what cannot be mapped. `unused`: the parts of the body that no
+        expression reads.
+        """
+        endpoint = sources.index.webhooks.get(id)
+        if endpoint is None:
+            raise Problem(404, "Unknown source", "Name a source of sources.yaml with `kind: webhook` or `preset`.")
+        try:
+            body = base64.b64decode(delivery.body, validate=True)
+        except (binascii.Error, ValueError):
+            raise Problem(422, "Invalid body", "Send the bytes of the body in base64.") from None
+        headers = trial.headers_of({"content-type": delivery.content_type, **(delivery.headers or {})})
+        request = trial.TriedRequest(headers, body, delivery.target.encode(), delivery.headers is not None)
+        clock = resources.clock
+        return trial.outcome(
+            endpoint, request, public_url, resources.config.current.team, clock.business(), clock.real()
+        )

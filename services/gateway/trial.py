@@ -1,0 +1,172 @@
+"""Tries a body at a source: what would be verified, mapped and stored. Nothing is stored."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from schemas.team import Team
+from services.gateway import request_bodies, webhook_bodies
+from services.gateway.domain import webhooks
+from services.gateway.domain.coerce import Json, UnmappableError
+from services.gateway.domain.mapping import ParsedEvent
+from services.gateway.domain.verification.request import SignedRequest
+from services.gateway.domain.webhooks import CompiledMapping
+from services.gateway.intake.outcome import fault_of
+from services.gateway.intake.request import HOOKS_PATH, Headers
+from services.gateway.intake.webhooks import RejectedItem, parse_items, unmapped
+from services.gateway.sources import WebhookEndpoint
+
+LEAVES_MAX: Final = 300
+"""Parts of a body that are examined. Each is left out once, so the cost is the product of parts and mapping."""
+EVENTS_MAX: Final = 50
+DELIVERY: Final = "try"
+
+
+@dataclass(frozen=True)
+class TriedRequest:
+    """The request of a trial. `target`: path and query; empty: the address of the source. `signed`: it has headers to verify."""
+
+    headers: Headers
+    body: bytes
+    target: bytes = b""
+    signed: bool = True
+
+
+def outcome(
+    endpoint: WebhookEndpoint, request: TriedRequest, public_url: bytes, team: Team, now: datetime, received: datetime
+) -> dict[str, Any]:
+    """Return what the request would do: `verified`, `events`, `faults` and `unused`, the parts that no expression reads.
+
+    `verified` is null if the request was given without headers. A body is mapped whether it is verified or not.
+    """
+    report: dict[str, Any] = {
+        **_verification(endpoint, request, public_url, received),
+        "events": [],
+        "faults": [],
+        "unused": [],
+    }
+    try:
+        media, options = request_bodies.parse_content_type(request.headers.get(b"content-type", b"application/json"))
+        parsed = webhook_bodies.parse_body(request.body, media, options, endpoint.format)
+        items = list(parse_items(endpoint, request.body, parsed, team, delivery=DELIVERY, now=now))
+    except UnmappableError as error:
+        return {**report, "faults": [fault_of(error)]}
+    written = list(_written(endpoint, parsed.value))
+    events = [event for item in items if not isinstance(item, RejectedItem) for event in item]
+    report["events"] = [
+        _event(event, written[index] if index < len(written) else None)
+        for index, event in enumerate(events[:EVENTS_MAX])
+    ]
+    report["faults"] = [fault_of(item.error) for item in items if isinstance(item, RejectedItem)]
+    report["unused"] = [] if report["faults"] else _unused(endpoint, parsed.value)
+    return report
+
+
+def _verification(
+    endpoint: WebhookEndpoint, request: TriedRequest, public_url: bytes, received: datetime
+) -> dict[str, Any]:
+    if not request.signed:
+        return {"verified": None, "why": "no headers were given, so nothing was verified"}
+    if endpoint.verifier is None:
+        return {"verified": False, "why": endpoint.trouble or "the source has no secret"}
+    target = request.target or f"{HOOKS_PATH}{endpoint.id}".encode()
+    token = target.partition(b"?")[0].removeprefix(f"{HOOKS_PATH}{endpoint.id}/".encode())
+    signed = SignedRequest(
+        request.headers,
+        request.body,
+        url=public_url + target,
+        token=b"" if token == target.partition(b"?")[0] else token,
+        value=lambda: unmapped(request.headers, request.body, endpoint.format),
+    )
+    verdict = endpoint.verifier.check(signed, received)
+    return {"verified": verdict.holds, "why": verdict.fault or None}
+
+
+def _written(endpoint: WebhookEndpoint, body: Json) -> Iterator[CompiledMapping]:
+    """Yield the entry of each event, in the order of the events. Items that fail make none."""
+    ids = webhooks.EventIds()
+    for item in webhooks.items_of(endpoint.entries, body, DELIVERY):
+        try:
+            yield from (entry for entry, _ in webhooks.mapped(item, ids))
+        except UnmappableError:
+            continue
+
+
+def _event(event: ParsedEvent, entry: CompiledMapping | None) -> dict[str, Any]:
+    external = event.external
+    return {
+        "type": event.type,
+        "id": event.sent_id,
+        "time": event.at.isoformat(),
+        "email": external.email,
+        "phone": external.phone,
+        "crm_id": external.crm_id,
+        "anonymous_id": external.anonymous_id,
+        "person": dict(external.person),
+        "fields": dict(external.fields),
+        "expressions": dict(entry.texts) if entry is not None else {},
+        "places": dict(entry.places) if entry is not None else {},
+    }
+
+
+# --- unused parts -----------------------------------------------------------------------------------------------------
+
+
+def _unused(endpoint: WebhookEndpoint, body: Json) -> list[str]:
+    """Return the JSON pointers of the leaves that can be left out without a change of any event."""
+    if not endpoint.entries:
+        return []
+    whole = _forms(endpoint, body)
+    leaves = [pointer for pointer, _ in zip(_leaves(body, ()), range(LEAVES_MAX), strict=False)]
+    return [_text(pointer) for pointer in leaves if _forms(endpoint, _without(body, pointer)) == whole]
+
+
+def _forms(endpoint: WebhookEndpoint, body: Json) -> object:
+    ids = webhooks.EventIds()
+    try:
+        return [
+            form
+            for item in webhooks.items_of(endpoint.entries, body, DELIVERY)
+            for form in webhooks.short_forms(item, ids)
+        ]
+    except UnmappableError as error:
+        return str(error)
+
+
+def _leaves(value: Json, pointer: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
+    """Yield the path of each value that has no values inside."""
+    inside: Iterator[tuple[str | int, Json]] = iter(())
+    if isinstance(value, dict):
+        inside = iter(value.items())
+    elif isinstance(value, list):
+        inside = iter(enumerate(value))
+    empty = True
+    for key, item in inside:
+        empty = False
+        yield from _leaves(item, (*pointer, key))
+    if empty and pointer and value not in (None, "", {}, []):
+        yield pointer
+
+
+def _without(value: Json, pointer: tuple[str | int, ...]) -> Json:
+    """Return a copy in which the value at `pointer` is null. Only the containers on the way are copied."""
+    if not pointer:
+        return None
+    key, *rest = pointer
+    if isinstance(value, dict) and isinstance(key, str):
+        return {**value, key: _without(value[key], tuple(rest))}
+    if isinstance(value, list) and isinstance(key, int):
+        return [*value[:key], _without(value[key], tuple(rest)), *value[key + 1 :]]
+    return value
+
+
+def _text(pointer: tuple[str | int, ...]) -> str:
+    return "#" + "".join("/" + str(key).replace("~", "~0").replace("/", "~1") for key in pointer)
+
+
+def headers_of(given: Mapping[str, str]) -> Headers:
+    """Return headers by lower-case name, as a request has them."""
+    return {
+        name.lower().encode("latin-1", "replace"): value.encode("latin-1", "replace") for name, value in given.items()
+    }
