@@ -23,7 +23,6 @@ from firsthour.runtime.eventlog.publisher import Publisher
 from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.processing.service import Handler
 from firsthour.runtime.processing.worker import Worker
-from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.postgres import PostgresUnits
 from firsthour.runtime.storage.postgres_connections import ConnectionPool, open_engine
 from firsthour.runtime.storage.postgres_reader import PostgresReader
@@ -35,6 +34,7 @@ from firsthour.runtime.storage.unit import Unit, Units
 from schemas import topics
 from schemas.events.leads import LeadTouched
 from tests.backends import Backends, Installation
+from tests.data_directory import create_tables
 from tests.hand_clock import HandClock
 
 NO_CONFIG = cast(Config, SimpleNamespace(version="none"))
@@ -134,9 +134,7 @@ class SqliteBackend:
 
 async def open_embedded(file: Path, *, keep: int = 2_000, pages_max: int | None = None) -> SqliteBackend:
     """Open a new or an existing file."""
-    engine = writer_engine(file)
-    statements.metadata.create_all(engine)
-    engine.dispose()
+    create_tables(file)
     clock = HandClock()
     reads = SqliteReader(reader_engine(file))
     units = SqliteUnits(writer_engine(file, pages_max=pages_max), clock, lambda: NO_CONFIG)

@@ -18,7 +18,6 @@ from firsthour.kernel.config import Config
 from firsthour.runtime.clock import new_id
 from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.processing.service import Resources
-from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.records import Record, Row
 from firsthour.runtime.storage.sqlite_engines import writer_engine
 from firsthour.runtime.storage.unit import Lane, StorageError, Unit
@@ -36,6 +35,7 @@ from services.notifier.delivery import Delivery
 from services.notifier.domain.message import Message
 from services.notifier.handlers import fire_due, hear_routes
 from services.notifier.ways import Ways
+from tests.data_directory import create_tables
 from tests.hand_clock import HandClock
 from tests.unit.notifier.router_records import NINE, RouterRecords
 
@@ -123,8 +123,10 @@ class FailingUnits:
     """Runs units at once, in place. `failing`: the number of next units whose commit fails."""
 
     def __init__(self, file: Path, clock: HandClock) -> None:
+        create_tables(file)
         self._engine = writer_engine(file)
-        statements.metadata.create_all(self._engine)
+        self._writer = self._engine.connect()  # kept, as in a process: opening the file takes longer than a unit
+        self._reader = self._engine.connect()
         self._clock = clock
         self.config = CONFIG
         self.failing = 0
@@ -132,14 +134,13 @@ class FailingUnits:
         self.woken: set[str] = set()
 
     def now(self, work: Callable[[Unit], T]) -> T:
-        with self._engine.connect() as connection:
-            unit = Unit(connection, self._clock, self.config)
-            with connection.begin():
-                result = work(unit)
-                if self.failing > 0:
-                    self.failing -= 1
-                    raise StorageError("disk full")
-                unit.finish()
+        unit = Unit(self._writer, self._clock, self.config)
+        with self._writer.begin():
+            result = work(unit)
+            if self.failing > 0:
+                self.failing -= 1
+                raise StorageError("disk full")
+            unit.finish()
         self.events.extend(event_of(decode(row.body)) for row in unit.rows)
         self.woken |= unit.woken
         for callback in unit.after:
@@ -150,8 +151,8 @@ class FailingUnits:
         return self.now(work)
 
     async def read(self, work: Callable[[Connection], T], /) -> T:
-        with self._engine.connect() as connection:
-            return work(connection)
+        with self._reader.begin():
+            return work(self._reader)
 
     @contextmanager
     def counting(self) -> Iterator[list[str]]:
@@ -178,6 +179,8 @@ class FailingUnits:
         return 0.02
 
     def close(self) -> None:
+        self._writer.close()
+        self._reader.close()
         self._engine.dispose()
 
 

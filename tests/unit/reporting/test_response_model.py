@@ -9,7 +9,6 @@ import pytest
 from msgspec.structs import replace
 
 from firsthour.kernel.time_units import micros
-from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.sqlite_engines import writer_engine
 from firsthour.runtime.storage.unit import Unit
 from schemas.envelope import encode
@@ -18,6 +17,7 @@ from schemas.events.leads import LeadsMerged
 from schemas.events.routes import LeadEvent
 from services.reporting import store
 from services.reporting.response_model import LEADS_AT_ONCE, follow, rebuild
+from tests.data_directory import create_tables
 from tests.hand_clock import HandClock
 from tests.unit.notifier.harness import CONFIG
 from tests.unit.reporting.test_response import NINE, assigned, at, qualified, touched
@@ -27,8 +27,8 @@ class ReportingHarness:
     """The tables of reporting on one database file. Each call is one unit."""
 
     def __init__(self, file: Path) -> None:
+        create_tables(file)
         self.engine = writer_engine(file)
-        statements.metadata.create_all(self.engine)
         self.count = 0
 
     def unit(self, work: Any) -> Any:

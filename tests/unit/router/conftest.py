@@ -13,4 +13,4 @@ def harness(tmp_path: Path) -> Iterator[RouterHarness]:
     router_harness = RouterHarness(tmp_path / "x.db")
     yield router_harness
     router_harness.check_invariants()
-    router_harness.engine.dispose()
+    router_harness.close()

@@ -12,7 +12,6 @@ import sqlalchemy as sa
 from firsthour.kernel.config import Config
 from firsthour.runtime.clock import new_id
 from firsthour.runtime.http.principal import Principal
-from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.sqlite_engines import writer_engine
 from firsthour.runtime.storage.unit import Unit
@@ -30,6 +29,7 @@ from services.router.store.decisions import decisions_of
 from services.router.store.leads import find_lead
 from services.router.store.team import presences
 from services.router.ticks import ServeQueue, WatchTeam
+from tests.data_directory import create_tables
 from tests.hand_clock import HandClock
 
 E = TypeVar("E", bound=Event)
@@ -86,10 +86,15 @@ class RouterHarness:
     team_tick: WatchTeam = field(default_factory=WatchTeam)
 
     def __post_init__(self) -> None:
+        create_tables(self.file)
         self.engine = writer_engine(self.file)
-        statements.metadata.create_all(self.engine)
+        self._writer = self.engine.connect()  # kept, as in a process: opening the file takes longer than a unit
         self.config_count = 0
         self.configure()
+
+    def close(self) -> None:
+        self._writer.close()
+        self.engine.dispose()
 
     def configure(self, team: Mapping[str, Any] = TEAM, **agreement: Any) -> None:
         """Put an agreement and a team in force."""
@@ -103,8 +108,8 @@ class RouterHarness:
 
     def run_unit(self, work: Callable[[Unit], T]) -> T:
         """Run `work` in a unit, and add the emitted events to `events`."""
-        with self.engine.begin() as connection:
-            unit = Unit(connection, self.clock, self.config)
+        with self._writer.begin():
+            unit = Unit(self._writer, self.clock, self.config)
             result = work(unit)
             unit.finish()
         self.woken = unit.woken
@@ -186,8 +191,8 @@ class RouterHarness:
     # --- the state ---
 
     def lead(self, id: str) -> Any:
-        with self.engine.begin() as connection:
-            lead = find_lead(connection, id)
+        with self._writer.begin():
+            lead = find_lead(self._writer, id)
         assert lead is not None
         return lead
 
@@ -195,19 +200,19 @@ class RouterHarness:
         return [self.lead(lead).owner for lead in leads]
 
     def open_leads(self, rep: str) -> int:
-        with self.engine.begin() as connection:
-            return presences(connection)[rep].open
+        with self._writer.begin():
+            return presences(self._writer)[rep].open
 
     def rows(self, sql: str) -> Sequence[Any]:
-        with self.engine.begin() as connection:
-            return connection.execute(sa.text(sql)).all()
+        with self._writer.begin():
+            return self._writer.execute(sa.text(sql)).all()
 
     def events_of(self, kind: type[E]) -> list[E]:
         return [event for event in self.events if isinstance(event, kind)]
 
     def decisions(self, lead: str) -> list[dict[str, Any]]:
-        with self.engine.begin() as connection:
-            return [decision for _, decision in reversed(decisions_of(connection, lead, None, 100))]
+        with self._writer.begin():
+            return [decision for _, decision in reversed(decisions_of(self._writer, lead, None, 100))]
 
     def check_invariants(self) -> None:
         """Assert that each lead has one open assignment at most, epochs have no gaps, loads add up, and transitions are allowed."""

@@ -46,7 +46,7 @@ class RouterMachine(RuleBasedStateMachine):
         self.harness.configure(people(), routing=ROUTES)
 
     def teardown(self) -> None:
-        self.harness.engine.dispose()
+        self.harness.close()
         self.directory.cleanup()
 
     @rule(

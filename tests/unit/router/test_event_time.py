@@ -56,7 +56,7 @@ def test_newest_of_consent_and_opt_out_is_in_force_in_any_order(tmp_path: Path) 
         for minute, agreed in order:
             harness.set_consent("l1", agreed, at=harness.clock.now - (3 - minute) * MINUTE)
         assert harness.lead("l1").status == "opted-out", order
-        harness.engine.dispose()
+        harness.close()
 
 
 def test_form_older_than_the_consent_is_not_handed_over(harness: RouterHarness) -> None:

@@ -294,7 +294,7 @@ def test_batch_and_single_events_give_the_same_state(
         f"SELECT {columns} FROM router_leads ORDER BY 1"
     )
     assert events_by_lead(harness) == events_by_lead(other)
-    other.engine.dispose()
+    other.close()
 
 
 def test_capacity_freed_within_a_batch_serves_later_records_only(harness: RouterHarness) -> None:
@@ -321,7 +321,7 @@ def test_batch_needs_as_many_statements_as_one_event(harness: RouterHarness) -> 
         statements.clear()
         harness.hear(*(harness.score_event(f"s{size}-{n}", HAND_RAISER) for n in range(size)))
         counts.append(len(statements))
-    assert counts[0] == counts[1]
+    assert 0 < counts[0] == counts[1]
 
 
 def test_lead_state_survives_storing(harness: RouterHarness) -> None:

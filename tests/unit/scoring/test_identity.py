@@ -14,6 +14,7 @@ from firsthour.runtime.storage.unit import Unit
 from schemas.events.outside import ExternalEvent
 from services.scoring import store
 from services.scoring.domain.identity import SHARED_MAX, IdentityRow, People, ResolvedIdentity
+from tests.data_directory import create_tables
 from tests.hand_clock import HandClock
 from tests.unit.scoring.test_score import NOW
 
@@ -114,8 +115,8 @@ def test_people_of_one_identifier_are_bounded_and_the_newest_are_kept() -> None:
 
 def resolved(file: Path, *events: ExternalEvent) -> list[str]:
     """Return the leads of these events, each resolved in its own unit."""
+    create_tables(file)
     engine = writer_engine(file)
-    statements.metadata.create_all(engine)
     leads = []
     for n, one in enumerate(events):
         with engine.begin() as connection:
