@@ -67,6 +67,7 @@ async def test_repeat_after_a_lost_answer_has_the_same_message_id(world: World) 
     assert len({message["client_msg_id"] for message in world.slack.messages}) == 1
 
 
+@pytest.mark.both_profiles
 async def test_page_waits_with_a_reason_while_both_channels_are_down(world: World) -> None:
     world.slack.drop(times=None)
     world.smtp.refuse(451, times=None)

@@ -75,6 +75,7 @@ async def test_burst_of_50_leads_is_told_within_the_budget_and_the_hot_one_first
     assert sum(f"warm{n}@" in last.replace(" @", "@") for n in range(49)) == 45
 
 
+@pytest.mark.slow
 async def test_pages_go_by_mail_while_slack_is_down_for_20_minutes(world: World) -> None:
     world.slack.drop(times=None)
     await world.submit_form(email=CTO)

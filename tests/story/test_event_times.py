@@ -38,6 +38,7 @@ async def test_form_before_a_rejection_adds_points_and_sends_no_page(world: Worl
     assert world.slack_recipients == ["ana"]
 
 
+@pytest.mark.slow
 async def test_late_event_gives_the_same_score_as_an_event_in_time(world: World) -> None:
     other = "cfo@prospect.example"
     start = world.clock.business()

@@ -39,6 +39,7 @@ async def test_opt_out_between_two_rungs_ends_the_pages(world: World) -> None:
     assert (lead["status"], lead["owner"]) == ("opted-out", None)
 
 
+@pytest.mark.slow
 async def test_owner_is_told_first_after_two_hours_without_slack(open_world: OpenWorld) -> None:
     world = await open_world(channels=("slack",))
     world.slack.drop(times=None)

@@ -189,6 +189,7 @@ async def test_rep_at_capacity_is_passed_over(open_world: OpenWorld) -> None:
 # --- absence -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_away_rep_gets_no_leads_and_keeps_their_own(world: World) -> None:
     await world.submit_form(email="before@prospect.example")
     await world.is_away("ana", hours=2)

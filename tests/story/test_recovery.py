@@ -15,6 +15,7 @@ LONG = "x" * 10_000
 
 
 @pytest.mark.both_profiles
+@pytest.mark.slow
 async def test_restarts_do_not_change_the_result(open_world: OpenWorld, profile: Backends | None) -> None:
     emails = [f"person{n}@prospect.example" for n in range(4 if profile is None else 2)]
 
@@ -74,6 +75,7 @@ async def test_waiting_page_is_sent_when_the_host_clock_is_set_back(world: World
     assert world.slack_recipients == ["ana"]
 
 
+@pytest.mark.slow
 async def test_recovered_channel_is_used_after_the_host_clock_was_set_back(world: World) -> None:
     world.slack.respond(503, times=None)
     world.smtp.refuse(451, times=None)
