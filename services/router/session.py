@@ -15,6 +15,7 @@ from services.router.domain.lead import ASSIGNED, Lead
 from services.router.domain.lifecycle import SYSTEM, Refused, move
 from services.router.domain.outcome import Outcome, set_status
 from services.router.domain.owner_events import assigned, queued
+from services.router.domain.rotation import stored, turned
 from services.router.domain.rules import rules_of
 from services.router.queue import QUEUE_TICK, WaitingLeads
 from services.router.store.changes import RoutingChanges, store_changes
@@ -126,7 +127,8 @@ class RoutingSession:
             lead.id, lead.epoch, rep, decision.pool, decision.rule, decision_id, self.at
         )
         if decision.turn is not None and decision.pool is not None:
-            self.team.set_lags(decision.pool, decision.turn.lags)
+            rotation, roster = self.team.state.pools[decision.pool], self.rules.rosters[decision.pool]
+            self.team.set_rotation(decision.pool, turned(rotation, decision.turn.lags, decision_id, roster))
         set_status(lead, ASSIGNED, rep)
         self.team.move_load(before, rep)
         lead.pool, lead.state.assigned_at, lead.state.not_again = decision.pool, self.at, None
@@ -135,7 +137,10 @@ class RoutingSession:
 
     def _record_decision(self, lead: Lead, decision: Decision, inputs: Inputs) -> str:
         id = self.unit.new_id()
-        self._decisions.append(StoredDecision(id, lead.id, lead.epoch, self.at, self.rules.version, decision, inputs))
+        kept = stored(inputs, self.team.state.pools, self.rules.rosters)
+        self._decisions.append(
+            StoredDecision(id, lead.id, lead.epoch, self.at, self.rules.version, decision.chosen, kept)
+        )
         return id
 
     def _choose(self, lead: Lead) -> tuple[Decision, Inputs]:
@@ -223,7 +228,7 @@ class RoutingSession:
             self._only_scored().values(),
             self._assignments.values(),
             self._decisions,
-            self.team.changed_lags,
+            self.team.changed_rotations,
             self.team.changed_presences,
         )
         store_changes(self.unit, changes)

@@ -9,7 +9,7 @@ from firsthour.kernel.time_units import micros
 from firsthour.runtime.storage.unit import Unit
 from services.router.domain.availability import PresenceChange, apply_observation, apply_statement
 from services.router.domain.rules import rules_of
-from services.router.domain.team_state import Lags, Presence, RepState, TeamState
+from services.router.domain.team_state import Presence, RepState, RotationState, TeamState
 from services.router.queue import QUEUE_TICK, WaitingLeads
 from services.router.store.team import lock_team_state
 
@@ -39,8 +39,8 @@ class LockedTeam:
         return micros(self.unit.now)
 
     @property
-    def changed_lags(self) -> dict[str, Lags]:
-        """The lags of each pool in which a member took a turn."""
+    def changed_rotations(self) -> dict[str, RotationState]:
+        """The rotation of each pool in which a member took a turn."""
         return {pool: self.state.pools[pool] for pool in self._changed_pools}
 
     @property
@@ -48,9 +48,9 @@ class LockedTeam:
         """The presence of each rep whose load or availability changed."""
         return {rep: self.state.reps[rep] for rep in self._changed_reps}
 
-    def set_lags(self, pool: str, lags: Lags) -> None:
-        """Set the lags of a pool after a turn."""
-        self.state.pools[pool] = lags
+    def set_rotation(self, pool: str, rotation: RotationState) -> None:
+        """Set the rotation of a pool after a turn."""
+        self.state.pools[pool] = rotation
         self._changed_pools.add(pool)
 
     def move_load(self, before: str | None, after: str | None) -> None:

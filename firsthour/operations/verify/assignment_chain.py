@@ -4,8 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
-
 from firsthour.kernel.time_units import micros
 from firsthour.operations.verify.lead_history import LeadRows
 from firsthour.operations.verify.snapshot import Snapshot
@@ -20,20 +18,11 @@ from schemas.events.routes import (
     LeadReleased,
     TouchApplied,
 )
-from services.router.domain.decision import Inputs, replay
+from services.router.domain.decision import decide
+from services.router.domain.rotation import RotationError
+from services.router.store.decisions import decode_body
 
 ENDS_OWNERSHIP: Final = (LeadQualified, LeadQueued, LeadReleased, LeadRecycled, LeadOptedOut)
-
-
-class _DecisionBody(msgspec.Struct):
-    """The part of a stored decision that is compared."""
-
-    inputs: Inputs
-    rule: str | None = None
-    pool: str | None = None
-
-
-_decode_decision = msgspec.json.Decoder(_DecisionBody).decode
 
 
 # --- I3: the columns of the lead, and its assignments ----------------------------------------------------------------
@@ -148,21 +137,26 @@ def decisions_replay(snapshot: Snapshot, rows: LeadRows) -> Iterator[str]:
 
 
 def _check_decision(snapshot: Snapshot, row: Any, assignment: Any) -> Iterator[str]:
-    body = _decode_decision(row.body)
-    replayed = replay(body.inputs)
+    stored = decode_body(row.body).inputs
+    try:
+        decision = decide(snapshot.rotations.inputs(stored))
+    except RotationError as error:
+        yield f"decision {row.id}: {error}"
+        return
+    replayed = decision.chosen
     assigned = assignment.rep if assignment is not None else None
     if replayed != row.chosen:
         yield f"decision {row.id}: chose {row.chosen or 'no rep'}, its replay chooses {replayed or 'no rep'}"
     elif assigned != row.chosen:
         yield f"decision {row.id}: chose {row.chosen or 'no rep'}, the assignment is of {assigned or 'no rep'}"
-    elif assignment is not None and (row.epoch, row.at, body.rule, body.pool) != (
+    elif assignment is not None and (row.epoch, row.at, decision.rule, decision.pool) != (
         assignment.epoch,
         assignment.opened_at,
         assignment.rule,
         assignment.pool,
     ):
         yield f"decision {row.id}: its epoch, time, rule or pool differs from its assignment"
-    if micros(body.inputs.now) != row.at:
+    if micros(stored.now) != row.at:
         yield f"decision {row.id}: its time differs from the time in its inputs"
     if row.agreement not in snapshot.configurations.versions:
         yield f"decision {row.id}: its configuration {row.agreement} is not stored"

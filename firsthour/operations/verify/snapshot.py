@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Final
 
 from firsthour.kernel.time_units import micros
@@ -14,6 +14,8 @@ from firsthour.operations.verify.unsettled import unsettled_leads
 from firsthour.runtime.clock import Clock, HostClock
 from services.reporting.handlers import HISTORY_DAYS
 from services.router.domain.lead import CUSTOMER, OPPORTUNITY
+from services.router.domain.rotation import Rotations
+from services.router.store.decisions import find_inputs
 
 UNIT_DURATION_MAX: Final = timedelta(seconds=5)
 """How long a unit of another process may take from reading its clock to its commit."""
@@ -42,6 +44,11 @@ class Snapshot(Queries):
     def configurations(self) -> Configurations:
         """The configurations that have been in force."""
         return Configurations(self)
+
+    @cached_property
+    def rotations(self) -> Rotations:
+        """The turns that decisions rest on."""
+        return Rotations(partial(find_inputs, self.connection))
 
     @cached_property
     def progress(self) -> ConsumerProgress:

@@ -18,7 +18,7 @@ from schemas.facts import is_product_fact
 from services.router.domain.eligibility import declined_before, has_left, too_long_ago, unavailability
 from services.router.domain.lead import Lead
 from services.router.domain.rules import RoutingRules, RuleOption
-from services.router.domain.team_state import INITIAL_PRESENCE, Lags, TeamState
+from services.router.domain.team_state import INITIAL_PRESENCE, INITIAL_ROTATION, Lags, TeamState
 from services.router.domain.turns import Candidate, Turn, next_turn, settle
 
 NO_RULE = "no routing rule matches"
@@ -151,7 +151,7 @@ def gather_inputs(rules: RoutingRules, lead: Lead, team: TeamState, now: datetim
     for index in rules.matched(facts):
         rule = rules.routing[index]
         if rule.pool is not None:
-            lags = team.pools.get(rule.pool, {})
+            lags = team.pools.get(rule.pool, INITIAL_ROTATION).lags
             steps.append(MatchedRule(rule.name, _members(case, rules.candidates[index], lags), rule.pool))
         else:
             steps.append(MatchedRule(rule.name, _named_rep(case, rule, facts)))

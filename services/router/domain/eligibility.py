@@ -5,12 +5,18 @@ The part of a reason before the colon is its kind. A decision counts the reps of
 
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import Final
 
 from firsthour.kernel.time_units import EPOCH, micros, moment
 from schemas.agreement.routing import RoutingRule
 from services.router.domain.lead import Lead
 from services.router.domain.rules import RoutingRules
 from services.router.domain.team_state import Presence
+
+DEACTIVATED: Final = "deactivated"
+NOT_IN_TEAM: Final = "not in the team"
+LEFT: Final = frozenset({DEACTIVATED, NOT_IN_TEAM})
+"""The reasons of reps who have left: their lags are divided among the rest of a pool."""
 
 # --- the rep alone ------------------------------------------------------------------------------------------------
 
@@ -30,9 +36,9 @@ def absence(rules: RoutingRules, reps: Mapping[str, Presence], rep: str, now: in
     """Return why `rep` does not work now."""
     person, presence = rules.rep(rep), reps.get(rep)
     if person is None:
-        return "not in the team"
+        return NOT_IN_TEAM
     if has_left(rules, reps, rep, now):
-        return "deactivated"
+        return DEACTIVATED
     if presence is not None and presence.as_of(now) == "away":
         return f"away: until {_day(presence.until)}" if presence.until is not None else "away"
     until = person.away_until(moment(now)) if person.away else None

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
 
 import msgspec
 
@@ -14,7 +16,7 @@ from schemas.agreement.lifecycle import Lifecycle
 from schemas.agreement.routing import RoutingRule
 from schemas.conditions.tree import AllOf, AnyOf, Node, Not, Test
 from schemas.events.base import Value
-from schemas.team import Rep, Team
+from schemas.team import Pool, Rep, Team
 from services.router.domain.lead import ASSIGNED, QUALIFIED
 from services.router.domain.lifecycle import statuses_before
 
@@ -22,6 +24,9 @@ PERSONAL = frozenset(
     ("name", "first_name", "last_name", "email", "phone", "crm_id", "anonymous_id", "message", "subject", "note")
 )
 """Fields that a stored decision never holds: names, identifiers, and the person's own words."""
+
+
+FINGERPRINT_CHARACTERS: Final = 16
 
 
 class RuleOption(msgspec.Struct, frozen=True, gc=False):
@@ -50,6 +55,7 @@ class RoutingRules:
     routing: tuple[RoutingRule, ...]
     matched: Callable[[Mapping[str, Value]], tuple[int, ...]]
     candidates: tuple[tuple[RuleOption, ...], ...]  # of the pool of each of `routing`
+    rosters: Mapping[str, str]  # by pool: a fingerprint of its members and their weights
     reached: Mapping[str, frozenset[str]]  # by pool: its members and those of the pools of later rules
     read: frozenset[str]  # the fields that routing rules read, without personal ones
     never_back_us: int
@@ -97,6 +103,7 @@ def rules_of(config: Config) -> RoutingRules:
         routing=routing,
         matched=compile_set([rule.when for rule in routing]),
         candidates=tuple(_candidates(team, rule) for rule in routing),
+        rosters={pool.id: _fingerprint(pool) for pool in team.pools},
         reached=_reached(team, routing),
         read=frozenset(field for rule in routing for field in _fields(rule.when)) - PERSONAL,
         never_back_us=micros(EPOCH + agreement.routing.never_back_to_same_rep_for),
@@ -117,6 +124,11 @@ def _reached(team: Team, routing: Sequence[RoutingRule]) -> dict[str, frozenset[
             later |= members[rule.pool]
             reached[rule.pool] = later
     return members | reached
+
+
+def _fingerprint(pool: Pool) -> str:
+    members = msgspec.json.encode([(member.rep, member.weight) for member in pool.members])
+    return sha256(members).hexdigest()[:FINGERPRINT_CHARACTERS]
 
 
 def _candidates(team: Team, rule: RoutingRule) -> tuple[RuleOption, ...]:

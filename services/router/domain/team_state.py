@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 RepState = Literal["available", "away", "deactivated"]
 
 
@@ -32,12 +34,32 @@ Lags = Mapping[str, int]
 """The lags of a pool's members, in parts of a lead (`turns.SCALE`). A missing member has a lag of zero."""
 
 
+class RotationState(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The rotation of a pool.
+
+    Attributes:
+        lags: its members' lags.
+        after: the id of the decision that made the last turn. Empty: none did, or an older release stored the row.
+        turns: how many decisions there are since the last one that stored all members, which counts as 0.
+        roster: the fingerprint of the members of that turn.
+    """
+
+    lags: Lags = {}
+    after: str = ""
+    turns: int = 0
+    roster: str = ""
+
+
+INITIAL_ROTATION = RotationState()
+"""The rotation of a pool without a turn."""
+
+
 @dataclass
 class TeamState:
-    """The presence of each rep and the lags of each pool."""
+    """The presence of each rep and the rotation of each pool."""
 
     reps: dict[str, Presence]
-    pools: dict[str, Lags]
+    pools: dict[str, RotationState]
 
     def presence(self, rep: str) -> Presence:
         """Return the presence of `rep`, which the caller may change. A rep without a row is available without open leads."""

@@ -15,7 +15,7 @@ from services.router.store.decisions import (
     insert_decisions,
 )
 from services.router.store.leads import update_scores, upsert_leads
-from services.router.store.team import ChangedLags, update_lags, upsert_presences
+from services.router.store.team import ChangedRotations, update_rotations, upsert_presences
 
 
 class RoutingChanges(msgspec.Struct, frozen=True):
@@ -25,7 +25,7 @@ class RoutingChanges(msgspec.Struct, frozen=True):
     scored_leads: Collection[Lead] = ()  # only the score changed; none of `leads`
     assignments: Collection[Assignment] = ()
     decisions: Collection[StoredDecision] = ()
-    lags: ChangedLags = {}
+    rotations: ChangedRotations = {}
     presences: Mapping[str, Presence] = {}
 
 
@@ -40,6 +40,6 @@ def store_changes(unit: Unit, changes: RoutingChanges) -> None:
         update_scores(changes.scored_leads),
         insert_assignments([row for row in changes.assignments if not row.stored]),
         insert_decisions(changes.decisions),
-        update_lags(changes.lags),
+        update_rotations(changes.rotations),
         upsert_presences(changes.presences),
     )

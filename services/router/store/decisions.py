@@ -1,6 +1,7 @@
 """The statements about assignments and decisions."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -10,7 +11,8 @@ from sqlalchemy.engine import Connection, Row
 
 from firsthour.kernel.time_units import moment
 from firsthour.runtime.storage import statements
-from services.router.domain.decision import Decision, Inputs, considered, outcomes
+from services.router.domain.decision import Inputs, considered, decide, outcomes
+from services.router.domain.rotation import Rotations, StoredInputs
 from services.router.store.tables import assignments, decisions
 
 _LIMIT = sa.bindparam("limit", type_=sa.Integer)
@@ -42,6 +44,7 @@ def _decisions(*where: sa.ColumnElement[bool]) -> statements.Sql:
     )
 
 
+_BODY = statements.Sql(lambda _: sa.select(decisions.c.body).where(decisions.c.id == sa.bindparam("id")))
 _DECISIONS = _decisions()
 _DECISIONS_BEFORE = _decisions(
     sa.tuple_(*_DECISION_ORDER)
@@ -78,20 +81,17 @@ class StoredDecision(msgspec.Struct, frozen=True, gc=False):
     epoch: int
     at: int
     agreement: str
-    decision: Decision
-    inputs: Inputs
+    chosen: str | None
+    inputs: StoredInputs
 
 
-class _Body(msgspec.Struct, frozen=True, gc=False):
-    """The parts of a stored decision that no query selects by. The considered reps follow from the inputs."""
+class DecisionBody(msgspec.Struct, frozen=True, gc=False):
+    """The parts of a stored decision that no query selects by. Everything else follows from the inputs."""
 
-    rule: str | None
-    pool: str | None
-    why: str
-    inputs: Inputs
+    inputs: StoredInputs
 
 
-_body = msgspec.json.Decoder(_Body).decode
+decode_body = msgspec.json.Decoder(DecisionBody).decode
 
 
 def close_assignments(connection: Connection, rows: Iterable[Assignment]) -> None:
@@ -125,8 +125,8 @@ def insert_decisions(rows: Iterable[StoredDecision]) -> statements.Work:
             row.epoch,
             row.at,
             row.agreement,
-            (decision := row.decision).chosen,
-            _encode(_Body(decision.rule, decision.pool, decision.why, row.inputs)).decode(),
+            row.chosen,
+            _encode(DecisionBody(row.inputs)).decode(),
         )
         for row in rows
     ]
@@ -145,20 +145,30 @@ def decisions_of(
     else:
         epoch, at, id = before
         rows = _DECISIONS_BEFORE.all(connection, lead=lead, epoch=epoch, at=at, id=id, limit=limit)
-    return [((row.epoch, row.at, row.id), _as_answer(row, _body(row.body))) for row in rows]
+    rotations = Rotations(partial(find_inputs, connection))
+    return [
+        ((row.epoch, row.at, row.id), _as_answer(row, rotations.inputs(decode_body(row.body).inputs))) for row in rows
+    ]
 
 
-def _as_answer(row: Row[Any], body: _Body) -> dict[str, Any]:
+def find_inputs(connection: Connection, id: str) -> StoredInputs | None:
+    """Return the stored inputs of a decision. None: there is no such decision."""
+    row = _BODY.first(connection, id=id)
+    return None if row is None else decode_body(row[0]).inputs
+
+
+def _as_answer(row: Row[Any], inputs: Inputs) -> dict[str, Any]:
+    decision = decide(inputs)
     return {
         "id": row.id,
         "epoch": row.epoch,
         "at": moment(row.at),
         "agreement": row.agreement,
         "chosen": row.chosen,
-        "rule": body.rule,
-        "pool": body.pool,
-        "why": body.why,
-        "rules": msgspec.to_builtins([*outcomes(body.inputs)]),
-        "considered": msgspec.to_builtins([*considered(body.inputs)]),
-        "inputs": msgspec.to_builtins(body.inputs),
+        "rule": decision.rule,
+        "pool": decision.pool,
+        "why": decision.why,
+        "rules": msgspec.to_builtins([*outcomes(inputs)]),
+        "considered": msgspec.to_builtins([*considered(inputs)]),
+        "inputs": msgspec.to_builtins(inputs),
     }

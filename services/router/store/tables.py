@@ -88,7 +88,7 @@ pools = sa.Table(
     statements.metadata,
     sa.Column("pool", statements.Text, primary_key=True),
     sa.Column("virtual", statements.Integer, nullable=False),  # unused: lags have replaced it
-    # The lags of its members, as JSON without zeros.
+    # Its rotation, as JSON: see `RotationState`. An older release stored the lags of its members alone.
     sa.Column("lags", statements.Text, nullable=False, server_default="{}"),
 )
 reps = sa.Table(

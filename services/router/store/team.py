@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from firsthour.runtime.storage import statements
-from services.router.domain.team_state import Lags, Presence, TeamState
+from services.router.domain.team_state import Presence, RotationState, TeamState
 from services.router.store.tables import pools, reps
 from services.router.store.waiting import select_waited_for
 
@@ -62,9 +62,10 @@ _TEAM_STATE = statements.Sql(_team_state)
 
 _encode = msgspec.json.Encoder().encode
 _lags = msgspec.json.Decoder(dict[str, int]).decode
+_decode_rotation = msgspec.json.Decoder(RotationState).decode
 
-ChangedLags = Mapping[str, Lags]
-"""The lags of each pool in which a member took a turn."""
+ChangedRotations = Mapping[str, RotationState]
+"""The rotation of each pool in which a member took a turn."""
 
 
 def lock_team_state(
@@ -74,10 +75,10 @@ def lock_team_state(
 
     A new pool or rep gets a row first, because only rows can be locked.
     """
-    lags = _pools(connection)
-    if missing := sorted(set(pool_ids) - lags.keys()):
+    rotations = _pools(connection)
+    if missing := sorted(set(pool_ids) - rotations.keys()):
         _ADD_POOL.many(connection, [{"pool": pool} for pool in missing])
-        lags = _pools(connection)
+        rotations = _pools(connection)
     rows = _TEAM_STATE.all(connection, pools=sorted(pool_ids))
     if missing := sorted(set(rep_ids) - {row[1] for row in rows if row[0] == _OF_REP}):
         _ADD_REP.many(connection, [{"rep": rep} for rep in missing])
@@ -89,11 +90,15 @@ def lock_team_state(
             by_rep[name] = Presence(number, state, until, published_state, updated_at, version, reason)
         else:
             pools_waited_for.add(name)
-    return TeamState(by_rep, {pool: _lags(lags[pool]) for pool in pool_ids}), pools_waited_for
+    return TeamState(by_rep, {pool: _rotation(rotations[pool]) for pool in pool_ids}), pools_waited_for
 
 
 def _pools(connection: Connection) -> dict[str, str]:
     return {row[0]: row[1] for row in _POOLS.all(connection)}
+
+
+def _rotation(text: str) -> RotationState:
+    return _decode_rotation(text) if text.startswith("[") else RotationState(_lags(text))  # `{`: of an older release
 
 
 def presences(connection: Connection) -> dict[str, Presence]:
@@ -105,9 +110,9 @@ def _presence(row: Row[Any]) -> Presence:
     return Presence(row.open, row.state, row.until, row.said, row.updated_at, row.version, row.reason)
 
 
-def update_lags(changed: ChangedLags) -> statements.Work:
-    """Return the work that stores the lags of these pools."""
-    return _SAVE_POOL, [(_encode(lags).decode(), pool) for pool, lags in sorted(changed.items())]
+def update_rotations(changed: ChangedRotations) -> statements.Work:
+    """Return the work that stores the rotation of these pools."""
+    return _SAVE_POOL, [(_encode(changed[pool]).decode(), pool) for pool in sorted(changed)]
 
 
 def upsert_presences(changed: Mapping[str, Presence]) -> statements.Work:

@@ -47,7 +47,7 @@ def lead(status: str = "assigned", **more: Any) -> Lead:
 
 
 def team_state(**presences: Presence) -> TeamState:
-    return TeamState(dict(presences), {"all": {}})
+    return TeamState(dict(presences), {})
 
 
 def applied(outcome: Outcome | Refused) -> Outcome:
