@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
-from firsthour.bench import fixtures, systems
+from firsthour.bench import systems
 from firsthour.bench.fixtures import KEY, furnish
 from firsthour.bench.lines import BenchLine, line
 from firsthour.bench.paging import LADDER, PagedProgram, SlackPages
@@ -35,8 +35,7 @@ QUIET_SECONDS: Final = 60.0
 LOOK_SECONDS: Final = 0.3  # longer than the records of bulk topics gather
 _LOG_END: Final = "SELECT max(id) FROM log"
 _BYTES: Final = """
-    SELECT coalesce(tbl_name, dbstat.name), sum(pgsize) FROM dbstat
-    LEFT JOIN sqlite_schema ON sqlite_schema.name = dbstat.name WHERE aggregate GROUP BY 1
+    SELECT tbl_name, sum(pgsize) FROM dbstat JOIN sqlite_schema USING (name) GROUP BY tbl_name
 """
 
 

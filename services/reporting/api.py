@@ -15,6 +15,7 @@ from firsthour.runtime.processing.service import Resources
 from schemas.envelope import UnknownEventError, decode, event_of
 from schemas.http import LeadView, Listing
 from services.reporting import lead_view, store
+from services.reporting.domain.packing import unpacked
 from services.reporting.domain.timeline import line
 from services.reporting.response_routes import add_response_routes
 from services.reporting.source_routes import add_source_routes
@@ -90,7 +91,7 @@ def _position(cursor: str | None) -> store.TimelinePosition | None:
 def _item(row: Any) -> dict[str, Any]:
     item = {"id": row.id, "at": moment(row.at), "topic": row.topic, "type": row.type}
     try:
-        envelope = decode(bytes(row.body))
+        envelope = decode(unpacked(row.body))
         return {**item, "line": line(row.type, event_of(envelope)), "data": _plain(bytes(envelope.data))}
     except UnknownEventError:  # written by a later release
         return {**item, "line": row.type, "data": None}

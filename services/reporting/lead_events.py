@@ -8,6 +8,7 @@ from firsthour.kernel.time_units import moment
 from schemas.envelope import UnknownEventError, decode, event_of
 from schemas.events.base import Event
 from services.reporting import store
+from services.reporting.domain.packing import unpacked
 
 
 def recent_events(connection: Connection, lead: str, limit: int) -> list[tuple[datetime, str, Event]]:
@@ -15,7 +16,7 @@ def recent_events(connection: Connection, lead: str, limit: int) -> list[tuple[d
     events = []
     for row in store.timeline(connection, lead, None, limit):
         try:
-            events.append((moment(row.at), str(row.type), event_of(decode(bytes(row.body)))))
+            events.append((moment(row.at), str(row.type), event_of(decode(unpacked(row.body)))))
         except UnknownEventError:  # written by a later release
             continue
     return events

@@ -8,6 +8,7 @@ from sqlalchemy.engine import Connection
 
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.unit import Unit
+from services.reporting.domain.packing import unpacked
 from services.reporting.store import history, statuses
 
 models = sa.Table(
@@ -82,4 +83,4 @@ def leads_after(unit: Unit, lead: str, limit: int) -> list[str]:
 
 def bodies_of(unit: Unit, leads: Collection[str], types: Sequence[str]) -> list[bytes]:
     """Return the stored records of these leads and types, in no order."""
-    return [bytes(row[0]) for row in _BODIES.all(unit.connection, leads=sorted(leads), types=list(types))]
+    return [unpacked(row[0]) for row in _BODIES.all(unit.connection, leads=sorted(leads), types=list(types))]

@@ -17,6 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from services.reporting.domain.packing import unpacked
 from tests.e2e.processes import (
     ProcessInstallation,
     SlackProcess,
@@ -148,7 +149,7 @@ def _events(installation: ProcessInstallation, report: KillReport) -> Iterator[s
     copies: Counter[str] = Counter()
     ours: dict[str, str] = {}
     for id, body in installation.rows("SELECT id, body FROM reporting_history WHERE topic = 'events'"):
-        sent = json.loads(body)["data"]["source_id"]
+        sent = json.loads(unpacked(body))["data"]["source_id"]
         copies[sent] += 1
         ours[sent] = id
     scored: Counter[str] = Counter(

@@ -7,6 +7,7 @@ import pytest
 
 from schemas.envelope import decode, event_of
 from schemas.events.pages import PromiseKept, PromiseMissed
+from services.reporting.domain.packing import unpacked
 from tests.story.conftest import OpenWorld
 from tests.story.sample_config import reps
 from tests.story.world import World
@@ -43,7 +44,7 @@ async def due_at(world: World) -> datetime:
 async def outcomes(world: World) -> list[tuple[str, float | None, float | None]]:
     """Return the outcomes of promises, each with its hours: every hour, and those of work."""
     rows = await world.rows("SELECT body FROM reporting_history WHERE type LIKE 'promise.%' ORDER BY position")
-    events = [event_of(decode(bytes(row[0]))) for row in rows]
+    events = [event_of(decode(unpacked(row[0]))) for row in rows]
     return [
         (event.TYPE, (event.seconds or 0) / 3600, (event.working_seconds or 0) / 3600)
         for event in events

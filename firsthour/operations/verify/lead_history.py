@@ -26,6 +26,7 @@ from services.notifier.store import tables as notifier
 from services.notifier.store.clocks import find_clocks
 from services.reporting import store as reporting
 from services.reporting.domain import timeline
+from services.reporting.domain.packing import unpacked
 from services.reporting.domain.response import ProspectRequest
 from services.reporting.rebuilding import is_complete
 from services.reporting.response_model import MODEL, MODEL_VERSION
@@ -189,7 +190,7 @@ def _select(snapshot: Snapshot, table: sa.Table, ids: Sequence[str]) -> Iterator
 
 def _add_record(records: LeadRecords, row: Any) -> None:
     try:
-        envelope = decode(bytes(row.body))
+        envelope = decode(unpacked(row.body))
         if row.type == envelope.type == LeadScored.TYPE:
             _add_score(records, row, envelope)
             return

@@ -11,6 +11,7 @@ from schemas.envelope import UnknownEventError, decode, event_of
 from schemas.events.pages import PageSent
 from schemas.events.routes import LeadAssigned
 from services.notifier.domain.page import REQUEST_PAGES, WAITING
+from services.reporting.domain.packing import unpacked
 
 _SLACK_US: Final = 50_000
 """The possible difference of two readings of one moment, one of them computed from the other clock."""
@@ -238,7 +239,7 @@ def _in_order(snapshot: Snapshot, row: Any, claimed_at: int) -> bool:
         return False
     for record in snapshot.ask(_ORDER_OF_LEAD, lead=row.lead_id):
         try:
-            event = event_of(decode(bytes(record.body)))
+            event = event_of(decode(unpacked(record.body)))
         except (UnknownEventError, msgspec.DecodeError):
             continue  # I1 names it
         match event:

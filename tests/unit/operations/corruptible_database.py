@@ -31,9 +31,6 @@ class InstallationRows(Protocol):
 
     async def report(self, **how: Any) -> VerifyReport: ...
 
-    def replaced_body(self, was: str, now: str) -> str:
-        """Return SQL for the body of a record with one text replaced by another."""
-
 
 async def broken(rows: InstallationRows, **how: Any) -> dict[str, tuple[str, ...]]:
     """Return the rows named by each broken invariant."""
@@ -61,9 +58,6 @@ class EmbeddedRows:
     async def report(self, **how: Any) -> VerifyReport:
         return await self._harness.report(**how)
 
-    def replaced_body(self, was: str, now: str) -> str:
-        return f"CAST(replace(CAST(body AS TEXT), '{was}', '{now}') AS BLOB)"
-
 
 @dataclass
 class PostgresRows:
@@ -83,9 +77,6 @@ class PostgresRows:
 
     async def report(self, **how: Any) -> VerifyReport:
         return await self.connection.run_sync(lambda connection: invariants.run(connection, self.clock, **how))
-
-    def replaced_body(self, was: str, now: str) -> str:
-        return f"convert_to(replace(convert_from(body, 'UTF8'), '{was}', '{now}'), 'UTF8')"
 
 
 async def fill(url: str, harness: OperationsHarness) -> None:

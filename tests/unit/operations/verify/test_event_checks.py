@@ -2,6 +2,7 @@
 
 from firsthour.runtime.storage.records import partition_of
 from schemas.envelope import decode
+from services.reporting.domain.packing import unpacked
 from tests.unit.operations.corruptible_database import PARTITIONS, InstallationRows, PostgresRows, broken
 from tests.unit.operations.harness import OperationsHarness
 
@@ -35,7 +36,7 @@ async def test_unread_event_breaks_no_invariant(database: InstallationRows) -> N
 
 async def test_event_is_read_by_the_cursor_of_its_partition(distributed: PostgresRows) -> None:
     [(event, body)] = await distributed.rows("SELECT id, body FROM reporting_history WHERE topic = 'events' LIMIT 1")
-    partition = partition_of(decode(bytes(body)).partitionkey, PARTITIONS)
+    partition = partition_of(decode(unpacked(body)).partitionkey, PARTITIONS)
     await distributed.break_by("DELETE FROM seen WHERE consumer = 'scoring' AND event_id = ?", event=event)
     back = "UPDATE cursors SET position = 0 WHERE consumer = 'scoring' AND topic = 'events' AND partition"
     await distributed.break_by(f"{back} <> {partition}")

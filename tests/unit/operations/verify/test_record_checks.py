@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from schemas.envelope import decode, encode, event_of
 from schemas.events.base import Event
 from schemas.events.routes import LeadAssigned, LeadEvent, LeadQualified, LeadRecycled
+from services.reporting.domain.packing import packed, unpacked
 from tests.unit.operations.corruptible_database import EmbeddedRows, InstallationRows, PostgresRows, broken, lead_id
 
 ASSIGNED, CUSTOMER = '"was":"assigned"', '"was":"customer"'
@@ -77,7 +78,7 @@ async def test_hand_over_from_a_dead_letter_counts_after_earlier_records_of_its_
 
 async def first_record(copy: InstallationRows, type: str) -> Event:
     [(body,)] = await copy.rows(f"SELECT body FROM reporting_history WHERE type = '{type}' ORDER BY position LIMIT 1")
-    return event_of(decode(bytes(body)))
+    return event_of(decode(unpacked(body)))
 
 
 async def add_record(copy: InstallationRows, event: LeadEvent, position: int) -> None:
@@ -91,13 +92,18 @@ async def add_record(copy: InstallationRows, event: LeadEvent, position: int) ->
     )
 
 
+async def change_recycled(copy: InstallationRows, lead: str, was: str, now: str) -> None:
+    """Replace a text in the record that the lead was recycled."""
+    [(id, body)] = await copy.rows(
+        f"SELECT id, body FROM reporting_history WHERE type = 'lead.recycled' AND lead_id = '{lead}'"
+    )
+    changed = packed(unpacked(body).replace(was.encode(), now.encode()))
+    await copy.break_by("UPDATE reporting_history SET body = ? WHERE id = ?", body=changed, id=id)
+
+
 async def test_change_outside_the_agreement_breaks_i9(database: InstallationRows) -> None:
     lead = await lead_id(database, "dan")
-    await database.break_by(
-        f"UPDATE reporting_history SET body = {database.replaced_body(ASSIGNED, CUSTOMER)} "
-        "WHERE type = 'lead.recycled' AND lead_id = ?",
-        lead=lead,
-    )
+    await change_recycled(database, lead, ASSIGNED, CUSTOMER)
     rows = (await broken(database))["I9"]
     assert any("go from customer to nurturing" in row for row in rows)
     assert any("was customer, but the record before made it assigned" in row for row in rows)
@@ -105,8 +111,5 @@ async def test_change_outside_the_agreement_breaks_i9(database: InstallationRows
 
 async def test_change_by_a_role_outside_the_agreement_breaks_i9(database: InstallationRows) -> None:
     lead = await lead_id(database, "dan")
-    await database.break_by(
-        f"UPDATE reporting_history SET body = {database.replaced_body(KEY, SYSTEM)} WHERE type = 'lead.recycled' AND lead_id = ?",
-        lead=lead,
-    )
+    await change_recycled(database, lead, KEY, SYSTEM)
     assert any("go from assigned to nurturing by system" in row for row in (await broken(database))["I9"])
