@@ -26,10 +26,12 @@ from firsthour.bench import (
     distributed_timers,
     environment,
     http,
+    lead_disk,
     paging,
     pipeline,
     rules,
     scale,
+    team_size,
     timers,
     working_time,
 )
@@ -80,6 +82,7 @@ def measurements(*, full: bool) -> list[Measurement]:
         *[_pages(load) for load in LOADS],
         Measurement("HTTP", 30, http.ingest),
         Measurement("Many timers", 15, timers.timers),
+        Measurement("Disk of a lead", 50, lead_disk.disk),
         Measurement("Many leads stored", many / 4_000, partial(scale.growth, many=many)),
     ]
     if not full:
@@ -88,6 +91,7 @@ def measurements(*, full: bool) -> list[Measurement]:
         *quick,
         *[_pages(load) for load in LOADS_FULL],
         Measurement("Most leads", 90, paging.most),
+        Measurement("Size of the team", 110, team_size.team_size),
         Measurement("Sustained", 300, pipeline.sustained),
         Measurement("Idle", 160, timers.idle),
     ]

@@ -322,7 +322,9 @@ TABLES: Final[dict[str, Table]] = {
     ),
     "router_pools": Table(
         "a pool without a row begins a round: this only changes shares",
-        free=dict.fromkeys(("pool", "virtual", "lags"), "only changes shares; each decision stores its inputs"),
+        free=dict.fromkeys(
+            ("pool", "virtual", "lags"), "only changes shares; the inputs of a decision are in decisions"
+        ),
     ),
     "router_reps": Table(
         gone=Plant("I8", where="open > 0"),
