@@ -8,6 +8,7 @@ from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
 from schemas.http import ProblemItem, ResponseModel
 from services.gateway import shapes
+from services.gateway.domain.segment import CALLS
 from services.gateway.source_api import add_source_routes
 
 _TEXT: Final = {"type": "string", "minLength": 1}
@@ -38,6 +39,20 @@ class AcceptedResponse(ResponseModel):
     kept: int | None = None
     dead_letters: list[str] | None = None
     errors: list[ProblemItem] | None = None
+
+
+class CallAccepted(ResponseModel):
+    """Every call is stored, or kept as a dead letter."""
+
+    success: bool
+
+
+class CallRefused(ResponseModel):
+    """An error as the libraries of Segment and RudderStack read it."""
+
+    success: bool
+    code: str
+    message: str
 
 
 def router(resources: Resources) -> APIRouter:
@@ -73,8 +88,25 @@ def router(resources: Resources) -> APIRouter:
         {"application/json": {"schema": {}}},
         [_path("source")],
     )
+    for name in CALLS:
+        _add_call(api, f"/v1/{name}", shapes.call(name))
+    _add_call(api, "/v1/batch", shapes.CALL_BATCH)
     add_source_routes(api, resources)
     return api
+
+
+def _add_call(api: APIRouter, path: str, shape: dict[str, Any]) -> None:
+    """Document a path of the tracking API, whose errors have a form of their own."""
+    api.add_api_route(
+        path,
+        _no_gateway,
+        methods=["POST"],
+        response_model=CallAccepted,
+        responses={"default": {"model": CallRefused, "description": "Refused"}},
+        summary="A call of Segment's or RudderStack's libraries. The write key is an API key, by HTTP Basic or in `writeKey`.",
+        operation_id=f"post{path.replace('/', '_')}",
+        openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": shape}}}},
+    )
 
 
 def _path(name: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
 from services.gateway import body_reader, pages, replies
 from services.gateway.domain.forms import Form
-from services.gateway.intake import events, forms, handshakes, webhooks
+from services.gateway.intake import events, forms, handshakes, segment, webhooks
 from services.gateway.intake.outcome import Accepted
 from services.gateway.intake.request import EVENTS_PATH, FORMS_PATH, HOOKS_PATH, Headers, IncomingRequest
 from services.gateway.replies import Reply
@@ -70,6 +70,8 @@ class Gateway:
                     return await self._serve(scope, receive, send, FORMS_ROUTE, Gateway._form)
                 if path.startswith(HOOKS_PATH):
                     return await self._serve(scope, receive, send, HOOKS_ROUTE, Gateway._webhook)
+                if path in segment.PATHS:
+                    return await self._serve(scope, receive, send, path, Gateway._segment)
             elif scope["method"] == "OPTIONS" and path.startswith(FORMS_PATH):
                 return await self._serve(scope, receive, send, FORMS_ROUTE, Gateway._preflight)
             elif scope["method"] == "GET" and handshakes.expects_get(path, self._sources) is not None:
@@ -89,7 +91,8 @@ class Gateway:
             sources = self._sources.index
             if route == FORMS_ROUTE:
                 cors = _cors(sources.forms.get(path.removeprefix(FORMS_PATH)), headers.get(b"origin"))
-            body = await body_reader.read_request_body(scope, receive, headers)
+            limit = segment.BATCH_BYTES_MAX if path in segment.PATHS else body_reader.BODY_LIMIT
+            body = await body_reader.read_request_body(scope, receive, headers, limit)
             target = scope.get("raw_path") or path.encode()
             if query := scope.get("query_string"):
                 target += b"?" + query
@@ -135,6 +138,18 @@ class Gateway:
         if isinstance(outcome, Accepted) and outcome.reply is not None and isinstance(answer, Reply):
             return replies.for_vendor(outcome.reply)
         return answer
+
+    async def _segment(self, request: IncomingRequest, sources: SourceIndex) -> Reply | Problem:
+        try:
+            value, sender = segment.authenticated(request, self._keys)
+        except Problem as problem:
+            return replies.for_segment(problem)
+        team, now = self._config.current.team, self._clock.business()
+        outcome = await segment.decide(request, value, sender, sources.keys, team, now)
+        answer = await self._store.commit(outcome)
+        if isinstance(answer, Problem):
+            return replies.for_segment(answer)
+        return replies.for_vendor(outcome.reply) if isinstance(outcome, Accepted) and outcome.reply else answer
 
     async def _handshake(self, request: IncomingRequest, sources: SourceIndex) -> Reply | Problem:
         endpoint = handshakes.expects_get(request.path, self._sources)

@@ -30,11 +30,13 @@ class _StartedReceive:
             return result.value  # type: ignore[no-any-return]  # what a receive returns
 
 
-async def read_request_body(scope: Scope, receive: Receive, headers: Mapping[bytes, bytes]) -> bytes:
-    """Return the body of a request, of at most `BODY_LIMIT` bytes. Raises `Problem`: 400, 408, 413."""
+async def read_request_body(
+    scope: Scope, receive: Receive, headers: Mapping[bytes, bytes], limit: int = BODY_LIMIT
+) -> bytes:
+    """Return the body of a request, of at most `limit` bytes. Raises `Problem`: 400, 408, 413."""
     if b"expect" in headers or not headers.get(b"content-length", b"0").isdigit():
-        return await checked_body(scope, receive, BODY_LIMIT) or b""
-    return await read_whole_body(receive, BODY_LIMIT)
+        return await checked_body(scope, receive, limit) or b""
+    return await read_whole_body(receive, limit)
 
 
 async def read_whole_body(receive: Receive, limit: int, seconds: float = READ_SECONDS) -> bytes:

@@ -51,6 +51,15 @@ def for_vendor(fixed: FixedReply) -> Reply:
     return Reply(fixed.status, fixed.body, ((b"content-type", fixed.media.encode()),))
 
 
+def for_segment(problem: Problem) -> Reply:
+    """Return an error as the libraries of Segment and RudderStack read it."""
+    headers = tuple(
+        (name.lower().encode(), value.encode("latin-1", "replace")) for name, value in problem.headers.items()
+    )
+    body = {"success": False, "code": str(problem.status), "message": f"{problem.title}: {problem.detail}"}
+    return Reply(problem.status, _to_json(body), (_JSON, *headers))
+
+
 def for_browser(reply: Reply, next_page: str | None) -> Reply:
     """Return a redirect to `next_page`. None: a page of the gateway."""
     if next_page is None:

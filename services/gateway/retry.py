@@ -20,6 +20,7 @@ from services.gateway.intake.events import parse_events
 from services.gateway.intake.forms import parse_post
 from services.gateway.intake.outcome import problem_of, rows_of
 from services.gateway.intake.request import EVENTS_PATH, FORMS_PATH, HOOKS_PATH
+from services.gateway.intake.segment import BATCH_PATH, parse_call
 from services.gateway.intake.webhooks import RejectedItem, parse_items
 from services.gateway.sources import SourceIndex, WebhookEndpoint, source_index
 
@@ -62,6 +63,8 @@ def _parse(letter: DeadLetter, body: bytes, sources: SourceIndex, team: Team, no
     id = unquote(fragment)
     if path == EVENTS_PATH:
         return _parse_events(letter, body, id, team, now)
+    if path == BATCH_PATH:
+        return [parse_call(request_bodies.parse_json(body).value, letter.id, letter.source, now)]
     if path.startswith(FORMS_PATH) and (form := sources.forms.get(path.removeprefix(FORMS_PATH))):
         return [_parse_form(letter, body, id, form, now)]
     if path.startswith(HOOKS_PATH) and (endpoint := sources.webhooks.get(path.removeprefix(HOOKS_PATH))):

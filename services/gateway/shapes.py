@@ -4,6 +4,7 @@ The gateway accepts more: it keeps a malformed identifier under another name if 
 `format: phone` is a possible number in E.164.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from firsthour.runtime.http.idempotency import KEY_SHAPE
@@ -108,5 +109,42 @@ FORM: Final[Shape] = {
     "additionalProperties": _nested(2),
     "maxProperties": FIELDS_MAX,
     "anyOf": _any_identifier(("email", EMAIL), ("phone", PHONE)),
+}
+_CALL: Final[Shape] = {
+    "messageId": {**TEXT, "description": "The id of the call. A repeated one has no further effect."},
+    "anonymousId": OWN_ID,
+    "userId": {**TEXT, "description": "An address is the person's email address."},
+    "timestamp": {"type": "string", "format": "date-time"},
+}
+_BY_CALL: Final[Mapping[str, tuple[Shape, tuple[str, ...]]]] = {
+    "identify": ({"traits": DATA}, ()),
+    "track": ({"event": OWN_ID, "properties": DATA}, ("event",)),
+    "page": ({"name": TEXT, "properties": DATA}, ()),
+    "screen": ({"name": TEXT, "properties": DATA}, ()),
+    "group": ({"groupId": TEXT, "traits": DATA}, ()),
+    "alias": ({"previousId": OWN_ID}, ("previousId",)),
+}
+"""The fields of each call of the tracking API, and those of them that are required."""
+
+
+def call(name: str, *, typed: bool = False) -> Shape:
+    """Return the schema of a call. `typed`: it is an item of a batch, whose `type` names it."""
+    fields, required = _BY_CALL[name]
+    kind: Shape = {"type": {"const": name}} if typed else {}
+    return {
+        "type": "object",
+        "title": name,
+        "required": ["anonymousId", *required, *kind],
+        "properties": {**_CALL, **fields, **kind},
+    }
+
+
+CALL_BATCH: Final[Shape] = {
+    "type": "object",
+    "required": ["batch"],
+    "properties": {
+        "batch": {"type": "array", "maxItems": 100, "items": {"oneOf": [call(name, typed=True) for name in _BY_CALL]}},
+        "sentAt": {"type": "string", "format": "date-time"},
+    },
 }
 IDEMPOTENCY_KEY: Final[Shape] = {"type": "string", **KEY_SHAPE}

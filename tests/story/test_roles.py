@@ -11,8 +11,10 @@ from tests.story.world import World
 
 PUBLIC: Final = None
 SIGNED: Final = "signature"  # no role is enough: the sender signs the request
+CALLS = tuple(f"POST /v1/{call}" for call in ("batch", "identify", "track", "page", "screen", "group", "alias"))
 NEEDED: Final[dict[str, str | None]] = {
     "POST /v1/events": "ingest",
+    **dict.fromkeys(CALLS, "ingest"),
     "POST /v1/forms/{form}": PUBLIC,  # sent by a browser; the origin is checked
     "POST /hooks/{source}": PUBLIC,  # the signature is checked
     "GET /a/{token}": PUBLIC,  # the token is signed, and expires
@@ -83,7 +85,7 @@ async def test_every_endpoint_has_a_role(world: World) -> None:
 
 
 async def test_ingest_key_may_only_write_events(world: World) -> None:
-    assert {endpoint for endpoint, needed in NEEDED.items() if needed in ROLES["ingest"]} == {"POST /v1/events"}
+    assert {endpoint for endpoint, needed in NEEDED.items() if needed in ROLES["ingest"]} == {"POST /v1/events", *CALLS}
     await world.submit_form(email="cto@prospect.example")
     lead = (await world.lead("cto@prospect.example"))["id"]
     for path in ("", "/timeline", "/score", "/decisions"):

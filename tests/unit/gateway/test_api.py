@@ -12,14 +12,16 @@ def test_every_path_is_documented(harness: GatewayHarness) -> None:
         title="t", routers=[router(harness.resources)], telemetry=harness.telemetry, ready=lambda: Readiness(True)
     )
     paths = app.openapi()["paths"]
-    assert set(paths) == {"/v1/events", "/v1/forms/{form}", "/hooks/{source}"}
+    calls = {f"/v1/{name}" for name in ("batch", "identify", "track", "page", "screen", "group", "alias")}
+    assert set(paths) == {"/v1/events", "/v1/forms/{form}", "/hooks/{source}", "/v1/sources/{id}/try"} | calls
     taken = {path: set(operations["post"]["requestBody"]["content"]) for path, operations in paths.items()}
     assert "application/cloudevents-batch+json" in taken["/v1/events"]
     assert "multipart/form-data" in taken["/v1/forms/{form}"]
     forms = paths["/v1/forms/{form}"]["post"]["responses"]
     assert set(forms["202"]["content"]) == {"application/json", "text/html"}
     assert "303" in forms
-    assert all("202" in operations["post"]["responses"] for operations in paths.values())
+    accepted = {path: set(operations["post"]["responses"]) & {"200", "202"} for path, operations in paths.items()}
+    assert {path for path, statuses in accepted.items() if statuses == {"200"}} == calls | {"/v1/sources/{id}/try"}
 
 
 def test_service_sweeps_old_answers(harness: GatewayHarness) -> None:

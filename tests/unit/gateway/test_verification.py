@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import importlib
 import json
 import random
 from collections.abc import Callable
@@ -323,3 +324,10 @@ def _altered(text: bytes, chance: random.Random) -> bytes:
         )
         if altered != text:
             return altered
+
+
+def test_signature_of_the_svix_library_holds() -> None:
+    svix = importlib.import_module("svix.webhooks")
+    signature = svix.Webhook(STANDARD_SECRET).sign("msg_1", NOW, BODY.decode())
+    headers = {b"svix-id": b"msg_1", b"svix-timestamp": STAMP, b"svix-signature": signature.encode()}
+    assert standard_signature((STANDARD_SECRET,), FIVE, "svix").check(SignedRequest(headers, BODY), NOW).holds

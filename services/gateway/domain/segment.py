@@ -1,0 +1,164 @@
+"""Converts calls of Segment's tracking API to the short form: identify, track, page, screen, group, alias.
+
+A call names a person by `userId`, which is often an address, by `anonymousId`, and by `email` in its traits. The clock of the
+sender is corrected by the time between sending and arrival.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Final
+
+from firsthour.kernel.field_names import FieldNames
+from services.gateway.domain.coerce import Json, UnmappableError
+from services.gateway.domain.named_fields import named_fields
+
+CALLS: Final = ("identify", "track", "page", "screen", "group", "alias")
+_NAMES: Final = FieldNames(leave=("crm_id",))
+_TRACKED: Final[Mapping[str, str]] = {
+    "form submitted": "form.submitted",
+    "lead generated": "form.submitted",
+    "content downloaded": "content.downloaded",
+    "email opened": "email.opened",
+    "email link clicked": "email.clicked",
+    "email bounced": "email.bounced",
+    "unsubscribed": "email.unsubscribed",
+    "email unsubscribed": "email.unsubscribed",
+    "trial started": "trial.started",
+    "meeting booked": "meeting.booked",
+    "live chat conversation started": "chat.started",
+    "webinar attended": "webinar.attended",
+}
+"""The names of tracked events that are events of ours. Every other name becomes `custom.<name>`."""
+_NOT_IN_TYPES: Final = re.compile(r"[^a-z0-9]+")
+_TYPE_MAX: Final = 80
+_GROUP_FACTS: Final[Mapping[str, str]] = {
+    "name": "company.name",
+    "industry": "company.industry",
+    "employees": "company.employees",
+    "website": "company.domain",
+    "domain": "company.domain",
+}
+
+
+def short_form(call: Mapping[str, Json], kind: str, id: str, pointer: str = "#") -> dict[str, Json]:
+    """Return a call in the short form. `id`: the id of a call without a `messageId`. Raises `UnmappableError`."""
+    convert = _CONVERSIONS.get(kind)
+    if convert is None:
+        raise UnmappableError(f"{pointer}/type", "is not a call", f"send one of: {', '.join(CALLS)}")
+    traits = {**_object(_object(call, "context"), "traits"), **_object(call, "traits")}
+    properties = _object(call, "properties")
+    message_id = call.get("messageId")
+    short: dict[str, Json] = {
+        "id": message_id if message_id not in (None, "") else id,
+        **convert(call, traits, properties),
+    }
+    short = {**_person(call, {**properties, **traits}), **short}
+    if call.get("timestamp") not in (None, ""):
+        short["time"] = call["timestamp"]
+    return short
+
+
+def _person(call: Mapping[str, Json], traits: Mapping[str, Json]) -> dict[str, Json]:
+    user, email, phone = call.get("userId"), traits.get("email"), traits.get("phone")
+    anonymous = call.get("anonymousId") or (f"user:{user}" if user not in (None, "") else None)
+    if email in (None, "") and isinstance(user, str) and "@" in user:
+        email = user
+    found: dict[str, Json] = {"email": email, "phone": phone, "anonymous_id": anonymous}
+    return {name: value for name, value in found.items() if value not in (None, "")}
+
+
+def _identify(call: Mapping[str, Json], traits: Mapping[str, Json], _: Mapping[str, Json]) -> dict[str, Json]:
+    return {"type": "lead.updated", "data": {**_facts(traits), **_campaign(call)}}
+
+
+def _track(call: Mapping[str, Json], traits: Mapping[str, Json], properties: Mapping[str, Json]) -> dict[str, Json]:
+    name = call.get("event")
+    if not isinstance(name, str) or not name.strip():
+        raise UnmappableError("#/event", "is missing", "name the event that was tracked")
+    known = _TRACKED.get(name.strip().lower())
+    slug = _NOT_IN_TYPES.sub("-", name.strip().lower()).strip("-")[:_TYPE_MAX].strip("-")
+    if known == "form.submitted":
+        return {"type": known, "data": {"form": name, **_facts({**traits, **properties}), **_campaign(call)}}
+    return {"type": known or f"custom.{slug or 'event'}", "data": {**properties, "event": name}}
+
+
+def _page(call: Mapping[str, Json], traits: Mapping[str, Json], properties: Mapping[str, Json]) -> dict[str, Json]:
+    page = {**_object(_object(call, "context"), "page"), **properties}
+    data = {name: page.get(name) for name in ("path", "url", "referrer")}
+    data["page"] = call.get("name") or page.get("title")
+    data["path"] = data["path"] or data["page"]
+    return {"type": "page.viewed", "data": {**data, **_campaign(call)}}
+
+
+def _group(call: Mapping[str, Json], traits: Mapping[str, Json], _: Mapping[str, Json]) -> dict[str, Json]:
+    own = _object(call, "traits")
+    data = {ours: own[theirs] for theirs, ours in _GROUP_FACTS.items() if theirs in own}
+    return {"type": "lead.updated", "data": {**data, "custom.group_id": call.get("groupId")}}
+
+
+def _alias(call: Mapping[str, Json], traits: Mapping[str, Json], _: Mapping[str, Json]) -> dict[str, Json]:
+    """Join two ids: an event that has both joins their people."""
+    return {"type": "lead.updated", "anonymous_id": call.get("previousId"), "data": {}}
+
+
+_CONVERSIONS: Final = {
+    "identify": _identify,
+    "track": _track,
+    "page": _page,
+    "screen": _page,
+    "group": _group,
+    "alias": _alias,
+}
+
+
+def _facts(traits: Mapping[str, Json]) -> dict[str, Json]:
+    """Return the traits under our names."""
+    flat = dict(traits)
+    company, address = flat.pop("company", None), flat.pop("address", None)
+    if isinstance(company, dict):
+        flat |= {_GROUP_FACTS.get(name, f"company.{name}"): value for name, value in company.items()}
+        flat["company.employees"] = flat.get("company.employees") or company.get("employee_count")
+    elif company is not None:
+        flat["company.name"] = company
+    if isinstance(address, dict) and address.get("country"):
+        flat["country"] = address["country"]
+    _, data = named_fields(_NAMES, flat)
+    return data
+
+
+def _campaign(call: Mapping[str, Json]) -> dict[str, Json]:
+    campaign = _object(_object(call, "context"), "campaign")
+    return {f"utm.{'campaign' if name == 'name' else name}": value for name, value in campaign.items() if name in _UTM}
+
+
+_UTM: Final = frozenset({"name", "source", "medium", "term", "content"})
+
+
+def _object(value: Mapping[str, Json], name: str) -> Mapping[str, Json]:
+    inner = value.get(name)
+    return inner if isinstance(inner, dict) else {}
+
+
+def corrected(stamp: Json, sent: datetime | None, received: datetime) -> Json:
+    """Return the time of a call by our clock. A time that cannot be read is returned as it is.
+
+    `sent`: when the sender sent it, by its own clock; None: unknown.
+    """
+    if sent is None or not isinstance(stamp, str):
+        return stamp
+    at = instant(stamp)
+    if at is None:
+        return stamp
+    return (received - max(sent - at, timedelta(0))).isoformat()
+
+
+def instant(stamp: Json) -> datetime | None:
+    """Return the time of a text such as `2026-12-01T09:00:00.000Z`; None: it is not one with an offset."""
+    if not isinstance(stamp, str):
+        return None
+    try:
+        at = datetime.fromisoformat(stamp)
+    except ValueError:
+        return None
+    return at if at.tzinfo is not None else None

@@ -1,0 +1,228 @@
+"""The tracking API of Segment: calls become events, answers are those that its libraries expect."""
+
+import base64
+import gzip
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.gateway import retry
+from services.gateway.domain.coerce import UnmappableError
+from services.gateway.domain.segment import CALLS, short_form
+from tests.unit.gateway.harness import Answer, GatewayHarness
+
+AT = "2026-12-01T08:59:11.000+00:00"
+IDENTIFY: dict[str, Any] = {
+    "type": "identify",
+    "messageId": "m-1",
+    "anonymousId": "a-1",
+    "userId": "u-1",
+    "timestamp": AT,
+    "traits": {
+        "email": "Ann@acme.example",
+        "firstName": "Ann",
+        "lastName": "Lee",
+        "title": "VP Sales",
+        "company": {"name": "Acme", "employees": 500},
+        "address": {"country": "Germany"},
+    },
+    "context": {"campaign": {"name": "Autumn", "source": "newsletter"}, "library": {"name": "analytics-python"}},
+}
+
+
+async def call(harness: GatewayHarness, path: str, value: Any, key: str | None = None, **headers: str) -> Answer:
+    credentials = base64.b64encode(f"{key or harness.secrets['ingest']}:".encode()).decode()
+    body = value if isinstance(value, bytes) else json.dumps(value).encode()
+    given = {"content-type": "application/json", "authorization": f"Basic {credentials}"}
+    return await harness.request("POST", path, given | {k.replace("_", "-"): v for k, v in headers.items()}, body)
+
+
+def events(harness: GatewayHarness) -> list[tuple[str, str | None, str | None]]:
+    return [(record.type, record.event.email, record.event.anonymous_id) for record in harness.records]
+
+
+async def test_identify_becomes_an_update_of_the_person(harness: GatewayHarness) -> None:
+    answer = await call(harness, "/v1/identify", IDENTIFY)
+    assert (answer.status, answer.json) == (200, {"success": True})
+    [record] = harness.records
+    assert (record.type, record.event.email, record.at) == (
+        "lead.updated",
+        "ann@acme.example",
+        "2026-12-01T08:59:11+00:00",
+    )
+    assert record.event.person == {
+        "first_name": "Ann",
+        "last_name": "Lee",
+        "title": "VP Sales",
+        "company.name": "Acme",
+        "company.employees": 500,
+        "country": "DE",
+        "utm.campaign": "Autumn",
+        "utm.source": "newsletter",
+    }
+
+
+async def test_batch_of_calls_is_accepted_whole(harness: GatewayHarness) -> None:
+    batch = [
+        IDENTIFY,
+        {
+            "type": "track",
+            "event": "Order Completed",
+            "userId": "ann@acme.example",
+            "messageId": "m-2",
+            "properties": {"revenue": 9},
+        },
+        {
+            "type": "track",
+            "event": "Form Submitted",
+            "anonymousId": "a-1",
+            "messageId": "m-3",
+            "properties": {"email": "ann@acme.example"},
+        },
+        {
+            "type": "page",
+            "name": "Pricing",
+            "anonymousId": "a-1",
+            "messageId": "m-4",
+            "properties": {"path": "/pricing"},
+        },
+        {"type": "screen", "name": "Home", "anonymousId": "a-1", "messageId": "m-5"},
+        {
+            "type": "group",
+            "groupId": "g-1",
+            "userId": "ann@acme.example",
+            "messageId": "m-6",
+            "traits": {"name": "Acme"},
+        },
+        {"type": "alias", "previousId": "a-0", "userId": "ann@acme.example", "messageId": "m-7"},
+    ]
+    answer = await call(harness, "/v1/batch", {"batch": batch, "sentAt": AT})
+    assert answer.json == {"success": True}
+    assert events(harness) == [
+        ("lead.updated", "ann@acme.example", "a-1"),
+        ("custom.order-completed", "ann@acme.example", "user:ann@acme.example"),
+        ("form.submitted", "ann@acme.example", "a-1"),
+        ("page.viewed", None, "a-1"),
+        ("page.viewed", None, "a-1"),
+        ("lead.updated", "ann@acme.example", "user:ann@acme.example"),
+        ("lead.updated", "ann@acme.example", "a-0"),
+    ]
+    assert harness.records[3].event.fields["path"] == "/pricing"
+    assert harness.records[5].event.person["company.name"] == "Acme"
+
+
+async def test_repeated_message_has_the_same_event_id(harness: GatewayHarness) -> None:
+    for path in ("/v1/identify", "/v1/batch"):
+        await call(harness, path, IDENTIFY if path == "/v1/identify" else {"batch": [IDENTIFY]})
+    assert len({row.event_id for row in harness.units.rows}) == 1
+
+
+async def test_clock_of_the_sender_is_corrected(harness: GatewayHarness) -> None:
+    sent = {"batch": [{**IDENTIFY, "timestamp": "2026-12-01T10:00:00Z"}], "sentAt": "2026-12-01T10:00:30Z"}
+    await call(harness, "/v1/batch", sent)  # the sender's clock is an hour fast; it is 09:00
+    assert harness.records[0].at == "2026-12-01T08:59:30+00:00"
+
+
+async def test_traits_in_the_context_count_and_gzip_is_read(harness: GatewayHarness) -> None:
+    rudder = {
+        "type": "identify",
+        "messageId": "r-1",
+        "userId": "u",
+        "context": {"traits": {"email": "ann@acme.example"}},
+    }
+    body = gzip.compress(json.dumps({"batch": [rudder]}).encode())
+    assert (await call(harness, "/v1/batch", body, content_encoding="gzip")).status == 200
+    assert events(harness) == [("lead.updated", "ann@acme.example", "user:u")]
+
+
+async def test_write_key_may_be_in_the_body(harness: GatewayHarness) -> None:
+    body = json.dumps({**IDENTIFY, "writeKey": harness.secrets["ingest"]}).encode()
+    assert (await harness.request("POST", "/v1/identify", {"content-type": "text/plain"}, body)).status == 200
+    assert harness.secrets["ingest"] not in repr(harness.records)
+
+
+@pytest.mark.parametrize("headers", [{}, {"authorization": "Basic !"}, {"authorization": "Basic Og=="}])
+async def test_call_without_a_valid_key_is_refused_in_the_form_of_segment(
+    harness: GatewayHarness, headers: Mapping[str, str]
+) -> None:
+    answer = await harness.request("POST", "/v1/identify", headers, json.dumps(IDENTIFY).encode())
+    assert (answer.status, answer.json["code"], harness.records) == (401, "401", [])
+    assert answer.json["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "headers", "status"),
+    [
+        ("/v1/batch", b"{", {}, 400),
+        ("/v1/batch", b"[]", {}, 400),
+        ("/v1/batch", b'{"batch":{}}', {}, 400),
+        ("/v1/batch", json.dumps({"batch": [1] * 1_001}).encode(), {}, 400),
+        ("/v1/batch", b'{"batch":[{"type":"track"}]}', {}, 400),
+        ("/v1/track", b'{"anonymousId":"a"}', {}, 400),
+        ("/v1/identify", b'{"traits":{}}', {}, 400),
+        ("/v1/batch", b"x", {"content_encoding": "gzip"}, 400),
+        ("/v1/batch", gzip.compress(b"{}", mtime=0)[:-2], {"content_encoding": "gzip"}, 400),
+        ("/v1/batch", gzip.compress(b" " * 600_000, mtime=0), {"content_encoding": "gzip"}, 413),
+        ("/v1/batch", b"{}", {"content_encoding": "br"}, 415),
+        ("/v1/batch", b" " * 512_001, {}, 413),
+        (
+            "/v1/track",
+            json.dumps({"event": "x", "anonymousId": "a", "properties": {"a": "b" * 33_000}}).encode(),
+            {},
+            400,
+        ),
+    ],
+)
+async def test_unreadable_call_is_refused_with_code_and_message(
+    harness: GatewayHarness, path: str, body: bytes, headers: Mapping[str, str], status: int
+) -> None:
+    answer = await call(harness, path, body, **headers)
+    assert answer.status == status
+    if "content_encoding" in headers or status == 400:
+        assert (answer.json["code"], answer.json["success"]) == (str(status), False)
+    assert harness.records == []
+
+
+async def test_bad_call_of_a_batch_is_kept_and_can_be_retried(harness: GatewayHarness) -> None:
+    bad = {"type": "track", "event": "x", "messageId": "m-9", "timestamp": AT}
+    answer = await call(harness, "/v1/batch", {"batch": [IDENTIFY, bad]})
+    assert (answer.json, len(harness.records)) == ({"success": True}, 1)
+    [letter] = harness.letters
+    assert (letter.origin, letter.source) == ("/v1/batch", "the ingest key")
+    corrected = json.dumps({**bad, "userId": "ann@acme.example"}).encode()
+    assert await harness.units.run(lambda unit: retry.retry(unit, letter, corrected)) == ["m-9"]
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(st.sampled_from(["email", "company", "traits", "name", "x"]), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+NAMES = [
+    "userId",
+    "anonymousId",
+    "messageId",
+    "traits",
+    "properties",
+    "context",
+    "event",
+    "timestamp",
+    "previousId",
+    "name",
+]
+
+
+@given(st.sampled_from(CALLS), st.dictionaries(st.sampled_from(NAMES), values))
+def test_any_call_is_converted_or_refused(kind: str, fields: dict[str, Any]) -> None:
+    try:
+        short = short_form(fields, kind, "id")
+    except UnmappableError:
+        return
+    assert isinstance(short["data"], dict)
