@@ -6,6 +6,7 @@ from pathlib import Path
 
 from firsthour.kernel.field_aliases import ALIASES
 from firsthour.kernel.field_names import OWN_NAMES
+from firsthour.operations import source_reference
 from firsthour.runtime.settings import PREFIX, Settings, secret_fields
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -64,7 +65,13 @@ def _names(names: Iterable[str]) -> str:
 
 def pages() -> Mapping[Path, str]:
     """Return the text of every generated page, by its file."""
-    return {README: filled(README.read_text()), REFERENCE / "field-names.md": field_names_page()}
+    return {
+        README: filled(README.read_text()),
+        REFERENCE / "field-names.md": field_names_page(),
+        REFERENCE / "presets.md": source_reference.presets_page(),
+        REFERENCE / "verification.md": source_reference.verification_page(),
+        REFERENCE / "mapping.md": source_reference.mapping_page(),
+    }
 
 
 def main() -> int:

@@ -1,7 +1,5 @@
 """Forms with the field names of other tools, and the fields that are not understood."""
 
-import pytest
-
 from tests.story.world import World
 
 
@@ -21,7 +19,6 @@ async def test_chief_executive_of_a_marketing_tool_has_a_name_and_a_grade(world:
     assert (await world.ask("GET", "/v1/sources/website/fields", "ingest")).status_code == 403
 
 
-@pytest.mark.same_on_both_profiles
 async def test_names_of_a_flood_are_counted_together(world: World) -> None:
     for start in range(0, 400, 100):
         fields = {f"field {n}x": "1" for n in range(start, start + 100)}

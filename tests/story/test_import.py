@@ -87,7 +87,6 @@ async def test_deals_need_a_key_of_sales_and_costs_do_not(world: World, tmp_path
     assert (await imported(world, tmp_path, cost, ListKind.cost, role="marketing")).accepted == 1
 
 
-@pytest.mark.same_on_both_profiles
 @pytest.mark.parametrize(
     ("body", "status", "rejected"),
     [
