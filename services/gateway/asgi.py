@@ -14,7 +14,7 @@ from firsthour.runtime.http.auth import Keys
 from firsthour.runtime.http.middleware import App, Receive, Scope, Send, request_id_of
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
-from services.gateway import body_reader, pages, replies
+from services.gateway import body_reader, form_script, pages, replies
 from services.gateway.domain.forms import Form
 from services.gateway.intake import events, forms, handshakes, segment, webhooks
 from services.gateway.intake.outcome import Accepted
@@ -76,6 +76,8 @@ class Gateway:
                 return await self._serve(scope, receive, send, FORMS_ROUTE, Gateway._preflight)
             elif scope["method"] == "GET" and handshakes.expects_get(path, self._sources) is not None:
                 return await self._serve(scope, receive, send, HOOKS_ROUTE, Gateway._handshake)
+            elif scope["method"] == "GET" and path == form_script.PATH:
+                return await self._serve(scope, receive, send, path, Gateway._script)
         await self.inner(scope, receive, send)
         return None
 
@@ -156,6 +158,9 @@ class Gateway:
         if endpoint is None:
             return Problem(405, "Method Not Allowed", "Send POST.", headers={"Allow": "POST"})
         return replies.for_vendor(handshakes.answer(endpoint, request.target.partition(b"?")[2]))
+
+    async def _script(self, request: IncomingRequest, sources: SourceIndex) -> Reply | Problem:
+        return form_script.reply()
 
     async def _preflight(self, request: IncomingRequest, sources: SourceIndex) -> Reply | Problem:
         forms.form_of(request.path, request.headers.get(b"origin"), sources.forms)

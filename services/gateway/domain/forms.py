@@ -16,7 +16,11 @@ from services.gateway.domain.named_fields import named_fields
 _ANY: Final = "*"
 _REACHED_BY: Final = ("email", "phone")
 _IDENTIFIERS: Final = (*_REACHED_BY, "anonymous_id")
-_CONTROL: Final = ("id", "_id", "_redirect", "_charset_")  # about the post, not the person
+ELAPSED: Final = "_ms"
+"""The field with the milliseconds between opening the page and sending the form."""
+ELAPSED_MIN: Final = 1_000
+"""A person takes longer to read and send a form, even if the browser fills it in."""
+_CONTROL: Final = ("id", "_id", "_redirect", "_charset_", ELAPSED)  # about the post, not the person
 _URL_MAX: Final = 2_000
 _UNCHECKED: Final = frozenset({"false", "0", "0.0", "off", "no"})  # how scripts send an unchecked checkbox
 
@@ -48,7 +52,10 @@ class Form:
         return _ANY in self.origins or origin.lower() in self.origins
 
     def is_robot(self, fields: Mapping[str, Json]) -> bool:
-        """Tell whether the honeypot is filled in. People do not see it, so they leave it empty or unchecked."""
+        """Tell whether the honeypot is filled in, which people do not see, or the form was sent at once."""
+        elapsed = fields.get(ELAPSED)
+        if type(elapsed) is int and 0 <= elapsed < ELAPSED_MIN:
+            return True
         value = fields.get(self.honeypot)
         return any(map(_is_filled, value)) if isinstance(value, list) else _is_filled(value)
 
@@ -108,7 +115,8 @@ def fields_digest(fields: Mapping[str, Json]) -> str:
 
     Their bodies may differ: a browser chooses a new boundary for each multipart body.
     """
-    return sha256(msgspec.json.encode(fields, order="deterministic")).hexdigest()
+    kept = {name: value for name, value in fields.items() if name != ELAPSED}
+    return sha256(msgspec.json.encode(kept, order="deterministic")).hexdigest()
 
 
 def short_form(form: Form, fields: Mapping[str, Json], id: str, referer: str | None) -> dict[str, Json]:

@@ -2,34 +2,12 @@
 
 import asyncio
 import importlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
-from firsthour.runtime.http.connection_limits import Limits
-from firsthour.runtime.http.server import StopSignal, listen, port_of, serve
 from tests.unit.gateway.harness import GatewayHarness
-
-
-@asynccontextmanager
-async def listening(harness: GatewayHarness) -> AsyncIterator[str]:
-    """Serve the gateway, and return its address."""
-    stop, started = StopSignal(), asyncio.Event()
-
-    async def answering() -> None:
-        started.set()
-
-    bound = listen("127.0.0.1", 0)
-    serving = asyncio.create_task(serve(harness.gateway, bound, stop, answering, Limits()))
-    await started.wait()
-    try:
-        yield f"http://127.0.0.1:{port_of(bound)}"
-    finally:
-        stop.ask()
-        stop.ask()
-        await serving
+from tests.unit.gateway.listening import listening
 
 
 def _segment(key: str, host: str, errors: list[Any]) -> Any:
