@@ -37,7 +37,7 @@ COMPILE := CUSTOM_COMPILE_COMMAND="make lock" PIP_FIND_LINKS= $(BIN)/pip-compile
 	--generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --build-deps-for editable
 
 .DEFAULT_GOAL := help
-.PHONY: help install up demo kafka postgres test quick coverage check format bench replay prove prove-embedded prove-long mutate schemas lock audit wheel clean
+.PHONY: help install up demo kafka postgres test quick coverage check style format bench replay prove prove-embedded prove-long mutate schemas lock audit wheel clean
 
 help: ## list the targets
 	@echo "FirstHour: make TARGET [PYTHON=python3.12] [ARGS=\"...\"]"
@@ -61,18 +61,20 @@ postgres: | $(BIN)/python ## run a real PostgreSQL on this machine until Ctrl-C
 test: $(DEV_STAMP) ## run all tests, with a Kafka and a PostgreSQL that it starts and stops
 	@KAFKA_VERSION=$(KAFKA_VERSION) EXAMPLES_SHARE=$(EXAMPLES_SHARE) $(PYTEST) $(if $(COVERAGE),$(COVERED)) $(ARGS)
 
-quick: check ## the inner loop: `make check`, unit tests, stories on the embedded profile
+quick: style ## the inner loop: `make check`, unit tests, stories on the embedded profile
 	@EXAMPLES_SHARE=0.1 $(PYTEST) --quiet tests/unit tests/story -m "not servers and not slow and not long" $(ARGS)
 
 coverage: $(DEV_STAMP) ## print the branches of services/ and firsthour/ that the unit tests and embedded stories do not reach
 	@EXAMPLES_SHARE=0.1 $(PYTEST) --quiet tests/unit tests/story -m "not servers and not slow and not long" $(COVERED) $(ARGS)
 
-check: $(DEV_STAMP) ## style, types, directions of imports, lock files
+check: style ## style, types, directions of imports, lock files
+	@$(TESTED) -m pytest --quiet --no-header tests/unit/test_locks.py
+
+style: $(DEV_STAMP)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	@$(TESTED) -m pytest --quiet --no-header tests/unit/test_locks.py
 
 format: $(DEV_STAMP) ## format the code
 	$(BIN)/ruff check --fix
