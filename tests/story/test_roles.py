@@ -95,6 +95,7 @@ async def test_ingest_key_may_only_write_events(world: World) -> None:
     assert (await world.ask("GET", "/readyz", "ingest")).json() == {"status": "ready"}
 
 
+@pytest.mark.both_profiles
 async def test_each_endpoint_rejects_exactly_the_roles_without_permission(world: World) -> None:
     for endpoint, needed in NEEDED.items():
         method, path = endpoint.split()

@@ -12,6 +12,7 @@ from tests.story.world import World
 CTO = "cto@prospect.example"
 
 
+@pytest.mark.both_profiles
 async def test_opt_out_ends_owner_clock_and_pages(world: World) -> None:
     await world.submit_form(email=CTO)
     await world.wait(minutes=5)
@@ -117,6 +118,7 @@ async def test_score_does_not_depend_on_the_order_of_events(world: World) -> Non
     assert scores[0]["fit"] == 70
 
 
+@pytest.mark.both_profiles
 async def test_qualification_line_by_score_applies_once(world: World) -> None:
     await world.event("webinar.attended", email=CTO, title="CTO", company={"employees": 400})
     assert await world.status_of(CTO) == "new"
@@ -182,6 +184,7 @@ async def test_event_with_only_a_date_follows_earlier_events_of_that_day(world: 
     assert await world.status_of(CTO) == "opted-out"
 
 
+@pytest.mark.both_profiles
 async def test_deal_won_makes_a_customer(world: World) -> None:
     await world.submit_form(email=CTO)
     await world.touch(CTO, by="ana")

@@ -71,6 +71,7 @@ async def test_accept_in_slack_ends_reminders_and_the_manager_is_still_paged(wor
     assert world.slack_recipients == ["ana", "max"]
 
 
+@pytest.mark.both_profiles
 async def test_rejection_asks_for_a_reason_and_a_note(world: World) -> None:
     await world.submit_form(email=CTO)
     await click(world, "reject")
@@ -82,6 +83,7 @@ async def test_rejection_asks_for_a_reason_and_a_note(world: World) -> None:
     assert world.slack_recipients == ["ana", "bo"]
 
 
+@pytest.mark.both_profiles
 async def test_lead_is_handed_over_to_a_member_of_the_pool(world: World) -> None:
     await world.submit_form(email=CTO)
     await click(world, "hand_over")
@@ -103,6 +105,7 @@ async def test_reader_of_a_channel_takes_the_lead_over(open_world: OpenWorld) ->
     assert await world.owner_of(CTO) == "bo"
 
 
+@pytest.mark.both_profiles
 async def test_snooze_moves_the_next_reminder(world: World) -> None:
     await world.submit_form(email=CTO)
     await click(world, "snooze", option=0)
@@ -172,6 +175,7 @@ async def test_value_of_a_button_holds_nothing_of_the_lead(world: World) -> None
 # --- commands ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.both_profiles
 async def test_rep_goes_away_and_comes_back(world: World) -> None:
     assert "until 2026-12-01 11:00 UTC" in await run(world, "/away", "2h")
     await world.submit_form(email=CTO)
@@ -194,6 +198,7 @@ async def test_replayed_command_counts_once_and_says_so(world: World) -> None:
     assert await world.owner_of(CTO) == "ana"
 
 
+@pytest.mark.both_profiles
 async def test_command_lists_the_leads_that_wait(world: World) -> None:
     assert "No lead of yours waits" in await run(world, "/leads")
     await world.submit_form(email=CTO, name="Ann <!channel>")

@@ -58,6 +58,7 @@ async def test_touched_and_closed_leads_have_no_buttons(world: World) -> None:
     assert buttons_of(shown(world, "U0BO")) == []
 
 
+@pytest.mark.both_profiles
 async def test_reassigned_lead_names_the_new_owner_to_the_old_one(world: World) -> None:
     await world.submit_form(email=CTO)
     await click(world, "U0ANA", "hand_over")
@@ -76,6 +77,7 @@ async def test_reminder_goes_into_the_thread_of_the_first_message(world: World) 
     assert first != reminder
 
 
+@pytest.mark.both_profiles
 async def test_reminder_starts_anew_if_the_thread_was_deleted_or_the_rep_has_another_account(world: World) -> None:
     await world.submit_form(email=CTO)
     world.slack.posted.clear()
@@ -99,6 +101,7 @@ async def test_update_waits_for_slacks_retry_after_and_survives_a_restart(world:
     assert text_of(shown(world, "U0ANA")) == "Accepted by Ana Gomez."
 
 
+@pytest.mark.both_profiles
 async def test_update_of_a_deleted_message_is_given_up(world: World) -> None:
     await world.submit_form(email=CTO)
     world.slack.posted.clear()

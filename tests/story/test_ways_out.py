@@ -26,6 +26,7 @@ async def service() -> AsyncIterator[FakeService]:
         yield fake
 
 
+@pytest.mark.both_profiles
 async def test_page_leaves_over_a_channel_of_the_agreement(
     open_world: OpenWorld, service: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,6 +100,7 @@ async def test_crm_is_told_every_change_of_owner_status_and_touch(
     )
 
 
+@pytest.mark.both_profiles
 async def test_webhook_is_retried_by_the_published_schedule_until_it_fails(
     open_world: OpenWorld, service: FakeService, secret: str
 ) -> None:
@@ -129,6 +131,7 @@ async def test_webhook_is_retried_by_the_published_schedule_until_it_fails(
     assert [attempt["outcome"] for attempt in shown["attempts"]] == ["try_again"] * 10 + ["sent"]
 
 
+@pytest.mark.both_profiles
 async def test_answer_410_switches_the_webhook_off_until_it_is_enabled(
     open_world: OpenWorld, service: FakeService, secret: str
 ) -> None:
@@ -305,6 +308,7 @@ async def test_delivery_of_a_sender_that_crashed_is_sent_again_with_its_id(
     assert [attempt["outcome"] for attempt in shown["attempts"]] == ["unknown", "sent"]
 
 
+@pytest.mark.both_profiles
 async def test_webhook_that_leaves_the_agreement_keeps_its_deliveries(
     open_world: OpenWorld, service: FakeService, secret: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
