@@ -37,3 +37,6 @@ READ_BY: Final = {
     PAGES: ("reporting",),
     ACTIONS: ("router", "reporting"),
 }
+
+IDS_OF_UNITS: Final = frozenset({LEADS, ROUTES, PAGES})
+"""The topics whose records have ids that the emitting unit makes, so that a table holds each record once."""

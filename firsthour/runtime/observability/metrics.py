@@ -77,6 +77,7 @@ class Telemetry:
         )
         self.first_hour = FirstHourGauges(r)
         self._routes: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._units: dict[str, tuple[Histogram, Counter]] = {}
         self._pools: set[str] = set()
         self._add_pages(r)
         self._add_audit(r)
@@ -113,8 +114,12 @@ class Telemetry:
 
     def unit(self, consumer: str, seconds: float, events: int) -> None:
         """Count a committed unit of `events` events."""
-        self.units_seconds.labels(consumer).observe(seconds)
-        self.events_handled.labels(consumer).inc(events)
+        children = self._units.get(consumer)
+        if children is None:  # finding the child of a metric costs a lock
+            children = self.units_seconds.labels(consumer), self.events_handled.labels(consumer)
+            self._units[consumer] = children
+        children[0].observe(seconds)
+        children[1].inc(events)
 
     def lag(self, consumer: str, topic: str, records: int) -> None:
         """Set the number of records that the consumer has not read yet."""

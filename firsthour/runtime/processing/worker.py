@@ -62,8 +62,14 @@ class Worker:
         partitions: int | Sequence[int] = 0,
         linger_seconds: float = 0.0,
         retention: dead_letters.Retention = dead_letters.DEFAULT,
+        notes_seen: bool = True,
     ) -> None:
-        """`linger_seconds`: real time for which records are collected before they are read, to share a unit."""
+        """Prepare a worker.
+
+        Args:
+            linger_seconds: real time for which records are collected before they are read, to share a unit.
+            notes_seen: duplicates of a producer are left out. False: the log holds each record once, by its interface.
+        """
         self.chain: Chain | None = None  # hands on what the handler emits; None: other units read it from the log
         self.companions: Sequence[Worker] = ()  # what these have collected shares the unit of this one
         self.turn = asyncio.Lock()  # companions have the same one, so that none reads what another handles
@@ -73,6 +79,7 @@ class Worker:
         self._linger_seconds = linger_seconds
         self._handler = handler
         self._retention = retention
+        self._notes_seen = notes_seen
         self._log = log
         self._units = units
         self._telemetry = telemetry
@@ -182,7 +189,7 @@ class Worker:
 
         def work(unit: Unit, *, alone: bool = True) -> float:
             start = unit.clock.monotonic()
-            new = cursors.advance(unit, self.consumer, self.topic, moves, records)
+            new = self._advance(unit, moves, records)
             if new:
                 self._handler(new, unit)
             if not alone and isinstance(unit, SqliteUnit):
@@ -207,6 +214,13 @@ class Worker:
             per_event = max(seconds, 1e-6) / len(records)
             self._limit = max(1, min(BATCH_MAX, self._limit * 2, int(self._units.batch_seconds / per_event)))
 
+    def _advance(self, unit: Unit, moves: cursors.Moves, records: Sequence[Record]) -> Sequence[Record]:
+        """Move the cursors, and return the new records. Raises `CursorMovedError`."""
+        if self._notes_seen:
+            return cursors.advance(unit, self.consumer, self.topic, moves, records)
+        cursors.move_cursors(unit, self.consumer, self.topic, moves)
+        return records
+
     async def offered(self) -> tuple[int, Sequence[Record]] | None:
         """Return the next records and the position before them. None: there are none, or several partitions are read."""
         if self.stopped is not None or self.partitions != (0,):
@@ -221,7 +235,7 @@ class Worker:
         if self.stopped is not None or not cursors.follow(unit, self.consumer, self.topic, (end, to)):
             return
         start = unit.clock.monotonic()
-        new = cursors.only_new(unit, self.consumer, records)
+        new = cursors.only_new(unit, self.consumer, records) if self._notes_seen else records
         if new:
             self._handler(new, unit)
         unit.after.append(partial(self._followed, to, len(records), unit.clock.monotonic() - start))

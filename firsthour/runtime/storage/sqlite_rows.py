@@ -16,6 +16,8 @@ from sqlalchemy.exc import DBAPIError
 
 _SHAPES_KEPT: Final = 1_024
 _BEGIN: Final = "BEGIN IMMEDIATE"
+_shapes: Final[dict[str, tuple[int, Callable[[tuple[Any, ...]], Any]]]] = {}
+"""By the text of a statement: the number of its columns, and the constructor of its rows."""
 
 
 class DirectConnection:
@@ -74,7 +76,7 @@ def rows(connection: Connection, text: str, bound: Sequence[Any]) -> Sequence[An
         found = cursor.fetchall()
     except sqlite3.Error as error:
         raise _as_sqlalchemy(connection, text, error) from error
-    return list(map(_shape(tuple(column[0] for column in cursor.description)), found)) if found else found
+    return list(map(_shape_of(text, cursor.description), found)) if found else found
 
 
 def changed(connection: Connection, text: str, bound: Sequence[Any]) -> int:
@@ -144,6 +146,16 @@ def _open_driver(connection: Connection) -> sqlite3.Connection:
 def _as_sqlalchemy(connection: Connection, text: str, error: sqlite3.Error) -> BaseException:
     """Return the error as SQLAlchemy raises it, without parameters: these are data of people."""
     return DBAPIError.instance(text, None, error, sqlite3.Error, hide_parameters=True, dialect=connection.dialect)
+
+
+def _shape_of(text: str, description: Sequence[Sequence[Any]]) -> Callable[[tuple[Any, ...]], Any]:
+    """Return the constructor of the rows of this statement. Reading the names of its columns anew would cost more."""
+    known = _shapes.get(text)
+    if known is None or known[0] != len(description):
+        if len(_shapes) >= _SHAPES_KEPT:
+            _shapes.clear()
+        known = _shapes[text] = len(description), _shape(tuple(column[0] for column in description))
+    return known[1]
 
 
 @lru_cache(_SHAPES_KEPT)

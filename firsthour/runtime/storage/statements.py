@@ -114,6 +114,7 @@ class Sql:
         self._build = build
         self._once: dict[str, Compiled] = {}
         self._of_rows: dict[str, Compiled] = {}
+        self._pickers: dict[str, tuple[frozenset[str], Callable[[Mapping[str, Any]], tuple[Any, ...]]]] = {}
 
     def run(self, connection: Connection, **values: Any) -> int:
         """Run the statement once. Return the number of changed rows. Lists become arrays."""
@@ -154,7 +155,7 @@ class Sql:
         """Return the text and the parameters for the driver."""
         text, order, constants, _ = self.for_one(dialect)
         fit = _for_sqlite if dialect.name == "sqlite" else _for_postgresql
-        return text, tuple(fit(values.get(n, constants.get(n))) for n in order)
+        return text, tuple([fit(values[n] if n in values else constants.get(n)) for n in order])
 
     def tuples(self, connection: Connection, rows: list[tuple[Any, ...]]) -> int:
         """Run for each row, as `many`, with the values in the order of the statement's parameters.
@@ -189,13 +190,21 @@ class Sql:
         rows = list(rows)
         if not rows:
             return self, []
-        _, order, constants, per_row = self.for_one(connection.dialect)
-        if connection.dialect.name != "sqlite":
-            order = per_row
-        if constants and any(n not in rows[0] for n in order):
+        names, pick = self._picker(connection.dialect)
+        if not rows[0].keys() >= names:
+            constants = self.for_one(connection.dialect).constants
             rows = [{**constants, **row} for row in rows]
-        pick = itemgetter(*order)
-        return self, [pick(row) for row in rows] if len(order) > 1 else [(pick(row),) for row in rows]
+        return self, list(map(pick, rows))
+
+    def _picker(self, dialect: Dialect) -> tuple[frozenset[str], Callable[[Mapping[str, Any]], tuple[Any, ...]]]:
+        """Return the names of the parameters of a row, and the function that takes them from it, in their order."""
+        picker = self._pickers.get(dialect.name)
+        if picker is None:
+            one = self.for_one(dialect)
+            order = one.order if dialect.name == "sqlite" else one.per_row
+            pick = itemgetter(*order) if len(order) > 1 else lambda row: tuple(row[n] for n in order)
+            picker = self._pickers[dialect.name] = frozenset(order), pick
+        return picker
 
     def for_one(self, dialect: Dialect) -> Compiled:
         """Return the statement that `run` sends."""
