@@ -66,10 +66,11 @@ def _marked(text: str) -> SlackBlock:
 
 
 def _field(fact: Fact) -> SlackBlock:
-    if _LINKABLE.fullmatch(fact.href):
+    if fact.href and _LINKABLE.fullmatch(fact.href):
         return _marked(f"{_unmarked(fact.label)}: <{fact.href}|{_unmarked(text_of(fact.line))}>")
-    if any(isinstance(part, Instant) for part in fact.line):
-        return _marked(f"{_unmarked(fact.label)}: {''.join(map(_part, fact.line))}")
+    for part in fact.line:
+        if isinstance(part, Instant):
+            return _marked(f"{_unmarked(fact.label)}: {''.join(map(_part, fact.line))}")
     return _plain(f"{fact.label}: {text_of(fact.line)}", FIELD_CHARS_MAX)
 
 
@@ -83,7 +84,7 @@ def _section(part: Section) -> list[SlackBlock]:
 
 def _line(line: Line) -> SlackBlock:
     """Return a line whose texts come from outside: they are elements apart from its times."""
-    texts = "".join(part for part in line if isinstance(part, str)).rstrip(", ")
+    texts = "".join([part for part in line if isinstance(part, str)]).rstrip(", ")
     times = [_marked(_date(part)) for part in line if isinstance(part, Instant)]
     return {"type": "context", "elements": [_plain(texts, FIELD_CHARS_MAX), *times]}
 

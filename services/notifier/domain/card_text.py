@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
@@ -21,6 +22,8 @@ EMPLOYEES_MAX: Final = 10_000_000  # of a company; a larger number is a mistake
 REQUEST_LINES_MAX: Final = 8
 REQUEST_CHARS_MAX: Final = 900
 SUBJECT_CHARS_MAX: Final = 60
+TEXTS_KEPT: Final = 256
+"""Names of pages, forms and papers whose words are remembered: those of a website are few."""
 MAIL_SUBJECT: Final = "Your request"
 """The subject of the rep's own mail to the person."""
 
@@ -67,8 +70,9 @@ def contact_facts(card: LeadCard, now: datetime, zone: ZoneInfo) -> list[Fact]:
 
 def local_time_line(local: LocalTime, now: datetime, zone: ZoneInfo) -> Line:
     """Return the local time of the person, and whether it is office hours there."""
-    first, last = f"{local.earliest:%a %H:%M}", f"{local.latest:%a %H:%M}"
+    first = f"{local.earliest:%a %H:%M}"
     if not local.sure:
+        last = f"{local.latest:%a %H:%M}"
         hours = {True: "office hours in all of it", False: "outside office hours", None: "office hours in parts of it"}
         return (f"{first} to {last} when sent, {local.place} has several times; {hours[local.in_office]}",)
     here = f"{first} in {local.place} when sent{_difference(local, now, zone)}; "
@@ -152,21 +156,23 @@ def activity_lines(card: LeadCard, now: datetime, zone: ZoneInfo) -> tuple[Line,
     """Return the newest acts, newest first. Equal acts are one line with their number and the time of the newest."""
     groups: dict[str, list[RecentActivity]] = {}
     for act in card.activity:
-        groups.setdefault(_act(act), []).append(act)
+        groups.setdefault(_act(act.type, act.subject), []).append(act)
     return tuple(
         (f"{text}, {len(acts)} times, last " if len(acts) > 1 else f"{text}, ", earlier(acts[0].at, now, zone))
         for text, acts in list(groups.items())[:ACTIVITY_MAX]
     )
 
 
-def _act(act: RecentActivity) -> str:
-    bare, named = _ACTS.get(act.type, ("Was active", "Was active: {}"))
-    if act.type == "page.viewed" and act.subject == "/":
+@lru_cache(TEXTS_KEPT)
+def _act(type: str, subject: str) -> str:
+    bare, named = _ACTS.get(type, ("Was active", "Was active: {}"))
+    if type == "page.viewed" and subject == "/":
         return named.format(_HOME)
-    subject = unlinked(act.subject, SUBJECT_CHARS_MAX) if act.type.startswith("page") else _spoken(act.subject)
-    return named.format(subject) if subject else bare
+    text = unlinked(subject, SUBJECT_CHARS_MAX) if type.startswith("page") else _spoken(subject)
+    return named.format(text) if text else bare
 
 
+@lru_cache(TEXTS_KEPT)
 def _spoken(name: str) -> str:
     """Return the name of a form or a paper as words: `demo-request` as `demo request`."""
     spaced = name if " " in name else name.replace("-", " ").replace("_", " ")

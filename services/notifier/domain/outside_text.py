@@ -38,7 +38,7 @@ def clean(text: str, chars_max: int = VALUE_CHARS_MAX) -> str:
     text = text[: chars_max * 8]
     visible = text if text.isascii() and text.isprintable() else _visible(text)
     line = " ".join(visible.split()).replace("://", ": //")
-    if "." in line:
+    if "." in line and "www." in line.lower():
         line = _WWW.sub("www .", line)
     return _cut(line, chars_max)
 

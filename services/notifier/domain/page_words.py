@@ -5,17 +5,17 @@ always current. A mail shows its `text`: an absolute time in the zone of the rec
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
+
+import msgspec
 
 ALSO_LINES_MAX = 15
 """Headlines in one part: at their greatest length they fit into a section of Slack."""
 ActionName = Literal["accept", "reached", "no_answer", "reject", "snooze", "hand_over"]
 
 
-@dataclass(frozen=True)
-class Instant:
+class Instant(msgspec.Struct, frozen=True):
     """One instant in a line. `ago`: shown as an age where the format keeps ages current."""
 
     at: datetime
@@ -28,11 +28,10 @@ Line = tuple[str | Instant, ...]
 
 def text_of(line: Line) -> str:
     """Return a line as text, for formats that cannot keep times current."""
-    return "".join(part if isinstance(part, str) else part.text for part in line)
+    return "".join([part if isinstance(part, str) else part.text for part in line])
 
 
-@dataclass(frozen=True)
-class Fact:
+class Fact(msgspec.Struct, frozen=True):
     """One labelled line. `href`: the `tel:` or `mailto:` of the whole line; empty: no link."""
 
     label: str
@@ -40,8 +39,7 @@ class Fact:
     href: str = ""
 
 
-@dataclass(frozen=True)
-class ActionWords:
+class ActionWords(msgspec.Struct, frozen=True):
     """One action of the recipient: the label of its button or link, and its effect as a sentence."""
 
     action: ActionName
@@ -49,8 +47,7 @@ class ActionWords:
     effect: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Words:
+class Words(msgspec.Struct, frozen=True, kw_only=True):
     """The content of a page for its recipient.
 
     Attributes:

@@ -80,14 +80,12 @@ def local_time(place: Place, at: datetime) -> LocalTime:
     """Return the local time of a place at this instant."""
     zones = list(by_offset(place.zones, at).values())
     hours = [office_hours(zone.key, place.country) for zone in zones]
-    states = [_is_open(each, at) for each in hours]
-    return LocalTime(
-        place.name,
-        at.astimezone(zones[0]),
-        at.astimezone(zones[-1]),
-        states[0] if len(set(states)) == 1 else None,
-        _change(hours[0], at) if len(zones) == 1 else None,
-    )
+    earliest = at.astimezone(zones[0])
+    if len(zones) == 1:
+        in_office, changes_at = _state(hours[0], at)
+        return LocalTime(place.name, earliest, earliest, in_office, changes_at)
+    states = {_is_open(each, at) for each in hours}
+    return LocalTime(place.name, earliest, at.astimezone(zones[-1]), states.pop() if len(states) == 1 else None)
 
 
 @lru_cache(_KEPT)
@@ -105,10 +103,10 @@ def _is_open(hours: WorkingHours, at: datetime) -> bool:
     return any(span.start <= now < span.end for span in hours.spans(now, now + 1))
 
 
-def _change(hours: WorkingHours, at: datetime) -> datetime | None:
-    """Return the end of the office hours that hold at this instant, else the beginning of the next ones."""
+def _state(hours: WorkingHours, at: datetime) -> tuple[bool, datetime | None]:
+    """Return whether office hours hold at this instant, and their end, else the beginning of the next ones."""
     now = micros(at)
     span = next(hours.spans(now, micros(at + _AHEAD)), None)
     if span is None:
-        return None
-    return moment(span.end if span.start <= now else span.start)
+        return False, None
+    return span.start <= now, moment(span.end if span.start <= now else span.start)
