@@ -16,11 +16,13 @@ from msgspec.structs import replace
 
 from firsthour.runtime.storage.unit import Unit
 from services.notifier.alerting import update_alerts
+from services.notifier.channels.base import RETRY_AFTER_SECONDS_MAX
 from services.notifier.context import CLOCKS, Claim, NotifierContext
 from services.notifier.domain import page as paging
 from services.notifier.domain.budget import Spending, fellows, is_counted, last_slots
 from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.clock_events import BY_OWNER
+from services.notifier.domain.failing import PUT_OFF
 from services.notifier.domain.firing import settled
 from services.notifier.domain.message import message_of
 from services.notifier.domain.message_text import words
@@ -38,14 +40,19 @@ from services.notifier.store.pages import (
     change_pages,
     find_messages,
     hurry_pages,
+    hurry_pages_ahead,
     lock_pages,
     lookup_new,
     peek_pages,
+    put_off_pages,
     waiting_for,
 )
 
 LINE_MAX = 30
 """Messages that a line over the channel with the strictest rate limit sends within the time of another channel."""
+CANNOT_BE_SENT = "the message cannot be made; the log has the place in the code"
+RETRY_MAX = timedelta(seconds=RETRY_AFTER_SECONDS_MAX + paging.REFUSED_SECONDS)
+"""The longest wait before a retry."""
 WAITING_MAX = 500
 """Pages that wait for a person, looked at by one unit: one message takes up to `BUNDLED_MAX` of them."""
 
@@ -106,13 +113,16 @@ def claim_new(
 
 def claim(unit: Unit, context: NotifierContext, limit: int) -> ClaimResult:
     """Claim up to `limit` due pages. The number of statements does not depend on the number of pages."""
-    real, slots = unit.clock.real(), context.bulkhead.slots()
+    real, slots, failing = unit.clock.real(), context.bulkhead.slots(), context.failing_pages
     if slots.closed:
         return ClaimResult()
+    put_off_pages(unit, failing.found(), real + PUT_OFF, CANNOT_BE_SENT)
+    limit = failing.at_once(limit)
     waiting_pages = peek_pages(unit, limit, slots.full(), real - paging.FAILOVER)
     due = sorted((page for page in waiting_pages if page.next_at <= real), key=attrgetter("rank", "next_at"))[:limit]
     if not due:
         return ClaimResult(next_at=min((page.next_at for page in waiting_pages), default=None))
+    context.failing_pages.looks_at([page.id for page in due])
     terms = context.terms(unit)
     due_ids = {page.id for page in due}
     messages = [one for one in _messages(unit, [page.person for page in due], terms) if one.page_id not in due_ids]
@@ -139,6 +149,7 @@ def claim(unit: Unit, context: NotifierContext, limit: int) -> ClaimResult:
     change_pages(unit, changed.values())
     add_attempts(unit, lost_attempts)
     update_alerts(unit, claims, {}, {})
+    unit.after.append(partial(failing.succeeded, due_ids, real))
     look.count_delays()
     stalled = all(page.next_at is not None and page.next_at >= real + paging.WAIT for page in changed.values())
     return ClaimResult(tuple(claims), more=True, stalled=stalled and not claims)
@@ -289,3 +300,8 @@ def _waiting_reason(page: Page, usable: Iterable[str], terms: Terms) -> str:
 def hurry(unit: Unit, limit: int) -> int:
     """Make waiting pages due now, since a channel has recovered. Return their number."""
     return hurry_pages(unit, unit.clock.real(), limit)
+
+
+def hurry_ahead(unit: Unit, limit: int) -> int:
+    """Make pages due now that would wait for a time that lies too far ahead. Return their number."""
+    return hurry_pages_ahead(unit, unit.clock.real(), RETRY_MAX, limit)

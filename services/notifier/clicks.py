@@ -1,13 +1,19 @@
 """Apply clicks of people on pages, and commands about themselves. No network here."""
 
+from datetime import timedelta
+from typing import Final
+
 from firsthour.runtime.storage.unit import Unit
 from schemas.events.actions import ActionRequested
 from services.notifier.context import NotifierContext
-from services.notifier.domain.click import Click, ClickAnswer, StoredClick, decide, refused, reject_reasons
+from services.notifier.domain.click import TOUCHES, Click, ClickAnswer, StoredClick, decide, refused, reject_reasons
 from services.notifier.domain.clock_step import Batch
 from services.notifier.handlers import store_changes
-from services.notifier.store.clicks import add_click, claim_click, find_clicks, paged_as
+from services.notifier.store.clicks import add_click, claim_click, find_clicks, is_repeated, paged_as
 from services.notifier.store.clocks import lock_clocks
+
+REPEATED: Final = timedelta(seconds=5)
+"""A person who taps the same twice within this time made one attempt."""
 
 
 def apply_click(unit: Unit, context: NotifierContext, click: Click) -> ClickAnswer:
@@ -19,6 +25,8 @@ def apply_click(unit: Unit, context: NotifierContext, click: Click) -> ClickAnsw
     clock = lock_clocks(unit, {click.lead_id}).get(click.lead_id)
     if find_clicks(unit, [click.id]):
         return refused("This click was received before.").answer
+    if click.action in TOUCHES and is_repeated(unit, click, REPEATED):
+        return refused("The same tap was recorded a moment ago.").answer
     pages = paged_as(unit.connection, click.lead_id, click.person)
     terms, reasons = context.terms(unit), reject_reasons(unit.config.agreement.lifecycle)
     decision = decide(click, clock, pages, terms, reasons, unit.now)

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from firsthour.kernel.config import Config
 from firsthour.runtime.storage.unit import Unit
 from services.notifier.domain.bulkhead import Bulkhead
-from services.notifier.domain.failing_clocks import FailingClocks
+from services.notifier.domain.failing import Failing
 from services.notifier.domain.follow_up import follow_up_of
 from services.notifier.domain.health import ChannelHealth, Refusals
 from services.notifier.domain.message import Message
@@ -21,6 +21,8 @@ from services.notifier.store.people import StoredLeave
 
 DELIVERY = "notifier.delivery"
 """The name of the runner. A unit that adds a page wakes it."""
+SET_BACK = timedelta(seconds=30)
+"""A step of the host's clock to the past that counts as "set back"."""
 TO_MACHINES = frozenset({"pagerduty", "webhook"})
 """Kinds of channels whose receiver is no person."""
 TROUBLES_MAX = 100
@@ -83,7 +85,8 @@ class NotifierContext:
     health: ChannelHealth = field(default_factory=ChannelHealth)
     refusals: Refusals = field(default_factory=Refusals)
     problems: dict[str, str] = field(default_factory=dict)  # of runners, by their name: warnings of `/readyz`
-    failing_clocks: FailingClocks = field(default_factory=FailingClocks)
+    failing_clocks: Failing = field(default_factory=lambda: Failing("clock"))
+    failing_pages: Failing = field(default_factory=lambda: Failing("page"))
     pace: Pace = field(default_factory=Pace)
     ways_out: bool = True  # the channels of the agreement are used; False: in a demo
     bulkhead: Bulkhead = field(default_factory=Bulkhead)

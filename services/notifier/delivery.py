@@ -7,7 +7,7 @@ its sender crashes or cannot record the outcome, the lease ends and the page is 
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 
 import structlog
@@ -18,11 +18,11 @@ from firsthour.runtime.storage.config_versions import NothingAppliedError
 from firsthour.runtime.storage.unit import Lane, StorageError
 from services.notifier import channel_warnings
 from services.notifier.channels.base import TIMEOUT_SECONDS, GiveUp, Outcome, Sent, TryAgain, Unusable, outcome_name
-from services.notifier.claiming import ClaimResult, claim, hurry
-from services.notifier.context import DELIVERY, Claim, NotifierContext
+from services.notifier.claiming import ClaimResult, claim, hurry, hurry_ahead
+from services.notifier.context import DELIVERY, SET_BACK, Claim, NotifierContext
 from services.notifier.domain.health import Answer
 from services.notifier.page_links import PageLinks
-from services.notifier.recording import SendResult, record
+from services.notifier.recording import SendResult, record, record_page
 from services.notifier.ways import Ways, problems
 
 CLAIMED_AT_ONCE = 64  # pages per claiming unit
@@ -30,8 +30,7 @@ LOOK_SECONDS = 1.0  # the longest interval between two claims
 HURRIED_AT_ONCE = 500  # pages made due per unit after a recovery
 HURRIES_MAX = 200  # such units in one turn
 STORAGE_SECONDS = 1.0  # the wait after a storage error
-SET_BACK = timedelta(seconds=30)
-"""A step of the host's clock to the past that counts as "set back"."""
+FAILURE_SECONDS = 0.1  # the wait after a unit that failed because of one of its pages
 
 _log = structlog.get_logger(__name__)
 
@@ -59,6 +58,7 @@ class Delivery:
         self._look_at = 0.0  # monotonic: when a page may be due without a wake-up
         self._jitter = jitter
         self._recovered = False  # waiting pages are to be made due: they may have waited for what has changed
+        self._began = False  # pages were made due that wait for a time set by a clock that was ahead before the start
         self._version: str | None = None  # of the configuration at the last turn
         self._last_real: datetime | None = None  # the last reading of the host's clock
         self._storage_down = False  # the database was unavailable in the last turn
@@ -136,6 +136,11 @@ class Delivery:
         except StorageError:
             self._wanted = True
             raise
+        except Exception as failure:  # noqa: BLE001  # any fault of one page must not hold up the others
+            _log.error("claim failed", exc_info=failure)
+            self._context.failing_pages.unit_failed(failure, self._resources.clock.real())
+            self._look_at = self._resources.clock.monotonic() + FAILURE_SECONDS
+            return True
         self._plan_look(claimed)
         self.hand(claimed.claims)
         return claimed.more
@@ -213,13 +218,13 @@ class Delivery:
 
     async def _hurry(self) -> bool:
         """Make waiting pages due after a recovery of a channel, a change of the configuration, or of the host's clock."""
-        if not self._recovered:
+        if not self._recovered and self._began:
             return False
-        work = partial(hurry, limit=HURRIED_AT_ONCE)
+        work = partial(hurry if self._recovered else hurry_ahead, limit=HURRIED_AT_ONCE)
         for _ in range(HURRIES_MAX):
             if await self._resources.units.run(work, Lane.BATCH) < HURRIED_AT_ONCE:
                 break
-        self._recovered, self._wanted = False, True
+        self._recovered, self._wanted, self._began = False, True, True
         return True
 
     def warnings(self) -> list[str]:
@@ -237,6 +242,7 @@ class Delivery:
             *self._context.refusals.lines(),
             *self._context.problems.values(),
             *self._context.failing_clocks.lines(),
+            *self._context.failing_pages.lines(),
         ]
         return lines
 
@@ -245,9 +251,7 @@ class Delivery:
         if not results:
             return False
         try:
-            next_at = await self._resources.units.run(
-                partial(record, results=results, jitter=self._jitter, context=self._context), Lane.BATCH
-            )
+            next_at = await self._record_or_split(results)
         except (StorageError, asyncio.CancelledError):
             self._results = results + self._results
             raise
@@ -258,6 +262,21 @@ class Delivery:
             self._wanted = self._context.bulkhead.ended(result.claim.page.channel) or self._wanted
             self._report(result)
         return True
+
+    async def _record_or_split(self, results: Sequence[SendResult]) -> datetime | None:
+        """Record all outcomes in one unit; if it fails, each in one; if that fails, the page alone, which is not sent again."""
+        run, context = self._resources.units.run, self._context
+        try:
+            return await run(partial(record, results=results, jitter=self._jitter, context=context), Lane.BATCH)
+        except StorageError:
+            raise
+        except Exception as failure:  # noqa: BLE001  # any fault of one page must not hold up the others
+            _log.error("recording failed", pages=len(results), exc_info=failure)
+            if len(results) > 1:
+                times = [await self._record_or_split([result]) for result in results]
+                return min((at for at in times if at is not None), default=None)
+            context.failing_pages.record(results[0].claim.page.id, failure, self._resources.clock.real())
+            return await run(partial(record_page, result=results[0], jitter=self._jitter, context=context), Lane.BATCH)
 
     def _report(self, result: SendResult) -> None:
         """Count the outcome, and log a failure."""

@@ -4,12 +4,14 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from functools import partial
 from typing import Final
 
 import msgspec
 import structlog
 
+from firsthour.kernel.time_units import EPOCH
 from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.storage.config_versions import NothingAppliedError
 from firsthour.runtime.storage.unit import Lane, StorageError
@@ -25,11 +27,13 @@ from services.notifier.channels.base import (
 )
 from services.notifier.channels.pagerduty import PagerDutyChannel
 from services.notifier.channels.webhook import WebhookChannel
-from services.notifier.context import DISPATCHER, NotifierContext
+from services.notifier.context import DISPATCHER, SET_BACK, NotifierContext
 from services.notifier.dispatching import DispatchResult, claim_dispatches, record_dispatches
 from services.notifier.domain.dispatch import Dispatch
 from services.notifier.domain.health import Answer
 from services.notifier.domain.notice import contact_of, notice_of
+from services.notifier.domain.page import LEASE
+from services.notifier.store.dispatches import hurry_dispatches
 from services.notifier.ways import BrokenChannel, Ways
 
 PLACES: Final = 8
@@ -60,6 +64,7 @@ class Dispatcher:
         self._results: list[DispatchResult] = []
         self._wakeup = asyncio.Event()
         self._look_at = 0.0  # monotonic
+        self._last_real: datetime | None = None  # the last reading of the host's clock
 
     def wake(self) -> None:
         """Claim soon: a dispatch was added."""
@@ -99,6 +104,14 @@ class Dispatcher:
             self._look_at = clock.monotonic() + LOOK_SECONDS
         return min(LOOK_SECONDS, max(0.0, self._look_at - clock.monotonic()))
 
+    async def _watch_clock(self) -> None:
+        """Make dispatches due that wait for a time set by a host's clock that was ahead, now or before the start."""
+        real, last = self._resources.clock.real(), self._last_real
+        if last is None or real < last - SET_BACK:
+            made = real + LEASE if last is None else EPOCH
+            await self._resources.units.run(partial(hurry_dispatches, at=real, made=made), Lane.BATCH)
+        self._last_real = real
+
     async def _claim(self) -> bool:
         clock, context = self._resources.clock, self._context
         try:
@@ -106,6 +119,7 @@ class Dispatcher:
         except NothingAppliedError:
             self._look_at = clock.monotonic() + LOOK_SECONDS
             return False
+        await self._watch_clock()
         room = {name: PLACES - self._busy[name] for name in names}
         troubles, context.troubles = context.troubles, []
         work = partial(claim_dispatches, context=context, room=room, troubles=troubles)

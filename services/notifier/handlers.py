@@ -1,7 +1,7 @@
 """The notifier's handlers: apply the router's records to clocks, and fire due rungs. Load, decide, store, emit."""
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -22,7 +22,7 @@ from services.notifier.domain.clock import ResponseClock, ladder_of, timed
 from services.notifier.domain.clock_events import hear
 from services.notifier.domain.clock_step import Batch, Cancel, ClockStep
 from services.notifier.domain.counting import counted_anew
-from services.notifier.domain.failing_clocks import FailingClocks
+from services.notifier.domain.failing import PUT_OFF, Failing
 from services.notifier.domain.firing import fire
 from services.notifier.domain.loss import refused_page
 from services.notifier.domain.page import Page, cancelled
@@ -31,7 +31,15 @@ from services.notifier.domain.standing import stands_differently
 from services.notifier.domain.terms import Terms
 from services.notifier.domain.working_hours import fingerprint_of
 from services.notifier.store.clicks import find_clicks, refuse_clicks
-from services.notifier.store.clocks import due_clocks, lock_clocks, next_clock_due, save_clocks, stale_clocks
+from services.notifier.store.clocks import (
+    UnreadableClock,
+    due_clocks,
+    lock_clocks,
+    next_clock_due,
+    put_off_clocks,
+    save_clocks,
+    stale_clocks,
+)
 from services.notifier.store.pages import add_pages, cancel_pages
 from services.notifier.store.people import find_absences, revision_for, save_reps
 from services.notifier.store.slack_messages import ask_updates
@@ -96,15 +104,19 @@ def _undo_clicks(
 
 def fire_due(unit: Unit, context: NotifierContext) -> datetime | None:
     """Fire the due clocks, soonest first. Return when the next clock is due; None: no clock is waiting."""
-    left_out = context.failing_clocks.left_out(unit.clock.real())
-    found = due_clocks(unit, unit.clock.business(), FIRED_AT_ONCE + len(left_out))
-    due = [clock for clock in found if clock.lead_id not in left_out]
-    now, changes = unit.now, Batch()
+    failing = context.failing_clocks
+    _put_off(unit, failing.found())
+    limit = failing.at_once(FIRED_AT_ONCE)
+    found = due_clocks(unit, unit.clock.business(), limit)
+    failing.looks_at(found.leads)
+    due, now, changes = found.clocks, unit.now, Batch()
+    _note_unreadable(found.unreadable, unit, failing)
     if due:
         terms = context.terms(unit)
-        _fire(unit, due, terms, changes, context.failing_clocks)
+        _fire(unit, due, terms, changes, failing)
         store_changes(unit, changes, {clock.lead_id: clock for clock in due}, terms, context)
-    if len(due) >= FIRED_AT_ONCE:
+    _put_off(unit, failing.left_out(unit.clock.real()).intersection(found.leads))
+    if len(found.leads) >= limit:
         return now
     # The due times of changed clocks are not stored before the unit ends.
     due_times = [clock.due_at for clock in changes.clocks.values() if clock.due_at is not None]
@@ -119,7 +131,8 @@ def count_anew(unit: Unit, context: NotifierContext) -> datetime | None:
     revision, failing = revision_for(unit, fingerprint_of(unit.config)), context.failing_clocks
     left_out = failing.left_out(unit.clock.real())
     found = stale_clocks(unit, revision, CLOCKS_AT_ONCE + len(left_out))
-    stale = [clock for clock in found if clock.lead_id not in left_out]
+    _note_unreadable([one for one in found.unreadable if one.lead_id not in left_out], unit, failing)
+    stale = [clock for clock in found.clocks if clock.lead_id not in left_out]
     if not stale:
         return None
     terms, now = context.terms(unit), unit.now
@@ -131,7 +144,7 @@ def count_anew(unit: Unit, context: NotifierContext) -> datetime | None:
 
 
 def _fire(
-    unit: Unit, due: Sequence[ResponseClock], terms: Terms, changes: Batch, failing: FailingClocks | None = None
+    unit: Unit, due: Sequence[ResponseClock], terms: Terms, changes: Batch, failing: Failing | None = None
 ) -> None:
     """Fire these clocks. The availability of reps is read only if a rung chooses among people. `failing`: see `_each`."""
     chooses = any(reads_absences(clock, ladder_of(clock, terms), unit.now) for clock in due)
@@ -142,7 +155,7 @@ def _fire(
 
 
 def _each(
-    clocks: Sequence[ResponseClock], decide: Callable[[ResponseClock], T], unit: Unit, failing: FailingClocks | None
+    clocks: Sequence[ResponseClock], decide: Callable[[ResponseClock], T], unit: Unit, failing: Failing | None
 ) -> list[T]:
     """Return the decisions about these clocks. `failing` takes the clocks that raise an error; None: the error is raised."""
     decisions, real = [], unit.clock.real()
@@ -152,11 +165,25 @@ def _each(
         except Exception as error:
             if failing is None:
                 raise
-            failing.record(clock.lead_id, error, real)
-            _log.error("clock failed", lead=clock.lead_id, exc_info=error)
+            if failing.record(clock.lead_id, error, real):
+                _log.error("clock failed", lead=clock.lead_id, exc_info=error)
     if failing is not None:
         failing.succeeded({clock.lead_id for clock in clocks}, real)
     return decisions
+
+
+def _note_unreadable(unreadable: Sequence[UnreadableClock], unit: Unit, failing: Failing) -> None:
+    real = unit.clock.real()
+    for lead_id, error in unreadable:
+        if failing.record(lead_id, error, real):
+            _log.error("clock cannot be read", lead=lead_id, exc_info=error)
+
+
+def _put_off(unit: Unit, leads: Collection[str]) -> None:
+    """Try these clocks again later. Nothing but the time of the next try changes."""
+    if leads:
+        speed = 1 / unit.clock.real_seconds(timedelta(seconds=1))
+        put_off_clocks(unit, leads, unit.now + PUT_OFF * speed)
 
 
 def store_changes(

@@ -63,11 +63,7 @@ def record(
         page = locked_pages.get(claimed_page.id)
         if page is None or page.state != "sending" or page.deliveries != claimed_page.deliveries:
             continue
-        usable = set(terms.reaching(page.person, page.channels)) & set(terms.channels)
-        usable_count = max(len(usable), 1)
-        after = _page_after(
-            page, result, jitter(), real, {name for name in usable if context.health.up(name)}, usable_count
-        )
+        after, usable_count = _recorded(page, result, jitter(), real, terms, context)
         changed.append(after)
         if after.state == "sent":
             ended.append(after)
@@ -85,6 +81,35 @@ def record(
     change_pages(unit, changed)
     add_attempts(unit, [_attempt(page, result) for page, result in claimed])
     return min((page.next_at for page in changed if page.next_at is not None), default=None)
+
+
+def record_page(
+    unit: Unit, result: SendResult, jitter: Callable[[], float], context: NotifierContext
+) -> datetime | None:
+    """Store the outcome of a claim whose lead cannot be handled. Its clock does not learn of it, but no page is sent twice.
+
+    The arguments and the result are as in `record`.
+    """
+    claimed = {page.id: page for page in result.claim.pages}
+    terms, real = context.terms(unit), unit.clock.real()
+    open_pages = [
+        page
+        for page, _ in lock_pages(unit, list(claimed))
+        if page.state == "sending" and page.deliveries == claimed[page.id].deliveries
+    ]
+    changed = [_recorded(page, result, jitter(), real, terms, context)[0] for page in open_pages]
+    change_pages(unit, changed)
+    add_attempts(unit, [_attempt(page, result) for page in claimed.values()])
+    return min((page.next_at for page in changed if page.next_at is not None), default=None)
+
+
+def _recorded(
+    page: Page, result: SendResult, jitter: float, real: datetime, terms: Terms, context: NotifierContext
+) -> tuple[Page, int]:
+    """Return the page after this outcome, and the number of channels that are usable for its recipient."""
+    usable = set(terms.reaching(page.person, page.channels)) & set(terms.channels)
+    up, usable_count = {name for name in usable if context.health.up(name)}, max(len(usable), 1)
+    return _page_after(page, result, jitter, real, up, usable_count), usable_count
 
 
 def _tell_losers(unit: Unit, ended: Iterable[Page], clocks: Mapping[str, ResponseClock]) -> None:

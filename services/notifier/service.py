@@ -59,7 +59,7 @@ def service(
         name="notifier",
         hears={ROUTES: partial(hear_routes, context=context)},
         ticks=(
-            Tick(CLOCKS, partial(fire_due, context=context)),
+            Tick(CLOCKS, partial(fire_due, context=context), failed=context.failing_clocks.unit_failed),
             Tick(HOURS, partial(count_anew, context=context)),
         ),
         sweeps=(forget_clicks, forget_dispatches, forget_alerts, forget_messages),

@@ -75,6 +75,15 @@ async def test_waiting_page_is_sent_when_the_host_clock_is_set_back(world: World
     assert world.slack_recipients == ["ana"]
 
 
+async def test_waiting_page_is_sent_if_the_host_clock_was_set_back_while_nothing_ran(world: World) -> None:
+    world.slack.respond(503)
+    await world.submit_form(email=CTO)
+    world.clock.advance(hours=-5)
+    await world.restart()
+    await world.wait(seconds=5)
+    assert world.slack_recipients == ["ana"]
+
+
 @pytest.mark.slow
 async def test_recovered_channel_is_used_after_the_host_clock_was_set_back(world: World) -> None:
     world.slack.respond(503, times=None)

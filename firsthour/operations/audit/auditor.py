@@ -38,6 +38,8 @@ REMEDIES: Final = {
     "rung_overdue": "See whether a process of the notifier runs, and its log and /readyz.",
     "page_stuck": "See whether a process of the notifier runs, and its log and /readyz.",
     "page_late": "See /readyz and `firsthour doctor` for the channel.",
+    "time_ahead": "The clock of a host was ahead. Keep it right (NTP). Until these times have come, the next pages of these leads "
+    "come late: assign each anew by hand, or call. `firsthour doctor` names more.",
     "record_waits": "See /readyz of each service for a stopped consumer, and the database and the broker.",
     "source_silent": "See whether its forms, webhooks and keys still work. It may also be a holiday.",
 }

@@ -198,6 +198,23 @@ def pages_arrive(connection: Connection, time: AuditTime) -> AuditFinding | None
     )
 
 
+_AHEAD: Final = _Sql(
+    """SELECT lead_id, created_at FROM notifier_pages /* INDEXED BY notifier_pages_by_time */
+       WHERE created_at > :after ORDER BY created_at DESC LIMIT :limit"""
+)
+AHEAD: Final = timedelta(minutes=5)
+
+
+def pages_are_of_the_past(connection: Connection, time: AuditTime) -> AuditFinding | None:
+    """Find pages made later than now: the clock of the host was ahead, and was set back.
+
+    The times of their leads lie ahead too, and so do the next rungs.
+    """
+    rows = _AHEAD.rows(connection, limit=NUMBER_MAX, after=micros(time.business + AHEAD))
+    one, several = "a page is of later than now", "{} pages are of later than now"
+    return _found("time_ahead", rows, one, several, lambda row: f"lead {row.lead_id}, paged at {_at(row.created_at)}")
+
+
 # --- records ----------------------------------------------------------------------------------------------------------
 
 _UNREAD: Final = _Sql(
@@ -264,5 +281,11 @@ def _at(us: int) -> str:
     return f"{moment(us):%Y-%m-%d %H:%M:%S} UTC"
 
 
-LEAD_CHECKS: Final[tuple[Check, ...]] = (leads_are_owned_or_queued, rungs_fire, pages_move, pages_arrive)
+LEAD_CHECKS: Final[tuple[Check, ...]] = (
+    leads_are_owned_or_queued,
+    rungs_fire,
+    pages_move,
+    pages_arrive,
+    pages_are_of_the_past,
+)
 """The checks of both profiles that need no state between two runs."""

@@ -11,6 +11,7 @@ import msgspec
 from firsthour.kernel.business_time import Span
 from firsthour.operations.verify.queries import Queries
 from schemas.agreement.agreement import Agreement
+from schemas.as_accepted import read_as_accepted
 from schemas.team import Team
 from services.notifier.domain.follow_up import follow_up_of
 from services.notifier.domain.terms import Terms
@@ -56,7 +57,8 @@ class Configurations:
         self.unreadable: list[str] = []
         for row in queries.ask(_CONFIGURATIONS):
             try:
-                agreement, team = Agreement.model_validate_json(row.agreement), Team.model_validate_json(row.team)
+                agreement = read_as_accepted(Agreement, row.agreement)
+                team = read_as_accepted(Team, row.team)
             except ValueError:
                 self.unreadable.append(row.version)
             else:

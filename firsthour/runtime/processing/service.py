@@ -31,6 +31,9 @@ class Tick:
     name: str
     run: Callable[[Unit], datetime | None]
     every_seconds: float = 1.0  # real
+    failed: Callable[[Exception, datetime], None] | None = (
+        None  # called, with the real time, when a unit failed by itself
+    )
 
 
 Sweep = Callable[[Unit, int], int]

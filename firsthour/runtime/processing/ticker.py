@@ -72,7 +72,14 @@ class Ticker:
                 return every
             return max(0.0, min(every, self._clock.real_seconds(due - self._clock.business())))
 
-        return await self._units.run(work, Lane.BATCH)
+        try:
+            return await self._units.run(work, Lane.BATCH)
+        except StorageError:
+            raise
+        except Exception as failure:
+            if self._tick.failed is not None:
+                self._tick.failed(failure, self._clock.real())
+            raise
 
 
 def failing(runners: Iterable[object]) -> dict[str, str]:

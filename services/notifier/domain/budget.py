@@ -29,9 +29,9 @@ class Spending:
         """Return the spending, given persons and times (business time) of messages."""
         sent: dict[str, list[datetime]] = {}
         for person, at in messages:
-            # A time far ahead is one of a host's clock that was set back.
+            # A time ahead is one of a host's clock that was set back. One far ahead does not count.
             if budget is not None and now - budget.per < at <= now + budget.per:
-                sent.setdefault(person, []).append(at)
+                sent.setdefault(person, []).append(min(at, now))
         return cls(budget, now, {person: sorted(times) for person, times in sent.items()})
 
     def left(self, person: str) -> int | None:

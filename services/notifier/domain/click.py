@@ -164,6 +164,8 @@ def undone(clock: ResponseClock, click: StoredClick, terms: Terms, now: datetime
     same = clock.epoch == click.epoch
     if click.action in TOUCHES and clock.touched_at == click.at and clock.state == "met":
         state: Literal["missed", "live"] = "missed" if clock.missed_at is not None else "live"
+        if clock.rep is None and clock.waiting_at is None:  # it has left Sales meanwhile, and owes no touch
+            return ClockStep(replace(unstopped(clock), state="over", updated_at=now))
         told_at = clock.rung_told_at or now  # the touch has cancelled a page that was still being sent
         return _again(replace(unstopped(clock), state=state, rung_told_at=told_at), terms, now)
     if click.action == "accept" and same and clock.accepted:

@@ -1,6 +1,7 @@
 """The statements about clicks of people on pages."""
 
 from collections.abc import Collection, Mapping
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -9,7 +10,7 @@ from sqlalchemy.engine import Connection
 from firsthour.kernel.time_units import micros, moment
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.unit import Unit
-from services.notifier.domain.click import PagedAs, StoredClick
+from services.notifier.domain.click import Click, PagedAs, StoredClick
 from services.notifier.store.columns import optional_micros, optional_moment
 from services.notifier.store.tables import clicks, pages
 
@@ -29,6 +30,22 @@ _PAGED_AS = statements.Sql(
 )
 _CLICKED = statements.Sql(lambda _: sa.select(pages.c.lead_id, pages.c.epoch).where(pages.c.id == sa.bindparam("id")))
 _SOME_CLICKS = statements.Sql(lambda f: sa.select(clicks).where(f.is_any_of(clicks.c.id, "ids")))
+_REPEATED = statements.Sql(
+    lambda _: (
+        sa.select(clicks.c.id)
+        .where(
+            clicks.c.day >= sa.bindparam("today") - 1,  # the clicks of two days are few, and found by their index
+            clicks.c.lead_id == sa.bindparam("lead"),
+            clicks.c.person == sa.bindparam("who"),
+            clicks.c.action == sa.bindparam("what"),
+            clicks.c.epoch == sa.bindparam("of"),
+            clicks.c.at >= sa.bindparam("since"),
+            clicks.c.at <= sa.bindparam("until"),
+            clicks.c.refused.is_(None),
+        )
+        .limit(1)
+    )
+)
 _ADD_CLICK = statements.Sql(
     lambda f: f.insert(clicks).values({c.name: sa.bindparam(c.name) for c in clicks.columns}).on_conflict_do_nothing()
 )
@@ -73,6 +90,21 @@ def find_clicks(unit: Unit, ids: Collection[str]) -> dict[str, StoredClick]:
         row.id: StoredClick(row.lead_id, row.epoch, row.person, row.action, moment(row.at), optional_moment(row.until))
         for row in rows
     }
+
+
+def is_repeated(unit: Unit, click: Click, within: timedelta) -> bool:
+    """Return whether this person did the same to this assignment of the lead shortly before or after this click."""
+    row = _REPEATED.first(
+        unit.connection,
+        today=micros(unit.clock.real()) // _DAY_US,
+        lead=click.lead_id,
+        who=click.person,
+        what=click.action,
+        of=click.epoch,
+        since=micros(click.at - within),
+        until=micros(click.at + within),
+    )
+    return row is not None
 
 
 def add_click(unit: Unit, id: str, click: StoredClick, source: str) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -42,6 +42,9 @@ _STALE_CLOCKS = statements.Sql(
         .limit(sa.bindparam("limit", type_=sa.Integer))
         .with_for_update(skip_locked=True)
     )
+)
+_PUT_OFF = statements.Sql(
+    lambda _: sa.update(clocks).where(clocks.c.lead_id == sa.bindparam("lead")).values(due_at=sa.bindparam("at"))
 )
 _NEXT_CLOCK = statements.Sql(
     lambda _: sa.select(sa.func.min(clocks.c.due_at)).where(clocks.c.due_at > sa.bindparam("now"))
@@ -95,17 +98,41 @@ def lock_clocks(unit: Unit, leads: Collection[str]) -> dict[str, ResponseClock]:
     return {row.lead_id: _clock(row) for row in rows}
 
 
-def due_clocks(unit: Unit, now: datetime, limit: int) -> list[ResponseClock]:
+class UnreadableClock(NamedTuple):
+    """A stored clock that cannot be read."""
+
+    lead_id: str
+    error: Exception
+
+
+class LockedClocks(NamedTuple):
+    """The clocks that a statement found."""
+
+    clocks: list[ResponseClock]
+    unreadable: list[UnreadableClock]
+
+    @property
+    def leads(self) -> list[str]:
+        """The leads of all of them."""
+        return [clock.lead_id for clock in (*self.clocks, *self.unreadable)]
+
+
+def due_clocks(unit: Unit, now: datetime, limit: int) -> LockedClocks:
     """Lock and return due clocks, soonest first. Clocks locked by another process are skipped."""
-    return [_clock(row) for row in unit.lock(_DUE_CLOCKS, now=micros(now), limit=limit)]
+    return _locked(unit.lock(_DUE_CLOCKS, now=micros(now), limit=limit))
 
 
-def stale_clocks(unit: Unit, revision: int, limit: int) -> list[ResponseClock]:
+def put_off_clocks(unit: Unit, leads: Collection[str], until: datetime) -> None:
+    """Make the clocks of these leads due at `until` (business time), without reading them."""
+    _PUT_OFF.many(unit.connection, [{"lead": lead, "at": micros(until)} for lead in sorted(leads)])
+
+
+def stale_clocks(unit: Unit, revision: int, limit: int) -> LockedClocks:
     """Lock and return clocks whose times were computed by calendars and leave before this revision.
 
     Clocks locked by another process are skipped.
     """
-    return [_clock(row) for row in unit.lock(_STALE_CLOCKS, revision=revision, limit=limit)]
+    return _locked(unit.lock(_STALE_CLOCKS, revision=revision, limit=limit))
 
 
 def next_clock_due(unit: Unit, now: datetime) -> datetime | None:
@@ -142,6 +169,16 @@ def _clock_row(clock: ResponseClock) -> dict[str, Any]:
     row["rung_empty"] = int(clock.rung_empty)
     row["ladder"] = None if clock.ladder is None else ladder_to_json(clock.ladder)
     return row
+
+
+def _locked(rows: Iterable[Row[Any]]) -> LockedClocks:
+    found = LockedClocks([], [])
+    for row in rows:
+        try:
+            found.clocks.append(_clock(row))
+        except Exception as error:  # noqa: BLE001  # any fault of one row concerns its lead alone
+            found.unreadable.append(UnreadableClock(row.lead_id, error))
+    return found
 
 
 def _clock(row: Row[Any]) -> ResponseClock:

@@ -13,6 +13,7 @@ from firsthour.kernel.time_units import micros, moment
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.unit import Unit
 from services.notifier.domain.dispatch import KEPT, Dispatch
+from services.notifier.domain.page import LEASE
 from services.notifier.store.columns import optional_micros, optional_moment
 
 dispatches = sa.Table(
@@ -97,6 +98,18 @@ _CHANGE = statements.Sql(
         sa.update(dispatches)
         .where(dispatches.c.id == sa.bindparam("dispatch"))
         .values({name: sa.bindparam(name) for name in _MUTABLE})
+    )
+)
+_HURRY = statements.Sql(
+    lambda _: (
+        sa.update(dispatches)
+        .where(dispatches.c.next_at > sa.bindparam("after"), dispatches.c.created_at > sa.bindparam("made"))
+        .values(
+            next_at=sa.case(
+                (dispatches.c.state == "sending", sa.bindparam("leased", type_=sa.BigInteger)),
+                else_=sa.bindparam("at", type_=sa.BigInteger),
+            )
+        )
     )
 )
 _ADD_ATTEMPTS = statements.Sql(lambda f: f.upsert(dispatch_attempts, ["dispatch_id", "n"]))
@@ -242,6 +255,12 @@ def due_notices(unit: Unit, now: datetime, limit: int) -> list[str]:
 def lock_dispatches(unit: Unit, ids: Collection[str]) -> list[Dispatch]:
     """Lock and return these dispatches."""
     return [_dispatch(row) for row in unit.lock(_LOCK, ids=sorted(ids))]
+
+
+def hurry_dispatches(unit: Unit, at: datetime, made: datetime) -> int:
+    """Make waiting dispatches due at `at` that were created after `made`. Return their number. All times are real."""
+    leased = micros(at + LEASE)  # one that is being sent now must not be sent twice
+    return _HURRY.run(unit.connection, after=micros(at), made=micros(made), at=micros(at), leased=leased)
 
 
 def change_dispatches(unit: Unit, changed: Iterable[Dispatch]) -> None:

@@ -1,7 +1,7 @@
 """The statements about pages and the attempts to send them."""
 
 from collections.abc import Collection, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple, get_args
 
@@ -14,7 +14,7 @@ from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.unit import Unit
 from services.notifier.domain.clock_step import Cancel, Scope, in_scope
 from services.notifier.domain.objection import Availability
-from services.notifier.domain.page import FIRST, REST, Kind, Page
+from services.notifier.domain.page import FIRST, LEASE, REST, Kind, Page
 from services.notifier.store.columns import optional_micros, optional_moment
 from services.notifier.store.tables import MESSAGES, attempts, pages, reps
 
@@ -126,14 +126,49 @@ _CHANGE_PAGES = statements.Sql(
 _LATE = statements.Sql(
     lambda _: (
         sa.select(pages.c.id)
-        .where(pages.c.next_at > sa.bindparam("at"), pages.c.state == "pending")
+        .where(
+            pages.c.next_at > sa.bindparam("at"),
+            sa.or_(pages.c.state == "pending", pages.c.next_at > sa.bindparam("leased", type_=sa.BigInteger)),
+        )
         .order_by(pages.c.rank, pages.c.next_at)
         .limit(sa.bindparam("limit", type_=sa.Integer))
         .with_for_update(skip_locked=True)
     )
 )
+_AHEAD = statements.Sql(
+    lambda _: (
+        sa.select(pages.c.id)
+        .where(
+            pages.c.next_at > sa.bindparam("at"),
+            sa.or_(
+                pages.c.created_at > sa.bindparam("now"),
+                sa.and_(
+                    pages.c.next_at > sa.bindparam("latest"), pages.c.delay != "quiet_hours", pages.c.delay != "budget"
+                ),
+            ),
+        )
+        .limit(sa.bindparam("limit", type_=sa.Integer))
+        .with_for_update(skip_locked=True)
+    )
+)
 _HURRY = statements.Sql(
-    lambda _: sa.update(pages).where(pages.c.id == sa.bindparam("page")).values(next_at=sa.bindparam("at"))
+    lambda _: (
+        sa.update(pages)
+        .where(pages.c.id == sa.bindparam("page"))
+        .values(
+            next_at=sa.case(
+                (pages.c.state == "sending", sa.bindparam("leased", type_=sa.BigInteger)),
+                else_=sa.bindparam("at", type_=sa.BigInteger),
+            )
+        )
+    )
+)
+_PUT_OFF = statements.Sql(
+    lambda _: (
+        sa.update(pages)
+        .where(pages.c.id == sa.bindparam("page"), pages.c.next_at.is_not(None))
+        .values(next_at=sa.bindparam("at"), error=sa.bindparam("why"))
+    )
 )
 _ADD_ATTEMPTS = statements.Sql(lambda f: f.upsert(attempts, ["page_id", "n"]))
 
@@ -261,10 +296,36 @@ def change_pages(unit: Unit, changed: Iterable[Page]) -> None:
 
 
 def hurry_pages(unit: Unit, at: datetime, limit: int) -> int:
-    """Make up to `limit` pages that wait for a later time due at `at` (real time). Return their number."""
-    late = [row[0] for row in _LATE.all(unit.connection, at=micros(at), limit=limit)]
-    _HURRY.many(unit.connection, [{"page": id, "at": micros(at)} for id in late])
-    return len(late)
+    """Make up to `limit` pages that wait for a later time due at `at` (real time). Return their number.
+
+    A page that is being sent keeps its lease, unless that ends later than any lease: the host's clock was set back.
+    """
+    return _hurried(unit, _LATE.all(unit.connection, at=micros(at), leased=micros(at + LEASE), limit=limit), at)
+
+
+def hurry_pages_ahead(unit: Unit, at: datetime, wait_max: timedelta, limit: int) -> int:
+    """Make up to `limit` pages due at `at` whose times a host's clock has set that was ahead. Return their number.
+
+    These are pages that were created later than now, or that wait longer than any retry does.
+
+    Args:
+        wait_max: The longest wait before a retry.
+    """
+    now = micros(unit.clock.business() + LEASE)
+    rows = _AHEAD.all(unit.connection, at=micros(at), now=now, latest=micros(at + wait_max), limit=limit)
+    return _hurried(unit, rows, at)
+
+
+def _hurried(unit: Unit, rows: Sequence[Any], at: datetime) -> int:
+    times = {"at": micros(at), "leased": micros(at + LEASE)}  # a page that is being sent now must not be sent twice
+    _HURRY.many(unit.connection, [{"page": row[0], **times} for row in rows])
+    return len(rows)
+
+
+def put_off_pages(unit: Unit, ids: Collection[str], until: datetime, why: str) -> None:
+    """Look at these pages again at `until` (real time), without reading them."""
+    rows = [{"page": id, "at": micros(until), "why": why} for id in sorted(ids)]
+    _PUT_OFF.many(unit.connection, rows)
 
 
 def add_attempts(unit: Unit, new: Iterable[Attempt]) -> None:

@@ -178,3 +178,9 @@ async def test_channels_to_machines_have_no_budget_and_one_message_for_each_page
 
 def test_messages_ahead_of_a_clock_that_was_set_back_are_not_counted() -> None:
     assert spending(1, -300).left("ana") == 1
+
+
+def test_message_of_a_moment_ahead_holds_a_page_no_longer_than_one_of_now() -> None:
+    ahead = spending(1, -5)
+    assert ahead.left("ana") == 0
+    assert ahead.free_at("ana") == spending(1, 0).free_at("ana")

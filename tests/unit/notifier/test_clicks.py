@@ -366,3 +366,42 @@ def test_click_of_another_source_has_another_id() -> None:
     at = datetime.fromisoformat("2026-12-01T09:00:00Z")
     one = Click(person="ana", lead_id="l1", epoch=1, action="accept", at=at, source="slack", key="k")
     assert one.id != msgspec.structs.replace(one, source="email").id
+
+
+# --- taps in a row ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("action", ["no_answer", "reached"])
+async def test_double_tap_is_one_attempt(harness: NotifierHarness, action: str) -> None:
+    await assigned(harness)
+    assert click(harness, action).applied
+    harness.clock.advance(seconds=2)
+    again = click(harness, action, source="email")
+    assert again == ClickAnswer(False, f"The same tap was recorded a moment ago. {NOTHING}")
+    assert len(requests(harness)) == 1
+    harness.clock.advance(seconds=4)
+    assert click(harness, action).applied, "this is another attempt"
+    assert len(requests(harness)) == 2
+
+
+async def test_another_tap_in_a_row_is_recorded(harness: NotifierHarness) -> None:
+    """Another outcome, another person, and a tap after one that was refused."""
+    await assigned(harness)
+    assert click(harness, "no_answer").applied
+    assert click(harness, "reached").applied
+    assert click(harness, "reached", person="max").applied
+    resolve(harness, "refused", number=0)
+    assert click(harness, "no_answer", key="again").applied
+
+
+async def test_refused_touch_on_a_lead_that_left_sales_starts_no_clock(harness: NotifierHarness) -> None:
+    await assigned(harness)
+    click(harness, "no_answer")
+    harness.hear(harness.recycled())
+    resolve(harness, "refused")
+    (row,) = harness.rows("SELECT state, due_at, touched_at FROM notifier_clocks WHERE lead_id = 'l1'")
+    assert row == {"state": "over", "due_at": None, "touched_at": None}
+    told = len(harness.slack.messages)
+    await harness.wait(minutes=120)
+    assert len(harness.slack.messages) == told
+    assert harness.events(PromiseMissed) == []

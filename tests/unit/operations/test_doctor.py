@@ -125,6 +125,17 @@ async def test_clock_before_the_newest_event_is_wrong(place: Path) -> None:
     assert (await look(place))["clock"].verdict == "wrong"
 
 
+async def test_leads_paged_later_than_now_are_named(place: Path) -> None:
+    change(
+        place,
+        "INSERT INTO notifier_pages (id, lead_id, epoch, rung, kind, person, channels, channel_index, state, due_at, tries, deliveries, "
+        "created_at) VALUES ('p', 'lead-9', 1, 0, 'owner', 'ana', '[]', 0, 'sent', 0, 0, 0, 4e15)",
+    )
+    finding = (await look(place))["times ahead"]
+    assert finding.verdict == "warning"
+    assert "1 leads were paged later than now, until 2096-10-02 07:06 UTC: lead-9" in finding.said
+
+
 async def test_waiting_dead_letters_are_a_warning(place: Path) -> None:
     change(
         place,

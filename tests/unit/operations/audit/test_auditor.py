@@ -30,6 +30,11 @@ BREAKS = (
     ("clock_missing", "UPDATE notifier_clocks SET rep = 'x'", "no running clock"),
     ("clock_missing", "UPDATE notifier_clocks SET submit_at = 0", "no running clock"),
     ("rung_overdue", f"UPDATE notifier_clocks SET due_at = {PAST} - 1", "a rung is overdue by more than 60 s"),
+    (
+        "time_ahead",
+        "UPDATE notifier_pages SET created_at = created_at + 3600000000",
+        "a page is of later than now: lead ",
+    ),
     ("page_stuck", f"{PAGE}, state = 'sending', next_at = {PAST}", "sending since 2026-12-01 09:00:00 UTC"),
     ("page_stuck", f"{PAGE}, state = 'pending', next_at = {PAST}", "pending since"),
     ("page_late", f"{PAGE}, state = 'pending', next_at = {LATER}, error = 'a rate limit'", "a page is late: page "),
