@@ -22,7 +22,7 @@ from services.notifier.context import SLACK_UPDATES, Claim, NotifierContext
 from services.notifier.domain.message import Message, message_of
 from services.notifier.domain.page import LEASE, backoff_seconds, storable
 from services.notifier.page_links import PageLinks
-from services.notifier.store.clocks import find_clocks
+from services.notifier.store.clocks import find_readable_clocks
 from services.notifier.store.pages import find_pages
 from services.notifier.store.slack_messages import (
     SlackMessage,
@@ -40,6 +40,7 @@ PAUSE_SECONDS_MAX = 1_800.0
 MAX_PAUSE = timedelta(seconds=RETRY_AFTER_SECONDS_MAX)
 """A longer pause is one of a host's clock that was set back, and counts as over."""
 _GONE = "its lead is no longer here"
+_CANNOT_BE_MADE = "the message cannot be made; the log has the place in the code"
 
 _log = structlog.get_logger(__name__)
 
@@ -155,14 +156,19 @@ def claim_updates(unit: Unit, context: NotifierContext) -> tuple[list[Update], d
         return [], next_message_due(unit)
     postpone(unit, [message.page_id for message in due], real + LEASE)
     pages = find_pages(unit.connection, [message.page_id for message in due])
-    clocks = find_clocks(unit.connection, {message.lead_id for message in due})
+    clocks = find_readable_clocks(unit.connection, {message.lead_id for message in due})
     terms, updates = context.terms(unit), []
     for message in due:
         page, clock = pages.get(message.page_id), clocks.get(message.lead_id)
         if page is None or clock is None:
             settle_message(unit, message, message.shown, error=_GONE)
             continue
-        content = message_of(page, clock, terms, now, context.public_url).noticed(message.notice)
+        try:
+            content = message_of(page, clock, terms, now, context.public_url).noticed(message.notice)
+        except Exception as error:  # noqa: BLE001  # a fault of one message must not hold up the others
+            _log.error("slack update failed", page=message.page_id, exc_info=error)
+            settle_message(unit, message, message.shown, error=_CANNOT_BE_MADE)
+            continue
         content = dataclasses.replace(content, also=message.also)
         shown = content.standing.identity
         if shown == message.shown:

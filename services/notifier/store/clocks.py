@@ -114,7 +114,7 @@ class LockedClocks(NamedTuple):
     @property
     def leads(self) -> list[str]:
         """The leads of all of them."""
-        return [clock.lead_id for clock in (*self.clocks, *self.unreadable)]
+        return [*(clock.lead_id for clock in self.clocks), *(one.lead_id for one in self.unreadable)]
 
 
 def due_clocks(unit: Unit, now: datetime, limit: int) -> LockedClocks:
@@ -150,6 +150,11 @@ def save_clocks(unit: Unit, changed: Iterable[ResponseClock]) -> None:
 def find_clocks(connection: Connection, leads: Collection[str]) -> dict[str, ResponseClock]:
     """Return the clocks of these leads, without locks."""
     return {row.lead_id: _clock(row) for row in _SOME_CLOCKS.all(connection, leads=list(leads))}
+
+
+def find_readable_clocks(connection: Connection, leads: Collection[str]) -> dict[str, ResponseClock]:
+    """Return the clocks of these leads, without locks and without those that cannot be read."""
+    return {clock.lead_id: clock for clock in _locked(_SOME_CLOCKS.all(connection, leads=list(leads))).clocks}
 
 
 def clocks_of_rep(connection: Connection, rep: str, limit: int) -> tuple[list[ResponseClock], int]:

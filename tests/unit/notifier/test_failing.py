@@ -119,7 +119,7 @@ async def test_clock_that_cannot_be_read_holds_up_no_other(harness: NotifierHarn
 async def test_clock_that_fails_the_whole_unit_is_found(
     harness: NotifierHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, claim_new = await two_leads(harness), handlers.claim_new
+    first, claim_new = await two_leads(harness), claiming.claim_new
 
     def fails(unit: Any, pages: Any, *arguments: Any) -> Any:
         if any(page.lead_id == "a" for page in pages):
