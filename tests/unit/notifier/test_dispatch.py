@@ -4,12 +4,16 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from firsthour.kernel.time_units import moment
 from schemas.agreement.ways_out import WebhookWay
 from schemas.events.routes import LeadAssigned, LeadCard, LeadEvent, LeadRecycled, LeadStatusChanged, TouchApplied
 from services.notifier.domain.dispatch import Dispatch, State, claimed, refused, resent
+from services.notifier.domain.page import LEASE
 from services.notifier.domain.webhook_event import dispatches, types
-from tests.unit.notifier.harness import CONFIG
+from services.notifier.store.dispatches import add_dispatches, hurry_dispatches
+from tests.unit.notifier.harness import CONFIG, NotifierHarness
 from tests.unit.notifier.router_records import NINE
 
 WEBHOOK = Dispatch(
@@ -138,3 +142,14 @@ def test_webhook_goes_only_to_endpoints_that_name_its_type_and_cuts_long_text() 
     assert max(len(one.body) for one in made) < 5_000
     again = list(dispatches(ways, [("e1", ASSIGNED)], {"l1": card}, CONFIG.team, NINE))
     assert [one.id for one in again] == [one.id for one in made], "the same record never makes another webhook"
+
+
+def test_dispatch_of_a_clock_that_was_ahead_waits_no_longer(harness: NotifierHarness) -> None:
+    """One that is being sent keeps a lease from now on. One of the past keeps its schedule."""
+    ahead, later = NINE + timedelta(hours=5), NINE + timedelta(hours=2)
+    waiting = replace(WEBHOOK, id="waiting", created_at=ahead, next_at=ahead)
+    sent_now = replace(waiting, id="sending", state="sending")
+    harness.units.now(lambda unit: add_dispatches(unit, [waiting, sent_now, replace(WEBHOOK, next_at=later)]))
+    assert harness.units.now(lambda unit: hurry_dispatches(unit, NINE, NINE + LEASE)) == 2
+    rows = harness.rows("SELECT id, next_at FROM notifier_dispatches")
+    assert {row["id"]: moment(row["next_at"]) for row in rows} == {"waiting": NINE, "sending": NINE + LEASE, "d": later}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.notifier import claiming, handlers, recording
+from services.notifier import claiming, handlers, recording, slack_updates
 from services.notifier.delivery import FAILURE_SECONDS
 from services.notifier.domain import firing
 from services.notifier.domain.failing import LOGGED_MAX, PUT_OFF, REMEMBERED_MAX, Failing
@@ -178,6 +178,22 @@ async def test_outcome_that_cannot_be_applied_is_recorded_and_nothing_is_sent_tw
     assert recipients(harness) == 2
     assert harness.context.bulkhead.slots().full() == []
     assert sum(harness.context.bulkhead._sending.values()) == 0
+
+
+async def test_update_that_cannot_be_made_holds_up_no_other(
+    harness: NotifierHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness.hear(*(record(lead) for lead in ("a", "b") for record in (harness.qualified, harness.assigned)))
+    await harness.settle()
+    await harness.pass_seconds(3)
+    harness.hear(harness.accepted("a"), harness.accepted("b"))
+    monkeypatch.setattr(slack_updates, "message_of", broken_message("a"))
+    monkeypatch.setattr(slack_updates, "_log", SimpleNamespace(error=lambda *arguments, **more: None))
+    updates, _ = harness.units.now(partial(slack_updates.claim_updates, context=harness.context))
+    assert [update.message.lead_id for update in updates] == ["b"]
+    (row,) = harness.rows("SELECT next_at, error FROM notifier_slack_messages WHERE lead_id = 'a'")
+    assert row["next_at"] is None
+    assert "cannot be made" in row["error"]
 
 
 def test_oldest_error_is_forgotten_at_the_limit(harness: NotifierHarness) -> None:

@@ -1,5 +1,7 @@
 """The report of verify: every invariant has a finding, leads are judged in parts, and rows are counted."""
 
+import json
+
 import pytest
 
 from tests.unit.operations.corruptible_database import InstallationRows, broken, lead_id
@@ -55,3 +57,12 @@ async def test_ten_rows_are_named_unless_all_are_requested(harness: OperationsHa
     result = (await harness.findings())["I4"]
     assert (result.broken, len(result.rows)) == (12, 10)
     assert len((await harness.findings(named_max=None))["I4"].rows) == 12
+
+
+async def test_agreement_that_a_later_release_refuses_breaks_no_invariant(database: InstallationRows) -> None:
+    """Its checks are those of its time. It is read as it was accepted."""
+    [(text,)] = await database.rows("SELECT agreement FROM configurations")
+    agreement = json.loads(text)
+    agreement["response"]["budget"] = {"pages": 100_000, "per": "1h"}
+    await database.break_by("UPDATE configurations SET agreement = ?", agreement=json.dumps(agreement))
+    assert await broken(database) == {}
