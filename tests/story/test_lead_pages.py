@@ -222,8 +222,10 @@ async def test_page_of_a_lead_has_every_action_with_a_link_of_its_own(mailed: Wo
     assert actions.keys() == {"reached", "no_answer", "accept", "reject", "snooze", "hand_over"}
     answer = await send(mailed, actions["no_answer"], note="Voicemail")
     assert "an attempt without an answer" in answer.text
-    # the answer shows the page again, whose forms have new links: a second attempt is another fact
+    # the answer shows the page again, whose forms have new links: the same again at once is a double tap, later another fact
     assert "accept" not in forms(answer)
+    assert (await send(mailed, forms(answer)["no_answer"])).status_code == 409
+    mailed.clock.advance(seconds=10)
     second = await send(mailed, forms(answer)["no_answer"])
     assert second.status_code == 200
     assert (await mailed.event_types_of(CTO)).count("touch.applied") == 2
