@@ -121,13 +121,11 @@ class PostgresUnits:
         asking = committing = False
 
         def run_unit(connection: AsyncpgConnection) -> tuple[T, Unit]:
-            nonlocal committing
             unit = Unit(
                 cast(Connection, connection), self._clock, self._config, partitions=self._partitions, ask=self._ask
             )
             result = work(unit)
             connection.end()
-            committing = True
             unit.finish()
             return result, unit
 
@@ -140,6 +138,7 @@ class PostgresUnits:
                     outcome: tuple[T, Unit] = await greenlet_spawn(run_unit, AsyncpgConnection(raw))
                     await raw.commit()
                 except BaseException as failure:
+                    committing = raw.committing
                     if not lost(failure):
                         await raw.rollback()
                         clean = True

@@ -50,6 +50,7 @@ class PipelinedTransport:
         self._prepared = False
         self.begins = False  # the next statement is the first of a transaction
         self.commits = False  # the next statement is the last of its transaction
+        self.committing = False  # COMMIT was sent with the last statement
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.wrapped, name)
@@ -74,6 +75,7 @@ class PipelinedTransport:
         if self.commits:
             self.commits = False
             if self._prepared and data[:1] == _BIND and data.endswith(_SYNC):
+                self.committing = True
                 return data[: -len(_SYNC)] + _COMMIT_AND_SYNC
         return data
 
@@ -84,13 +86,20 @@ class PipelinedConnection(asyncpg.Connection):  # type: ignore[misc]  # the driv
     def __init__(self, protocol: Any, transport: Any, loop: "_ConnectingLoop", *arguments: Any) -> None:
         super().__init__(protocol, transport, loop.running, *arguments)
         self._pipeline = loop.pipeline
+        self._committing = False  # COMMIT was sent by itself
+
+    @property
+    def committing(self) -> bool:
+        """Whether COMMIT was sent: if the connection is lost now, the transaction may have been committed."""
+        return self._committing or (self._pipeline is not None and self._pipeline.committing)
 
     async def begin(self) -> None:
         """Begin a transaction with the next statement."""
+        self._committing = False
         if self._pipeline is None:
             await self.execute("BEGIN")
         else:
-            self._pipeline.begins = True
+            self._pipeline.begins, self._pipeline.committing = True, False
 
     def commit_with_next(self) -> None:
         """Commit with the next statement, if that is possible without another round trip. `commit` has still to be called."""
@@ -101,6 +110,7 @@ class PipelinedConnection(asyncpg.Connection):  # type: ignore[misc]  # the driv
         """Commit, unless the last statement has done so, or there was none."""
         self._clear()
         if self.is_in_transaction():
+            self._committing = True
             await self.execute("COMMIT")
 
     async def rollback(self) -> None:
