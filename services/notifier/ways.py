@@ -95,7 +95,7 @@ def open_channel(
 ) -> Channel:
     """Return the channel. Raises `SecretError` if a secret is missing or has the wrong form."""
     if isinstance(way, WebhookWay):
-        url = way.url if isinstance(way.url, str) else _url(way.url, read)
+        url = way.url if isinstance(way.url, str) else url_of(way.url, read)
         keys = [_signing(secret, read) for secret in way.secret]
         return WebhookChannel(name, url, keys, now, settings.webhook_private_hosts)
     if isinstance(way, PagerDutyWay):
@@ -106,7 +106,7 @@ def open_channel(
         if not SHAPE.fullmatch(value):
             raise UnusableSecretError(f"the value of {_named(way.url)} is no URL of apprise", "write scheme://...")
         return AppriseChannel(name, value, _named(way.url))
-    return TeamsChannel(name, _url(way.url, read), f"make a new one and set {_named(way.url)} to its URL")
+    return TeamsChannel(name, url_of(way.url, read), f"make a new one and set {_named(way.url)} to its URL")
 
 
 def problems(config: Config, environment: Mapping[str, str], settings: Settings) -> Iterator[str]:
@@ -137,7 +137,8 @@ def _stamps(config: Config, environment: Mapping[str, str]) -> tuple[object, ...
     return tuple(source_secrets.stamp(path) for path in files if path is not None)
 
 
-def _url(secret: Secret, read: Read) -> str:
+def url_of(secret: Secret, read: Read) -> str:
+    """Return the web address that is a secret. Raises `SecretError` if it is missing, or cannot be called."""
     value = read(secret)
     try:
         parts = addresses.split(value, {"http", "https"}, "https://host/path")

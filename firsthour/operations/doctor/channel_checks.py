@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
+from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -15,9 +16,11 @@ from firsthour.runtime.config.reading import ConfigError
 from firsthour.runtime.config.source_secrets import SecretError
 from firsthour.runtime.http.public_hosts import PrivateAddressError, UnknownHostError, addresses_of
 from firsthour.runtime.settings import Settings, environ
-from schemas.agreement.ways_out import AppriseWay, WebhookWay
+from schemas.agreement.ways_out import AppriseWay, TeamsWay, WebhookWay
+from schemas.sources import Secret
 from services.notifier.channels.apprise import is_known
 from services.notifier.channels.email import MailSettingsError, server
+from services.notifier.ways import url_of
 
 ANSWER_SECONDS: Final = 3.0
 
@@ -30,27 +33,50 @@ async def channels(settings: Settings) -> AsyncIterator[Finding]:
     if settings.smtp_url is not None:
         yield await _mail(settings.smtp_url.get_secret_value())
     for name, way in config.agreement.channels.items() if config is not None else ():
-        if isinstance(way, WebhookWay) and isinstance(way.url, str):
-            yield await webhook(name, way.url, settings.webhook_private_hosts)
+        if config is not None and isinstance(way, WebhookWay):
+            yield await webhook(name, way, config, settings.webhook_private_hosts)
+        elif config is not None and isinstance(way, TeamsWay):
+            yield await teams(name, way, config)
         elif config is not None and isinstance(way, AppriseWay):
             yield await apprise(name, way, config)
 
 
-async def webhook(name: str, url: str, private_hosts: Collection[str]) -> Finding:
+async def webhook(name: str, way: WebhookWay, config: Config, private_hosts: Collection[str]) -> Finding:
     """Return whether the host of a webhook has addresses that may be connected to."""
+    what, place = f"webhook {name}", f"`url` of {name} in agreement.yaml"
+    if isinstance(way.url, str):
+        return await _host(what, way.url, (urlsplit(way.url).hostname or "").lower(), place, private_hosts)
+    return await _secret_host(what, way.url, config, private_hosts)
+
+
+async def teams(name: str, way: TeamsWay, config: Config) -> Finding:
+    """Return whether the host of a workflow has an address."""
+    return await _secret_host(f"channel {name}", way.url, config, None)
+
+
+async def _secret_host(what: str, secret: Secret, config: Config, private_hosts: Collection[str] | None) -> Finding:
+    """Look up the host of an address that is a secret. The finding names the place of the secret, not the host."""
+    place = secret.env or secret.file or ""
+    try:
+        url = url_of(secret, partial(source_secrets.resolve, environ=environ(), directory=config.directory))
+    except SecretError as error:
+        return Finding(what, "warning", error.mistake, error.remedy)
+    return await _host(what, url, f"the host of the URL in {place}", place, private_hosts)
+
+
+async def _host(what: str, url: str, named: str, place: str, private_hosts: Collection[str] | None) -> Finding:
+    """Look up the host of an address. `named`: the host in the finding. `private_hosts` None: every address is allowed."""
     parts = urlsplit(url)
     host = (parts.hostname or "").lower()
-    remedy = f"correct `url` of {name} in agreement.yaml; its deliveries are tried for three days"
+    is_allowed = private_hosts is None or host in private_hosts
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
-            await addresses_of(host, parts.port or 443, private_allowed=host in private_hosts)
+            await addresses_of(host, parts.port or 443, private_allowed=is_allowed)
     except PrivateAddressError as error:
-        return Finding(
-            f"webhook {name}", "wrong", str(error), "name it in FIRSTHOUR_WEBHOOK_PRIVATE_HOSTS if it is yours"
-        )
+        return Finding(what, "wrong", str(error), "name it in FIRSTHOUR_WEBHOOK_PRIVATE_HOSTS if it is yours")
     except (UnknownHostError, TimeoutError):
-        return Finding(f"webhook {name}", "wrong", f"{host} has no address", remedy)
-    return Finding(f"webhook {name}", "ok", f"{host} has an address")
+        return Finding(what, "wrong", f"{named} has no address", f"correct {place}; its deliveries are tried again")
+    return Finding(what, "ok", f"{named} has an address")
 
 
 async def apprise(name: str, way: AppriseWay, config: Config) -> Finding:
