@@ -13,6 +13,7 @@ from schemas.topics import ALL
 from services.notifier.channels.base import Channel
 from services.notifier.snooze_check import check_snooze
 from services.reporting.lead_events import recent_events
+from services.router.unavailable import unavailable_reps
 
 GATEWAY = "gateway"
 NOTIFIER = "notifier"
@@ -33,7 +34,7 @@ def all_services(
         services.gateway.service.service(),
         services.scoring.service.service(),
         services.router.service.service(clock_skew_seconds, check_snooze),
-        services.notifier.service.service(channels, public_url, recent_events, ways_out=ways_out),
+        services.notifier.service.service(channels, public_url, recent_events, unavailable_reps, ways_out=ways_out),
         services.reporting.service.service(),
     )
 

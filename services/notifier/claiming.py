@@ -24,10 +24,12 @@ from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.clock_events import BY_OWNER
 from services.notifier.domain.failing import PUT_OFF
 from services.notifier.domain.firing import settled
+from services.notifier.domain.link_offers import OPEN, offered_in
 from services.notifier.domain.message import message_of
 from services.notifier.domain.message_text import words
 from services.notifier.domain.objection import Availability, objection
 from services.notifier.domain.page import Page
+from services.notifier.domain.page_words import Further
 from services.notifier.domain.quiet_hours import quiet_until
 from services.notifier.domain.rank import rank_of
 from services.notifier.domain.terms import Terms
@@ -228,7 +230,9 @@ class _Look:
                 continue
             changed[page.id] = after = paging.carried(page, claim.page, self.real, self.now)
             carried.append(after)
-            also.append(words(message_of(after, clock, self.terms, self.now, None)).headline)
+            content = message_of(after, clock, self.terms, self.now, None)
+            opens = OPEN in offered_in(content, after.channel)
+            also.append(Further(words(content).headline, page.id if opens else ""))
         self._context.pace.joined(claim.page, self.real)
         message = dataclasses.replace(claim.message, also=tuple(also))
         return Claim(claim.page, message, tuple(carried))

@@ -1,16 +1,22 @@
 """Apply clicks of people on pages, and commands about themselves. No network here."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
+from sqlalchemy.engine import Connection
+
+from firsthour.kernel.config import Config
 from firsthour.runtime.storage.unit import Unit
 from schemas.events.actions import ActionRequested
 from services.notifier.context import NotifierContext
 from services.notifier.domain.click import TOUCHES, Click, ClickAnswer, StoredClick, decide, refused, reject_reasons
+from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.clock_step import Batch
+from services.notifier.domain.terms import Terms
 from services.notifier.handlers import store_changes
 from services.notifier.store.clicks import add_click, claim_click, find_clicks, is_repeated, paged_as
-from services.notifier.store.clocks import lock_clocks
+from services.notifier.store.clocks import find_clocks, lock_clocks
+from services.notifier.store.people import StoredLeave
 
 REPEATED: Final = timedelta(seconds=5)
 """A person who taps the same twice within this time made one attempt."""
@@ -28,7 +34,9 @@ def apply_click(unit: Unit, context: NotifierContext, click: Click) -> ClickAnsw
     if click.action in TOUCHES and is_repeated(unit, click, REPEATED):
         return refused("The same tap was recorded a moment ago.").answer
     pages = paged_as(unit.connection, click.lead_id, click.person)
-    terms, reasons = context.terms(unit), reject_reasons(unit.config.agreement.lifecycle)
+    terms, reasons = context.terms(unit), reject_reasons(unit.config.agreement.lifecycle, clock)
+    if click.action == "hand_over":
+        terms = context.handing_over(terms, unit.connection, unit.config, unit.now)
     decision = decide(click, clock, pages, terms, reasons, unit.now)
     if decision.step is None or decision.request is None or clock is None:
         return decision.answer
@@ -43,6 +51,15 @@ def apply_click(unit: Unit, context: NotifierContext, click: Click) -> ClickAnsw
     )
     store_changes(unit, changes, {click.lead_id: clock}, terms, context)
     return decision.answer
+
+
+def load_asking(
+    connection: Connection, context: NotifierContext, config: Config, lead_id: str, now: datetime
+) -> tuple[ResponseClock | None, Terms]:
+    """Return the clock of a lead, and the terms that decide on the choices of a dialog. Clock None: the lead is unknown."""
+    terms = context.terms_of(config, StoredLeave(connection))
+    clock = find_clocks(connection, [lead_id]).get(lead_id)
+    return clock, context.handing_over(terms, connection, config, now)
 
 
 def apply_command(unit: Unit, request: ActionRequested, person: str) -> bool:

@@ -1,9 +1,11 @@
 """The parts of the process that units of the notifier use, and the claim that a unit hands to the delivery."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
+
+from sqlalchemy.engine import Connection
 
 from firsthour.kernel.config import Config
 from firsthour.runtime.storage.unit import Unit
@@ -76,6 +78,15 @@ def _ignore_delay(channel: str, reason: str) -> None:
     """Do nothing: there are no metrics."""
 
 
+Unavailable = Callable[[Connection, Config, datetime], Mapping[str, str]]
+"""Returns why reps get no lead at a business time, by rep. Bootstrap takes it from the router."""
+
+
+def _all_available(connection: Connection, config: Config, now: datetime) -> Mapping[str, str]:
+    """Return nothing: the router, which checks each hand-over, is not asked before."""
+    return {}
+
+
 @dataclass
 class NotifierContext:
     """The parts of the process that units of the notifier use. The delivery opens the bulkhead and sets the functions."""
@@ -90,6 +101,7 @@ class NotifierContext:
     pace: Pace = field(default_factory=Pace)
     ways_out: bool = True  # the channels of the agreement are used; False: in a demo
     bulkhead: Bulkhead = field(default_factory=Bulkhead)
+    unavailable: Unavailable = _all_available
     troubles: list[Trouble] = field(default_factory=list)  # seen since the last claim of dispatches
     disabled: Mapping[str, DisabledEndpoint] = field(default_factory=dict)  # webhooks that are switched off
     hand: Callable[[Sequence[Claim]], None] = _drop_claims  # called on the loop, after the commit
@@ -127,6 +139,10 @@ class NotifierContext:
             follow_up=follow_up_of(response),
             queue_alert_after=config.agreement.routing.queue.after,
         )
+
+    def handing_over(self, terms: Terms, connection: Connection, config: Config, now: datetime) -> Terms:
+        """Return the terms with the reps who get no lead now. Only a hand-over reads them."""
+        return replace(terms, unavailable=self.unavailable(connection, config, now))
 
     def usable(self, config: Config) -> tuple[str, ...]:
         """Return the names of all channels: those of the settings, and those of the agreement."""

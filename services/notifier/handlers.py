@@ -17,7 +17,7 @@ from services.notifier.alerting import update_alerts
 from services.notifier.announcing import announce
 from services.notifier.claiming import claim_new
 from services.notifier.context import CLOCKS, DELIVERY, HOURS, SLACK_UPDATES, NotifierContext
-from services.notifier.domain.click import notice_of, undone
+from services.notifier.domain.click import LEAVING, notice_of, undone
 from services.notifier.domain.clock import ResponseClock, ladder_of, timed
 from services.notifier.domain.clock_events import hear
 from services.notifier.domain.clock_step import Batch, Cancel, ClockStep
@@ -92,13 +92,13 @@ def _undo_clicks(
     for event in refusals:
         clock, click = changes.clocks.get(event.lead_id) or before.get(event.lead_id), clicks.get(event.action_id)
         if clock is not None and click is not None:
-            if event.action != "hand_over":
+            if event.action not in LEAVING:
                 changes.add(undone(clock, click, terms, unit.now))
             elif clock.rep is not None:
-                # The clock is unchanged, but the person was told that the lead is passed on.
+                # The clock is unchanged, but the person was told that the lead leaves them.
                 page = refused_page(clock, event.action_id, click.person, unit.now)
                 changes.add(ClockStep(clock, pages=(page,)))
-            changes.notices[event.lead_id] = click.person, notice_of(event, click)
+            changes.notices[event.lead_id] = click.person, notice_of(event, click, terms.team)
     refuse_clicks(unit, {event.action_id: event.why or "" for event in refusals if event.action_id in clicks})
 
 

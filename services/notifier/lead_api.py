@@ -17,7 +17,7 @@ from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.storage.unit import StorageError
 from services.notifier.clicks import apply_click
 from services.notifier.context import NotifierContext
-from services.notifier.domain.click import Action, ClickAnswer
+from services.notifier.domain.click import LEAVING, Action, ClickAnswer
 from services.notifier.domain.lead_actions import FIELD_CHARS_MAX, OfferedAction, click_of, label_of, offered
 from services.notifier.domain.link import Link
 from services.notifier.domain.link_standing import INVALID, Refusal
@@ -42,8 +42,6 @@ ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
 """The pages for people that are no success."""
 FIELDS_MAX: Final = 10
 BODY_BYTES_MAX: Final = 32 * 1024
-LEAVES: Final = frozenset({"reject", "hand_over"})
-"""The actions after which the person no longer has the lead."""
 _LOOKS_ONLY: Final = Refusal(405, "This link only shows the lead", "Open it, and use the buttons on its page.")
 _OTHER_SITE: Final = Refusal(
     403, "Nothing was changed", "Another site sent this. Open the link from the message yourself."
@@ -137,7 +135,7 @@ class LeadPages:
             return notice(_LOOKS_ONLY, {"allow": "GET, HEAD"})
         answer = await self._apply(link, link.action, found, token, fields)
         status = 200 if answer.applied else 409
-        if answer.applied and link.action in LEAVES:
+        if answer.applied and link.action in LEAVING:
             return notice(Refusal(status, label_of(link.action), answer.text))
         found = await self._find(link)
         return notice(found) if isinstance(found, Refusal) else await self._page(link, found, answer, status)
@@ -159,9 +157,9 @@ class LeadPages:
         forms = await self._forms(link, offered(found.facts), acted=acted)
         if found.lead is None:
             forms = tuple(form for form in forms if form.chosen)
-            text = render("ended.html", ended=found.ended, answer=answer, forms=forms)
+            text = render("ended.html", ended=found.ended, answer=answer, forms=forms, reader=found.facts.reader)
         else:
-            text = render("lead.html", page=found.lead, answer=answer, forms=forms)
+            text = render("lead.html", page=found.lead, answer=answer, forms=forms, reader=found.facts.reader)
         return Response(text, status, PAGE_HEADERS)
 
     async def _forms(self, link: Link, actions: tuple[OfferedAction, ...], *, acted: bool) -> tuple[ActionForm, ...]:

@@ -57,8 +57,9 @@ class LeadLoader:
         if refused is not None:
             return refused
         terms = self.context.terms_of(self.config, StoredLeave(connection))
+        terms = self.context.handing_over(terms, connection, self.config, self.now)
         paged = paged_as(connection, page.lead_id, page.person)
-        facts = Facts(page, clock, paged, terms, reject_reasons(self.config.agreement.lifecycle), self.now)
+        facts = Facts(page, clock, paged, terms, reject_reasons(self.config.agreement.lifecycle, clock), self.now)
         ended = ending(page, clock, team)
         if ended is not None:
             return OpenedLead(facts, None, ended)

@@ -5,10 +5,12 @@ A page never waits for its links. If the database does not answer, the page goes
 
 import asyncio
 import secrets
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+import msgspec
 import structlog
 
 from firsthour.runtime.processing.service import Resources
@@ -18,6 +20,7 @@ from services.notifier.domain.link import LIFETIME, Link, LinkAction, LinkKey, t
 from services.notifier.domain.link_offers import offered_in
 from services.notifier.domain.message import ActionLink, Message, SlackPlace
 from services.notifier.domain.page import Page
+from services.notifier.domain.page_words import Further
 from services.notifier.link_keys import LinkKeys
 from services.notifier.store.slack_messages import place_of
 from services.notifier.store.threads import first_mail
@@ -42,13 +45,14 @@ class PageLinks:
         page, message = claim.page, claim.message
         actions = offered_in(message, page.channel) if message.public_url is not None and _is_uuid(page.id) else ()
         thread_id = message.thread_id if page.channel == SLACK else None
-        if not actions and thread_id is None and page.channel != MAIL:
+        if not actions and thread_id is None and page.channel != MAIL and not message.also:
             return message  # the database has nothing to add
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 thread = await self._reads(lambda c: first_mail(c, page)) if page.channel == MAIL else None
                 links = await self._links(page, message, actions)
                 place = await self._slack_thread(thread_id, message) if thread_id is not None else None
+                message = replace(message, also=await self._further(message))
         except (StorageError, TimeoutError) as failure:
             _log.warning("links left out", page=page.id, error_type=type(failure).__name__)
             return message
@@ -60,6 +64,19 @@ class PageLinks:
         key, until = await self._keys.signing(), self._clock.real() + LIFETIME
         base = message.public_url.rstrip("/") + PATH
         return tuple(ActionLink(action, base + new_token(action, page.id, until, key)) for action in actions)
+
+    async def _further(self, message: Message) -> tuple[Further, ...]:
+        """Return the further pages of the message, each with a link that opens its lead."""
+        if message.public_url is None or not any(page.page_id for page in message.also):
+            return message.also
+        key, until = await self._keys.signing(), self._clock.real() + LIFETIME
+        base = message.public_url.rstrip("/") + PATH
+        return tuple(
+            msgspec.structs.replace(page, url=base + new_token("open", page.page_id, until, key))
+            if _is_uuid(page.page_id)
+            else page
+            for page in message.also
+        )
 
     async def _slack_thread(self, first_page: str, message: Message) -> SlackPlace | None:
         """Return the place of the message of this page, if it went to the same Slack id; None: it did not."""

@@ -130,7 +130,7 @@ def _note_messages(
     for page, content, place in shown:
         channel, _, ts = place.partition(":")
         identity, clock = content.standing.identity, clocks.get(page.lead_id)
-        if clock is not None and standing(page, clock, terms.team).identity != identity:
+        if clock is not None and standing(page, clock, terms).identity != identity:
             stale.add(page.id)
         recipient = content.person_slack or ""
         messages.append(

@@ -11,7 +11,7 @@ from services.notifier.api import router
 from services.notifier.channel_trial import trial_router
 from services.notifier.channels.base import Channel
 from services.notifier.channels.slack import SlackChannel
-from services.notifier.context import CLOCKS, HOURS, NotifierContext
+from services.notifier.context import CLOCKS, HOURS, NotifierContext, Unavailable
 from services.notifier.delivery import Delivery
 from services.notifier.dispatcher import Dispatcher
 from services.notifier.handlers import count_anew, fire_due, hear_routes
@@ -29,7 +29,12 @@ from services.notifier.ways import Ways
 
 
 def service(
-    channels: Mapping[str, Channel], public_url: str | None, history: History, *, ways_out: bool = True
+    channels: Mapping[str, Channel],
+    public_url: str | None,
+    history: History,
+    unavailable: Unavailable,
+    *,
+    ways_out: bool = True,
 ) -> Service:
     """Return the notifier: it reads the router's records, keeps the response clocks and sends pages.
 
@@ -37,9 +42,10 @@ def service(
         channels: By the names that the agreement's `by:` uses.
         public_url: Base of the links in pages; None: no links.
         history: Returns the newest records of a lead.
+        unavailable: Returns the reps who get no lead now.
         ways_out: The channels of the agreement are used as well. A demo sends nothing to services outside.
     """
-    context = NotifierContext(tuple(channels), public_url, ways_out=ways_out)
+    context = NotifierContext(tuple(channels), public_url, ways_out=ways_out, unavailable=unavailable)
 
     def api(resources: Resources) -> APIRouter:
         routes = router(resources)

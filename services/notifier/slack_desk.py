@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -16,9 +16,20 @@ from schemas.events.actions import ActionRequested
 from schemas.team import Rep
 from services.notifier.channels.slack_blocks import dialog, notice
 from services.notifier.channels.slack_web import TEXT_CHARS_MAX, SlackAnswers, SlackWeb
-from services.notifier.clicks import apply_click, apply_command
+from services.notifier.clicks import apply_click, apply_command, load_asking
 from services.notifier.context import NotifierContext
-from services.notifier.domain.click import NOTHING, Click, ClickAnswer, next_owners, reject_reasons
+from services.notifier.domain.click import (
+    NO_REASON,
+    NOTHING,
+    UNKNOWN_LEAD,
+    Click,
+    ClickAnswer,
+    next_owners,
+    no_colleague,
+    not_free,
+    reject_reasons,
+)
+from services.notifier.domain.loss_text import spoken
 from services.notifier.domain.outside_text import slack
 from services.notifier.domain.slack_commands import (
     LEADS_MAX,
@@ -39,7 +50,7 @@ from services.notifier.domain.slack_request import (
     rep_of,
 )
 from services.notifier.store.clicks import ClickedPage, clicked_page
-from services.notifier.store.clocks import clocks_of_rep, find_clocks
+from services.notifier.store.clocks import clocks_of_rep
 
 ANSWER_SECONDS: Final = 2.5
 """Slack shows an error after 3 s. Work that takes longer goes on, and its result is told afterwards."""
@@ -54,13 +65,17 @@ _FAILED: Final = (
 )
 _FULL: Final = "Too many requests of Slack wait for the database. Nothing was changed; send the request again later."
 _UNKNOWN: Final = f"Your Slack account belongs to no rep: its member id is not in team.yaml. {NOTHING}"
-_NO_CHOICE: Final = {
-    "reject": "The agreement has no reason for which its owner may reject a lead.",
-    "hand_over": "The pool of this lead has no other member.",
-}
 _GONE: Final = f"This message is too old: its lead is no longer here. {NOTHING}"
 
 _log = structlog.get_logger(__name__)
+
+
+class Choices(NamedTuple):
+    """The choices of a dialog, a sentence about them, and why there is none."""
+
+    options: list[tuple[str, str]]
+    remark: str
+    none: str
 
 
 class SlackDesk:
@@ -192,19 +207,24 @@ class SlackDesk:
 
     async def _ask(self, request: Pressed, page: ClickedPage) -> bytes:
         choices = await self._choices(request, page)
-        if not choices:
-            return await self._refuse(request, f"{_NO_CHOICE[request.action]} {NOTHING}")
-        if not await self._slack.open_dialog(request.trigger_id, dialog(request.action, request.page, choices)):
+        if not choices.options:
+            return await self._refuse(request, f"{choices.none} {NOTHING}")
+        view = dialog(request.action, request.page, choices.options, choices.remark)
+        if not await self._slack.open_dialog(request.trigger_id, view):
             return await self._refuse(request, f"The dialog could not be opened; please click again. {NOTHING}")
         return EMPTY
 
-    async def _choices(self, request: Pressed, page: ClickedPage) -> list[tuple[str, str]]:
-        config = self._resources.config.current
+    async def _choices(self, request: Pressed, page: ClickedPage) -> Choices:
+        config, now = self._resources.config.current, self._resources.clock.business()
+        load = partial(load_asking, context=self._context, config=config, lead_id=page.lead_id, now=now)
+        clock, terms = await self._resources.reads(load)
         if request.action == "reject":
-            return [(reason, reason) for reason in reject_reasons(config.agreement.lifecycle)]
-        clocks = await self._resources.reads(lambda connection: find_clocks(connection, [page.lead_id]))
-        clock = clocks.get(page.lead_id)
-        return [(rep.id, rep.name) for rep in next_owners(config.team, clock)] if clock else []
+            reasons = reject_reasons(config.agreement.lifecycle, clock)
+            return Choices([(reason, spoken(reason).capitalize()) for reason in reasons], "", NO_REASON)
+        if clock is None:
+            return Choices([], "", UNKNOWN_LEAD)
+        reps = [(rep.id, rep.name) for rep in next_owners(terms, clock)]
+        return Choices(reps, not_free(terms, clock), no_colleague(terms, clock))
 
     def _later(self, telling: Coroutine[Any, Any, bool]) -> None:
         """Tell a person something after the answer."""

@@ -96,8 +96,17 @@ def _element(element: Json) -> Iterator[str]:
         if element.get("style", "primary") not in ("primary", "danger") or len(element.get("url", "")) > 3_000:
             yield "button"
     elif element["type"] == "static_select":
-        options = element["options"]
-        if not 0 < len(options) <= 100 or ("placeholder" in element and not _is_plain(element["placeholder"], 150)):
+        groups = element.get("option_groups", [])
+        if len(groups) > 100 or not all(
+            _is_plain(group["label"], 75) and 0 < len(group["options"]) <= 100 for group in groups
+        ):
+            yield "option_groups"
+        options = [option for group in groups for option in group["options"]] or element["options"]
+        if (
+            not len(options) > 0
+            or (not groups and len(options) > 100)
+            or ("placeholder" in element and not _is_plain(element["placeholder"], 150))
+        ):
             yield "options"
         for option in options:
             if not _is_plain(option["text"], 75) or not 0 < len(option["value"]) <= 150:

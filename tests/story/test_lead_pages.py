@@ -197,15 +197,17 @@ async def test_hand_over_asks_for_a_colleague_of_the_pool(mailed: World) -> None
 @pytest.mark.both_profiles
 async def test_hand_over_that_is_refused_later_is_told_by_mail(mailed: World) -> None:
     await send(mailed, links(mailed)["Accept"])
-    await mailed.is_away("bo")
-    answer = await send(mailed, links(mailed)["Hand over"], rep="bo")
+    with mailed.down("router"):
+        answer = await mailed.http.post(links(mailed)["Hand over"], data={"rep": "bo"})
+        await mailed.is_away("bo")
+    await mailed.settle()
     assert (answer.status_code, await mailed.owner_of(CTO)) == (200, "ana")
     assert mailed.mail_recipients == ["ana", "ana"]
     assert str(mailed.smtp.mails[-1].message["Subject"]) == "Re: Hot lead: Ann Lee (Acme Corp)"
     body = mailed.smtp.mails[-1].message.get_body(("plain",))
     assert body is not None
     assert "Not passed on: Ann Lee (Acme Corp) is with Ana Gomez" in body.get_content()
-    assert list(links(mailed)) == ["Reached them", "No answer", "Open the lead"]
+    assert list(links(mailed)) == ["Reached them", "No answer", "Hand over", "Open the lead"]
 
 
 async def test_snooze_postpones_the_reminder(mailed: World) -> None:

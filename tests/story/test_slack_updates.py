@@ -114,10 +114,12 @@ async def test_update_of_a_deleted_message_is_given_up(world: World) -> None:
 
 async def test_click_that_the_router_refuses_says_so_in_the_message(world: World) -> None:
     await world.submit_form(email=CTO)
-    await world.is_away("cy")
     await click(world, "U0ANA", "hand_over")
-    await choose(world, "U0ANA", "cy")
-    assert text_of(shown(world, "U0ANA")) == "Hand over was refused: cy cannot take the lead: away."
+    with world.down("router"):
+        await choose(world, "U0ANA", "cy")
+        await world.is_away("cy")
+    await world.settle()
+    assert text_of(shown(world, "U0ANA")) == "Hand over was refused: Cy Young cannot take the lead: away."
     assert "accept" in buttons_of(shown(world, "U0ANA"))
     await click(world, "U0ANA", "accept")
     assert text_of(shown(world, "U0ANA")) == "Accepted by Ana Gomez."

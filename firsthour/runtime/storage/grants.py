@@ -20,7 +20,7 @@ FRONT: Final = "gateway"
 """The service that answers HTTP for all services: it runs their commands and retries their dead letters."""
 
 AUDITOR: Final = "notifier"
-"""The service whose processes audit the installation."""
+"""The service whose processes audit the installation. It also reads which reps are free, for a hand-over."""
 
 _WRITES: Final = "SELECT, INSERT, UPDATE, DELETE"
 _READS: Final = "SELECT"
@@ -28,7 +28,7 @@ _READS: Final = "SELECT"
 # Every unit writes these.
 _WORK: Final = frozenset({"log", "cursors", "seen", "dead_letters", "dead_letter_totals"})
 _IN_FORCE: Final = frozenset({"applied", "configurations"})
-_AUDITED: Final = frozenset({"router_leads", "reporting_sources"})
+_AUDITED: Final = frozenset({"router_leads", "reporting_sources", "router_reps"})
 _OF_THE_FRONT: Final = frozenset({"idempotency"})
 _READ_BY_ALL: Final = frozenset({"meta", "alembic_version"})
 _VIEWS: Final = frozenset({"leads"})

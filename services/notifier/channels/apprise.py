@@ -9,7 +9,7 @@ import importlib
 import logging
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from typing import Any, Final
@@ -21,12 +21,14 @@ from services.notifier.channels.base import TIMEOUT_SECONDS, GiveUp, Outcome, Se
 from services.notifier.domain import message_text
 from services.notifier.domain.message import Message
 from services.notifier.domain.notice import Notice
-from services.notifier.domain.outside_text import clean
-from services.notifier.domain.page_words import text_of
+from services.notifier.domain.outside_text import clean, own_url
+from services.notifier.domain.page_words import Further, text_of
 
 THREADS_MAX: Final = 8
 """Calls of one channel at a time, those included that did not end in time."""
 BODY_CHARS_MAX: Final = 600
+FURTHER_MAX: Final = 5
+"""Further pages that a short message names."""
 SHAPE: Final = re.compile(r"[a-z][a-z0-9+.-]{1,31}://[!-~]{1,2000}")
 _LIMITS: Final = {"cto": "2", "rto": "2.5"}
 """The limits of the library for a connection and for an answer, in seconds, unless the URL has its own."""
@@ -61,7 +63,7 @@ class AppriseChannel:
             return GiveUp(f"no {missing} for this person; add `{missing}` to the rep in team.yaml")
         page = message_text.words(message)
         facts = "\n".join(f"{fact.label}: {text_of(fact.line)}" for fact in page.facts)[:BODY_CHARS_MAX]
-        body = f"{harmless(facts)}\n{page.url}" if page.url else harmless(facts)
+        body = "\n".join([harmless(facts), *filter(None, [page.url]), *_further(page.also)])
         url = filled(self._url, message.person_phone, message.person_email)
         return await self._deliver(url, harmless(clean(page.subject)), body, message.page_id)
 
@@ -124,6 +126,16 @@ class AppriseChannel:
         self._running += 1
         threading.Thread(target=run, name=f"apprise {self._name}", daemon=True).start()
         return await future
+
+
+def _further(pages: Sequence[Further]) -> Iterator[str]:
+    """Yield the further pages of a message, each with its link."""
+    for page in pages[:FURTHER_MAX]:
+        yield f"Also: {harmless(page.headline)}"
+        if url := own_url(page.url):
+            yield url
+    if len(pages) > FURTHER_MAX:
+        yield f"And {len(pages) - FURTHER_MAX} more."
 
 
 def filled(url: str, phone: str, email: str) -> str:

@@ -34,7 +34,7 @@ from services.notifier.channels.slack_page import (
 )
 from services.notifier.domain import outside_text
 from services.notifier.domain.message import Message
-from services.notifier.domain.message_text import words
+from services.notifier.domain.message_text import settled, words
 from services.notifier.domain.notice import Notice
 from services.notifier.domain.page_words import Words
 
@@ -141,6 +141,8 @@ class SlackChannel:
 def body(message: Message, clickable: bool = False) -> dict[str, Any]:
     """Return the arguments of `chat.postMessage`. Text from outside is escaped and stands in plain text objects."""
     page, thread = words(message), message.slack_thread
+    if message.standing.over:
+        page = settled(page, message)
     place: dict[str, Any] = {"channel": message.person_slack}
     if thread is not None:  # the reply is shown in the conversation too: a reminder in a thread alone is not seen
         place = {"channel": thread.channel, "thread_ts": thread.ts, "reply_broadcast": True}
@@ -180,11 +182,8 @@ def notice_body(notice: Notice) -> dict[str, Any]:
 
 
 def _blocks(message: Message, page: Words, clickable: bool) -> list[SlackBlock]:
-    """Return the page with what became of its assignment at the top, and the buttons that are left below the facts.
-
-    Once the assignment has ended, the facts are left out: two people never call the same person.
-    """
-    blocks = page_blocks(page)[: 1 if message.standing.ended else None]
+    """Return the page with what became of its assignment at the top, and the buttons that are left below the facts."""
+    blocks = page_blocks(page)
     if clickable and message.standing.actions:
         blocks.insert(2 if page.facts else 1, buttons(message.page_id, message.standing.actions))
     said = [text for text in (message.standing.text, message.standing.notice) if text]

@@ -6,6 +6,7 @@ from typing import Any, Final
 from slack_sdk.models.blocks import (
     InputBlock,
     Option,
+    OptionGroup,
     PlainTextInputElement,
     SectionBlock,
     StaticSelectElement,
@@ -14,11 +15,15 @@ from slack_sdk.models.views import View
 
 from services.notifier.channels.slack_page import SlackBlock, own, plain
 from services.notifier.domain.click import NOTE_CHARS_MAX, Action
+from services.notifier.domain.outside_text import clean
 from services.notifier.domain.slack_request import CHOICE, NOTE, PREFIX
 
 OPTION_CHARS_MAX: Final = 75  # limits of Slack, as the next two
 VALUE_CHARS_MAX: Final = 150
 OPTIONS_MAX: Final = 100
+CHOICES_MAX: Final = 1_000
+"""Choices of one dialog. Slack takes a hundred groups of options, but only 250 kB in all."""
+_END_CHARS: Final = 30  # of the first and the last name of a group
 _LABELS: Final[dict[Action, tuple[str, str | None]]] = {
     "accept": ("Accept", "primary"),
     "reached": ("Reached them", None),
@@ -52,14 +57,13 @@ def _snoozes(page_id: str) -> SlackBlock:
     }
 
 
-def dialog(action: str, page_id: str, choices: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """Return the dialog that asks for a choice and a note. `choices`: value and text of each."""
+def dialog(action: str, page_id: str, choices: Sequence[tuple[str, str]], remark: str = "") -> dict[str, Any]:
+    """Return the dialog that asks for a choice and a note. `choices`: value and text of each. `remark`: a text about them."""
     title, question = _DIALOGS[action]
-    options = [
-        Option(text=plain(text, OPTION_CHARS_MAX), value=value)
-        for value, text in choices[:OPTIONS_MAX]
-        if len(value) <= VALUE_CHARS_MAX
-    ]
+    fitting = [choice for choice in choices if len(choice[0]) <= VALUE_CHARS_MAX]
+    if len(fitting) > CHOICES_MAX:
+        remark = f"Only {CHOICES_MAX} of {len(fitting)} are listed: open the lead for the others. {remark}".rstrip()
+    remarks = [SectionBlock(text=plain(remark, 3_000))] if remark else []
     return View(
         type="modal",
         callback_id=f"{PREFIX}{action}",
@@ -71,8 +75,9 @@ def dialog(action: str, page_id: str, choices: Sequence[tuple[str, str]]) -> dic
             InputBlock(
                 block_id=CHOICE,
                 label=plain(question, 75),
-                element=StaticSelectElement(action_id=CHOICE, options=options),
+                element=_select(fitting[:CHOICES_MAX]),
             ),
+            *remarks,
             InputBlock(
                 block_id=NOTE,
                 label=plain("Note", 75),
@@ -81,6 +86,28 @@ def dialog(action: str, page_id: str, choices: Sequence[tuple[str, str]]) -> dic
             ),
         ],
     ).to_dict()
+
+
+def _select(choices: Sequence[tuple[str, str]]) -> StaticSelectElement:
+    """Return the menu of these choices: in groups by their texts, if there are more than fit into one."""
+    if len(choices) <= OPTIONS_MAX:
+        return StaticSelectElement(action_id=CHOICE, options=[_option(*choice) for choice in choices])
+    ordered = sorted(choices, key=lambda choice: choice[1].casefold())
+    groups = [ordered[start : start + OPTIONS_MAX] for start in range(0, len(ordered), OPTIONS_MAX)]
+    return StaticSelectElement(
+        action_id=CHOICE,
+        option_groups=[
+            OptionGroup(
+                label=plain(f"{clean(group[0][1], _END_CHARS)} to {clean(group[-1][1], _END_CHARS)}", OPTION_CHARS_MAX),
+                options=[_option(*choice) for choice in group],
+            )
+            for group in groups
+        ],
+    )
+
+
+def _option(value: str, text: str) -> Option:
+    return Option(text=plain(text, OPTION_CHARS_MAX), value=value)
 
 
 def notice(text: str) -> dict[str, Any]:

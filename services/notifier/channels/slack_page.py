@@ -22,6 +22,8 @@ SlackBlock = dict[str, Any]
 HEADER_CHARS_MAX: Final = 150  # a limit of Slack, as the next two
 FIELD_CHARS_MAX: Final = 2000
 SECTION_CHARS_MAX: Final = 3000
+PAIRS_MAX: Final = 5
+"""Further pages in one section, which has at most ten fields."""
 _AGE: Final = "{ago}"
 _TIME: Final = "{date_short_pretty} at {time}"
 _MARKS: Final = str.maketrans("*_~`|", "     ")
@@ -36,9 +38,9 @@ def page_blocks(page: Words) -> list[SlackBlock]:
     for part in sections(page):
         blocks += _section(part)
     if page.url:
-        link = f"<{outside_text.slack(page.url, SECTION_CHARS_MAX - 20)}|Open the lead>"
-        blocks.append({"type": "section", "text": _marked(link)})
-    blocks.append({"type": "context", "elements": [_plain(page.footer, FIELD_CHARS_MAX)]})
+        blocks.append({"type": "section", "text": _marked(_opening(page.url))})
+    if page.footer:
+        blocks.append({"type": "context", "elements": [_plain(page.footer, FIELD_CHARS_MAX)]})
     return blocks
 
 
@@ -77,9 +79,28 @@ def _field(fact: Fact) -> SlackBlock:
 def _section(part: Section) -> list[SlackBlock]:
     if part.name == "activity":
         return [_line((f"{text_of(part.heading)}:",)), *(_line(("• ", *line)) for line in part.lines)]
+    if any(part.urls):
+        return _further(part)
     if part.name == "request":
         return [_line(part.heading), paragraph("\n".join(map(text_of, part.lines)))]
     return [paragraph("\n".join([f"{text_of(part.heading)}:", *(f"• {text_of(line)}" for line in part.lines)]))]
+
+
+def _further(part: Section) -> list[SlackBlock]:
+    """Return further pages, each beside its link."""
+    blocks = [paragraph(f"{text_of(part.heading)}:")]
+    pairs = list(zip(part.lines, part.urls, strict=True))
+    for start in range(0, len(pairs), PAIRS_MAX):
+        fields: list[SlackBlock] = []
+        for line, url in pairs[start : start + PAIRS_MAX]:
+            fields.append(_plain(f"• {text_of(line)}", FIELD_CHARS_MAX))
+            fields.append(_marked(_opening(url)) if url else own("Nothing to do"))
+        blocks.append({"type": "section", "fields": fields})
+    return blocks
+
+
+def _opening(url: str) -> str:
+    return f"<{outside_text.slack(url, FIELD_CHARS_MAX - 20)}|Open the lead>"
 
 
 def _line(line: Line) -> SlackBlock:

@@ -4,6 +4,7 @@ A workflow has no identity for a repeated call, and its 202 means "accepted". Te
 Teams shows as they are: text blocks and fact sets would read it as Markdown.
 """
 
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from services.notifier.domain.message import Message
 from services.notifier.domain.notice import Notice
 from services.notifier.domain.notice import words as words_of_notice
 from services.notifier.domain.outside_text import clean
-from services.notifier.domain.page_words import Words, sections, text_of
+from services.notifier.domain.page_words import Further, Words, sections, text_of
 
 CARD_BYTES_MAX: Final = 28 * 1024  # a limit of Teams
 CHARS: Final = (2_000, 500, 120, 30)
@@ -74,7 +75,9 @@ class TeamsChannel:
 
 def body(words: Words, recipient: str) -> bytes:
     """Return the message with its card, within `CARD_BYTES_MAX`: long texts are cut."""
-    contents = (msgspec.json.encode(_message(words, recipient, chars)) for chars in CHARS)
+    bare = replace(words, also=tuple(Further(page.headline) for page in words.also))
+    tries = (*((words, chars) for chars in CHARS), (bare, CHARS[-1]))
+    contents = (msgspec.json.encode(_message(content, recipient, chars)) for content, chars in tries)
     return next(content for content in contents if len(content) <= CARD_BYTES_MAX)
 
 
@@ -87,7 +90,10 @@ def _message(words: Words, recipient: str, chars: int) -> dict[str, Any]:
     ]
     for part in sections(words):
         elements += [_paragraph(_run(f"{text_of(part.heading)}:", chars, weight="Bolder"))]
-        elements += [_paragraph(_run(f"• {text_of(line)}", chars)) for line in part.lines]
+        urls = part.urls or (None,) * len(part.lines)
+        for line, url in zip(part.lines, urls, strict=True):
+            opens = {"selectAction": {"type": "Action.OpenUrl", "url": url}} if url else {}
+            elements += [_paragraph(_run(f"• {text_of(line)}", chars, **opens))]
     elements += [_paragraph(_run(words.footer, chars, isSubtle=True, size="Small"))]
     card: dict[str, Any] = {"$schema": _SCHEMA, "type": "AdaptiveCard", "version": "1.4", "body": elements}
     if words.url:

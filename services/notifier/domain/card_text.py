@@ -53,8 +53,14 @@ def lead_name(card: LeadCard) -> str:
 # --- how to reach the person ------------------------------------------------------------------------------------------
 
 
-def contact_facts(card: LeadCard, now: datetime, zone: ZoneInfo) -> list[Fact]:
-    """Return how to reach the person. `now`: when the page is written. `zone`: of the recipient."""
+def contact_facts(card: LeadCard, now: datetime, zone: ZoneInfo, home: ZoneInfo | None) -> list[Fact]:
+    """Return how to reach the person.
+
+    Args:
+        now: when the page is written.
+        zone: in which times are written.
+        home: the zone of the recipient, from which a difference counts; None: unknown.
+    """
     phone, email = clean(card.phone), clean(card.email)
     facts = []
     if phone:
@@ -64,26 +70,28 @@ def contact_facts(card: LeadCard, now: datetime, zone: ZoneInfo) -> list[Fact]:
         facts.append(Fact("Email", (email,), href))
     place = place_of(card)
     if place is not None:
-        facts.append(Fact("Their time", local_time_line(local_time(place, now), now, zone)))
+        facts.append(Fact("Their time", local_time_line(local_time(place, now), now, zone, home)))
     return facts
 
 
-def local_time_line(local: LocalTime, now: datetime, zone: ZoneInfo) -> Line:
+def local_time_line(local: LocalTime, now: datetime, zone: ZoneInfo, home: ZoneInfo | None) -> Line:
     """Return the local time of the person, and whether it is office hours there."""
     first = f"{local.earliest:%a %H:%M}"
     if not local.sure:
         last = f"{local.latest:%a %H:%M}"
         hours = {True: "office hours in all of it", False: "outside office hours", None: "office hours in parts of it"}
         return (f"{first} to {last} when sent, {local.place} has several times; {hours[local.in_office]}",)
-    here = f"{first} in {local.place} when sent{_difference(local, now, zone)}; "
+    here = f"{first} in {local.place} when sent{_difference(local, now, home)}; "
     state = "office hours" if local.in_office else "outside office hours"
     if local.changes_at is None:
         return (here + state,)
     return (f"{here}{state} until ", instant(local.changes_at, now, zone))
 
 
-def _difference(local: LocalTime, now: datetime, zone: ZoneInfo) -> str:
-    ahead = (local.earliest.utcoffset() or timedelta()) - (now.astimezone(zone).utcoffset() or timedelta())
+def _difference(local: LocalTime, now: datetime, home: ZoneInfo | None) -> str:
+    if home is None:
+        return ""
+    ahead = (local.earliest.utcoffset() or timedelta()) - (now.astimezone(home).utcoffset() or timedelta())
     if not ahead:
         return ""
     return f", {lasting(abs(ahead))} {'ahead' if ahead > timedelta(0) else 'behind'}"

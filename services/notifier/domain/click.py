@@ -5,7 +5,8 @@ the assignment that it was made for. The router checks each click again, and may
 back.
 """
 
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal, NamedTuple
@@ -22,8 +23,10 @@ from services.notifier.domain.clock import ResponseClock, timed
 from services.notifier.domain.clock_events import BY_OWNER, accepted, attempted, owner_knows, touched
 from services.notifier.domain.clock_step import Cancel, ClockStep
 from services.notifier.domain.counting import unstopped
-from services.notifier.domain.outside_text import unlinked
+from services.notifier.domain.loss_text import spoken
+from services.notifier.domain.outside_text import NAME_CHARS_MAX, unlinked
 from services.notifier.domain.page import storable
+from services.notifier.domain.recipients import managers
 from services.notifier.domain.snooze import SNOOZED, snoozed, snoozed_until, unsnoozed
 from services.notifier.domain.terms import Terms
 from services.notifier.domain.times import at as time_text
@@ -31,12 +34,22 @@ from services.notifier.domain.times import zone_of
 
 Action = Literal["accept", "reached", "no_answer", "reject", "snooze", "hand_over"]
 Source = Literal["slack", "email", "page"]
+ASSIGNED, ACCEPTED, WORKING = "assigned", "accepted", "working"
+"""Statuses of every agreement."""
 TOUCHES: Final = frozenset({"reached", "no_answer"})
+LEAVING: Final = frozenset({"reject", "hand_over"})
+"""The actions by which the lead leaves its owner."""
 COVERS: Final = frozenset({"cover", "channel"})
 """The kinds of pages whose reader becomes the owner by accepting."""
 NOTE_CHARS_MAX: Final = 2_000
+NAMED_MAX: Final = 20
+UNKNOWN_LEAD: Final = "This lead is not known here; it may have been deleted."
+NO_REASON: Final = "By the agreement, this lead cannot be given back as it stands: it was accepted or contacted before."
 NOTHING: Final = "Nothing was changed."
 _LABELS: Final = {"reject": "Not a fit", "hand_over": "Hand over", "accept": "Accept", "snooze": "Snooze"}
+_BLOCKED: Final = re.compile(r"\A(?:rep:)?(\S+)(?= cannot take | may not )")
+"""The rep at the beginning of a refusal of the router."""
+_EPOCH: Final = re.compile(r"\Aassignment \d+\b")
 _CLICKS: Final = UUID("1f0f5c9e-3d1a-5f0e-9a55-0b4f3f6f7a21")
 
 
@@ -112,18 +125,18 @@ def decide(
         reasons: for which the agreement lets the owner reject a lead.
     """
     if clock is None:
-        return refused("This lead is not known here; it may have been deleted.")
+        return refused(UNKNOWN_LEAD)
     role = _role(click, clock, pages, terms.team)
     if role is None:
         return refused(f"This lead is {_with(clock, terms.team)}, and you are neither its owner nor their manager.")
     if click.action in TOUCHES:
         return _touch(click, clock, terms, now)
-    if clock.rep is None or click.epoch != clock.epoch:
+    if click.epoch != clock.epoch or (clock.rep is None and not may_assign(click, clock, terms)):
         return refused(f"That assignment has ended: the lead is {_with(clock, terms.team)}.")
     if click.action == "accept" and role != "owner" and takes_over(clock, pages):
         request = _request(click, "hand_over", now, rep=click.person, cover=True)
         return _applied("The lead is yours now.", ClockStep(clock), request)
-    if role not in ("owner", "manager"):
+    if role not in ("owner", "manager") and clock.rep is not None:
         way = " Accept takes the lead over." if takes_over(clock, pages) else ""
         return refused(f"Only the owner or their manager can do this.{way}")
     match click.action:
@@ -134,7 +147,7 @@ def decide(
         case "snooze":
             return _snooze(click, clock, terms, now)
         case _:
-            return _hand_over(click, clock, terms.team, now)
+            return _hand_over(click, clock, terms, now)
 
 
 def refused(why: str) -> ClickDecision:
@@ -142,18 +155,60 @@ def refused(why: str) -> ClickDecision:
     return ClickDecision(ClickAnswer(False, f"{why} {NOTHING}"))
 
 
-def reject_reasons(lifecycle: Lifecycle) -> tuple[str, ...]:
-    """Return the reasons for which an owner may reject a lead, in the order of the agreement."""
-    ways = [way for way in lifecycle.transitions if way.as_ == "reject" and {"owner", "anyone"} & set(way.by)]
+def reject_reasons(lifecycle: Lifecycle, clock: ResponseClock | None) -> tuple[str, ...]:
+    """Return the reasons for which an owner may reject the lead as it stands, in the order of the agreement."""
+    status = None if clock is None else _status(clock)
+    ways = [
+        way
+        for way in lifecycle.transitions
+        if way.as_ == "reject" and {"owner", "anyone"} & set(way.by) and status is not None and way.leaves(status)
+    ]
     return tuple(dict.fromkeys(reason for way in ways for reason in way.reason))
 
 
-def next_owners(team: Team, clock: ResponseClock) -> tuple[Rep, ...]:
-    """Return the reps to whom the lead can be handed over: the active members of its pool, else of its owner's pools."""
+def _status(clock: ResponseClock) -> str | None:
+    """Return the status of the lead, as far as its clock shows it. None: the lead has no owner."""
+    if clock.rep is None:
+        return None
+    since = clock.assigned_at or clock.submit_at
+    touches = (clock.touched_at, clock.attempted_at, clock.talked_at)
+    if any(at is not None and at >= since for at in touches):
+        return WORKING
+    return ACCEPTED if clock.accepted else ASSIGNED
+
+
+def next_owners(terms: Terms, clock: ResponseClock) -> tuple[Rep, ...]:
+    """Return the reps to whom the lead can be handed over now: the members of its pool, else of its owner's pools.
+
+    A lead without an owner that waits for no certain pool can go to the members of all pools.
+    """
+    return tuple(rep for rep in _colleagues(terms.team, clock) if rep.id not in terms.unavailable)
+
+
+def no_colleague(terms: Terms, clock: ResponseClock) -> str:
+    """Return why there is no rep to whom the lead can be handed over, as a sentence."""
+    return not_free(terms, clock) or "The pool of this lead has no other member."
+
+
+def not_free(terms: Terms, clock: ResponseClock) -> str:
+    """Return the colleagues who get no lead now, and why, as a sentence; empty: all are free."""
+    names = [
+        f"{unlinked(rep.name, NAME_CHARS_MAX)} ({terms.unavailable[rep.id]})"
+        for rep in _colleagues(terms.team, clock)
+        if rep.id in terms.unavailable
+    ]
+    more = f" and {len(names) - NAMED_MAX} more" if len(names) > NAMED_MAX else ""
+    return f"Not free now: {', '.join(names[:NAMED_MAX])}{more}." if names else ""
+
+
+def _colleagues(team: Team, clock: ResponseClock) -> Iterator[Rep]:
+    """Yield the active reps of the pool, without the owner."""
     pool = team.pool_by_id.get(clock.pool or "")
-    pools = [pool] if pool else [p for p in team.pools if any(member.rep == clock.rep for member in p.members)]
-    ids = dict.fromkeys(member.rep for pool in pools for member in pool.members if member.rep != clock.rep)
-    return tuple(rep for id in ids if (rep := team.rep_by_id.get(id)) is not None and rep.active)
+    pools = [pool] if pool else [p for p in team.pools if clock.rep is None or clock.rep in {m.rep for m in p.members}]
+    for id in dict.fromkeys(member.rep for pool in pools for member in pool.members if member.rep != clock.rep):
+        rep = team.rep_by_id.get(id)
+        if rep is not None and rep.active:
+            yield rep
 
 
 def undone(clock: ResponseClock, click: StoredClick, terms: Terms, now: datetime) -> ClockStep:
@@ -175,10 +230,16 @@ def undone(clock: ResponseClock, click: StoredClick, terms: Terms, now: datetime
     return ClockStep(clock)
 
 
-def notice_of(result: ActionResolved, click: StoredClick) -> str:
-    """Return what the message of a page says after the router refused a click."""
+def notice_of(result: ActionResolved, click: StoredClick, team: Team) -> str:
+    """Return what the message of a page says after the router refused a click. It has names in place of ids."""
     why = (result.why or "the lead has changed").partition(";")[0]
+    why = _EPOCH.sub("that assignment", _BLOCKED.sub(lambda match: _named(match[1], team), why))
     return unlinked(f"{_LABELS.get(click.action, result.action)} was refused: {why}.")
+
+
+def _named(rep: str, team: Team) -> str:
+    known = team.rep_by_id.get(rep)
+    return unlinked(known.name if known else rep, NAME_CHARS_MAX)
 
 
 def _again(clock: ResponseClock, terms: Terms, now: datetime) -> ClockStep:
@@ -195,6 +256,11 @@ def _role(click: Click, clock: ResponseClock, pages: Collection[PagedAs], team: 
     if clock.rep is not None and click.person in team.managers(clock.rep):
         return "manager"
     return "paged" if pages else None
+
+
+def may_assign(click: Click, clock: ResponseClock, terms: Terms) -> bool:
+    """Return whether the click gives a waiting lead to a rep: a hand-over by a manager of the reps who could take it."""
+    return click.action == "hand_over" and clock.running and click.person in managers(clock, terms)
 
 
 def takes_over(clock: ResponseClock, pages: Collection[PagedAs]) -> bool:
@@ -235,9 +301,11 @@ def _accept(click: Click, clock: ResponseClock, terms: Terms, now: datetime) -> 
 
 
 def _reject(click: Click, clock: ResponseClock, reasons: Sequence[str], now: datetime) -> ClickDecision:
-    if click.reason not in reasons:
-        return refused(f"A rejection needs one of these reasons: {', '.join(reasons)}.")
-    return _applied(f"Rejected as {click.reason}.", ClockStep(clock), _request(click, "reject", now))
+    if not reasons:
+        return refused(NO_REASON)
+    if click.reason is None or click.reason not in reasons:
+        return refused(f"A rejection needs one of these reasons: {', '.join(map(spoken, reasons))}.")
+    return _applied(f"Rejected: {spoken(click.reason)}.", ClockStep(clock), _request(click, "reject", now))
 
 
 def _snooze(click: Click, clock: ResponseClock, terms: Terms, now: datetime) -> ClickDecision:
@@ -254,12 +322,14 @@ def _snooze(click: Click, clock: ResponseClock, terms: Terms, now: datetime) -> 
     return _applied(text, ClockStep(known, cancels=(cancel,)), request)
 
 
-def _hand_over(click: Click, clock: ResponseClock, team: Team, now: datetime) -> ClickDecision:
-    choices = next_owners(team, clock)
+def _hand_over(click: Click, clock: ResponseClock, terms: Terms, now: datetime) -> ClickDecision:
+    choices = next_owners(terms, clock)
     rep = next((choice for choice in choices if choice.id == click.rep), None)
     if rep is None:
-        names = ", ".join(choice.name for choice in choices[:20]) or "the pool has no other member"
-        return refused(f"The lead can be handed over to: {names}.")
+        names = ", ".join(choice.name for choice in choices[:NAMED_MAX])
+        more = f" and {len(choices) - NAMED_MAX} more" if len(choices) > NAMED_MAX else ""
+        can = f"The lead can be handed over to: {names}{more}." if names else no_colleague(terms, clock)
+        return refused(f"{can} {not_free(terms, clock)}" if names else can)
     return _applied(f"Handed over to {rep.name}.", ClockStep(clock), _request(click, "hand_over", now, rep=rep.id))
 
 

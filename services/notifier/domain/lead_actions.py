@@ -5,9 +5,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from services.notifier.domain.click import Action, Click, ClickAnswer, PagedAs, decide, next_owners, takes_over
+from services.notifier.domain.click import (
+    Action,
+    Click,
+    ClickAnswer,
+    PagedAs,
+    decide,
+    next_owners,
+    not_free,
+    takes_over,
+)
 from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.link import LinkAction
+from services.notifier.domain.loss_text import spoken
 from services.notifier.domain.outside_text import NAME_CHARS_MAX, unlinked
 from services.notifier.domain.page import Page
 from services.notifier.domain.page_words import ActionWords
@@ -44,6 +54,7 @@ class OfferedAction:
         field: The name of the answer to its question, one of `choices`; empty: there is no question.
         question: The words of the question.
         note: A note may be written.
+        remark: A sentence about the choices; empty: there is none.
     """
 
     action: Action
@@ -53,6 +64,7 @@ class OfferedAction:
     question: str = ""
     choices: tuple[Choice, ...] = ()
     note: bool = False
+    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,6 +83,12 @@ class Facts:
     terms: Terms
     reasons: Sequence[str]
     now: datetime
+
+    @property
+    def reader(self) -> str:
+        """The name of the person whose link it is: an action counts as theirs."""
+        rep = self.terms.team.rep_by_id.get(self.page.person)
+        return unlinked(rep.name, NAME_CHARS_MAX) if rep else ""
 
     def answer(self, action: Action, **fields: str) -> ClickAnswer:
         """Return the answer that a click would get now, with these fields of its form."""
@@ -121,18 +139,19 @@ def _form(words: ActionWords, facts: Facts) -> OfferedAction | None:
     first = {field: choices[0].value} if choices else {}
     if not facts.answer(action, **first).applied:
         return None
-    return OfferedAction(action, words.label, words.effect, field, question, choices, action in _NOTED)
+    remark = not_free(facts.terms, facts.clock) if action == "hand_over" else ""
+    return OfferedAction(action, words.label, words.effect, field, question, choices, action in _NOTED, remark)
 
 
 def _choices(action: Action, facts: Facts) -> tuple[Choice, ...]:
     """Return the answers to the question of a form."""
     match action:
         case "reject":
-            return tuple(Choice(reason, _spoken(reason)) for reason in facts.reasons)
+            return tuple(Choice(reason, spoken(reason).capitalize()) for reason in facts.reasons)
         case "snooze":
             return _snoozes(facts)
         case "hand_over":
-            reps = next_owners(facts.terms.team, facts.clock)
+            reps = next_owners(facts.terms, facts.clock)
             return tuple(Choice(rep.id, unlinked(rep.name, NAME_CHARS_MAX)) for rep in reps)
         case _:
             return ()
@@ -146,11 +165,6 @@ def _snoozes(facts: Facts) -> tuple[Choice, ...]:
         if not kept or (not isinstance(after, str) and snoozed_until(after, facts.now) == facts.now + span):
             kept.append(span)
     return tuple(Choice(_minutes(span), lasting(span)) for span in kept)
-
-
-def _spoken(reason: str) -> str:
-    """Return a reason of the agreement as words: `no-budget` as `no budget`."""
-    return unlinked(reason.replace("-", " ").replace("_", " "), NAME_CHARS_MAX).capitalize()
 
 
 def label_of(action: LinkAction) -> str:

@@ -15,7 +15,7 @@ from services.notifier.domain.message_text import words
 from services.notifier.domain.outside_text import NAME_CHARS_MAX, clean, unlinked
 from services.notifier.domain.page_words import Fact, text_of
 from services.notifier.domain.timeline import TimelineLine
-from services.notifier.domain.times import lasting, zone_of
+from services.notifier.domain.times import at, lasting, zone_of
 
 Tone = Literal["calm", "due", "late", "done"]
 
@@ -99,10 +99,10 @@ def _labelled(fact: Fact) -> LabelledText:
 
 def _standing(clock: ResponseClock, now: datetime, zone: ZoneInfo) -> Standing:
     if clock.touched_at is not None:
-        return Standing("done", f"A first contact or attempt was recorded at {day_time(clock.touched_at, now, zone)}.")
+        return Standing("done", f"A first contact or attempt was recorded at {at(clock.touched_at, now, zone)}.")
     if not clock.running:
         return Standing("done", "There is nothing to do.")
-    by = day_time(clock.promise_at, now, zone)
+    by = at(clock.promise_at, now, zone)
     if now > clock.promise_at:
         return Standing("late", f"Overdue: contact was promised by {by}, {lasting(now - clock.promise_at)} ago.")
     tone: Tone = "calm" if clock.accepted else "due"

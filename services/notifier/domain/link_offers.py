@@ -5,7 +5,9 @@ from typing import Final
 from services.notifier.domain.link import LinkAction
 from services.notifier.domain.message import Message
 from services.notifier.domain.message_text import voice_of
+from services.notifier.domain.standing import ALL_ACTIONS
 
+OPEN: Final = "open"
 WITH_BUTTONS: Final = frozenset({"slack"})
 """The channels whose pages have buttons. Their links only open the lead."""
 
@@ -22,5 +24,6 @@ def offered_in(message: Message, channel: str) -> tuple[LinkAction, ...]:
     if not voice.actions:
         return ("reached", "no_answer")
     if message.kind == "channel" or channel in WITH_BUTTONS:
-        return ("open",)
-    return ("open", *(words.action for words in voice.actions))
+        return (OPEN,)
+    left = message.standing.actions or ALL_ACTIONS  # without those that would be refused as the lead stands
+    return (OPEN, *(words.action for words in voice.actions if words.action in left))

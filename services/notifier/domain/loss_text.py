@@ -20,12 +20,17 @@ _REASONS: Final[Mapping[str, str]] = {
 REASON_CHARS_MAX: Final = 200
 
 
-def reason_of(previous: PreviousOwner) -> str:
-    """Return why the assignment ended, as a sentence."""
+def reason_of(previous: PreviousOwner, by: str) -> str:
+    """Return why the assignment ended, as a sentence. `by`: the name of the person who ended it; empty: none did."""
     text = _REASONS.get(previous.kind, "The lead was given to another rep ({reason})")
-    reason = unlinked(previous.reason, REASON_CHARS_MAX) or "no reason was stated"
-    by = f", by {unlinked(previous.by.partition(':')[2], NAME_CHARS_MAX)}" if ":" in previous.by else ""
-    return f"{text.format(span=lasting(previous.until - previous.since), reason=reason)}{by}."
+    reason = spoken(previous.reason, REASON_CHARS_MAX) or "no reason was stated"
+    author = f", by {unlinked(by, NAME_CHARS_MAX)}" if by else ""
+    return f"{text.format(span=lasting(previous.until - previous.since), reason=reason)}{author}."
+
+
+def spoken(word: str, chars_max: int = NAME_CHARS_MAX) -> str:
+    """Return a reason or a status of the agreement as words: `no-budget` as `no budget`. A sentence stays as it is."""
+    return unlinked(word if " " in word else word.replace("-", " ").replace("_", " "), chars_max)
 
 
 def tried_by(previous: PreviousOwner, name: str) -> str:

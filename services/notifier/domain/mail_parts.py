@@ -30,6 +30,12 @@ class MailSection(NamedTuple):
     name: str
     heading: str
     lines: tuple[str, ...]
+    urls: tuple[str | None, ...] = ()  # of each line, if they are further pages
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str | None], ...]:
+        """Each line with its link; None: it has none."""
+        return tuple(zip(self.lines, self.urls or (None,) * len(self.lines), strict=True))
 
 
 class MailAction(NamedTuple):
@@ -60,7 +66,7 @@ def mail_parts(message: Message) -> MailParts:
         if fact.href and fact.label in _CONTACTS
     )
     parts = tuple(
-        MailSection(part.name, text_of(part.heading), tuple(text_of(line) for line in part.lines))
+        MailSection(part.name, text_of(part.heading), tuple(text_of(line) for line in part.lines), part.urls)
         for part in sections(page)
     )
     return MailParts(page, facts, contacts, parts, tuple(_actions(message)))
@@ -97,7 +103,8 @@ def plain(mail: MailParts) -> str:
         if part.name == "todo" and mail.actions:
             continue  # the links say it
         bullet = "  " if part.name == "request" else "- "
-        lines += ["", f"{part.heading}:", *(bullet + line for line in part.lines)]
+        lines += ["", f"{part.heading}:"]
+        lines += [f"{bullet}{line}" + (f"\n  Open it: {url}" if url else "") for line, url in part.pairs]
     if mail.actions:
         lines += ["", "How did it go? Each link opens a page that asks once more."]
         lines += [f"- {action.label}: {action.url}" for action in mail.actions]

@@ -3,14 +3,19 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 from schemas.agreement.response import Rung
 from schemas.events.routes import LeadCard
+from schemas.team import Team
 from services.notifier.domain.clock import PreviousOwner, ResponseClock
 from services.notifier.domain.page import TO_OWNER, WAITING, Kind, Page, index_of, page_id, slack_channel
+from services.notifier.domain.page_words import Further
 from services.notifier.domain.standing import OPEN, PageStanding, standing
 from services.notifier.domain.terms import Terms
+
+REP: Final = "rep:"
+"""The beginning of the author of a record who is a rep."""
 
 
 class SlackPlace(NamedTuple):
@@ -45,14 +50,19 @@ class Message:
     promise_at: datetime
     written_at: datetime  # when the page was claimed: ages count to here
     owner_name: str
+    is_owner: bool = False  # the recipient is the owner
     lead_url: str | None = None  # where the lead can be opened; None: no link
     epoch: int
-    zone: str | None = None  # the time zone of the recipient's calendar; None: unknown, times are in UTC
-    also: tuple[str, ...] = ()  # the headlines of the pages that this message carries beside its own
+    zone: str | None = (
+        None  # the time zone of the recipient's calendar, else the owner's; None: unknown, times are in UTC
+    )
+    is_own_zone: bool = True  # the zone is that of the recipient
+    also: tuple[Further, ...] = ()  # the pages that this message carries beside its own
     attempts: int = 0  # touches without an answer since the submit
     attempts_promised: int = 0  # to a person who does not answer; 0: none are
     previous: PreviousOwner | None = None  # to a rep who lost the lead: that assignment; to the owner: the one before
     previous_name: str = ""
+    previous_by: str = ""  # the name of the person who ended that assignment; empty: none did
     thread_id: str | None = None  # the first page of the same assignment; None: this one is the first
     standing: PageStanding = OPEN  # what became of the assignment, and the actions that are left
     public_url: str | None = None  # the base of links; None: no links
@@ -95,21 +105,25 @@ def message_of(page: Page, clock: ResponseClock, terms: Terms, written_at: datet
         submit_at=clock.submit_at,
         promise_at=clock.promise_at,
         written_at=written_at,
-        owner_name=reps[owner].name if owner in reps else owner,
+        owner_name=_name(terms.team, owner),
+        is_owner=page.person == clock.rep,
         public_url=public_url,
         epoch=page.epoch,
         zone=terms.zone(page.person) or terms.zone(owner),
+        is_own_zone=terms.zone(page.person) is not None,
         previous=previous,
-        previous_name=reps[previous.rep].name
-        if previous and previous.rep in reps
-        else previous.rep
-        if previous
-        else "",
+        previous_name=_name(terms.team, previous.rep) if previous else "",
+        previous_by=_name(terms.team, previous.by[len(REP) :]) if previous and previous.by.startswith(REP) else "",
         thread_id=_thread(page, terms.ladder if clock.ladder is None else clock.ladder),
-        standing=standing(page, clock, terms.team),
+        standing=standing(page, clock, terms),
         attempts=clock.attempts,
         attempts_promised=terms.cadence.attempts if terms.cadence else 0,
     )
+
+
+def _name(team: Team, rep: str) -> str:
+    """Return the name of a rep. One who has left the team file has only an id."""
+    return team.rep_by_id[rep].name if rep in team.rep_by_id else rep
 
 
 def _previous_of(page: Page, clock: ResponseClock) -> PreviousOwner | None:

@@ -5,6 +5,7 @@ from the state of the assignment. It names no ids and none of our internal terms
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -15,7 +16,15 @@ from services.notifier.domain.message import Message
 from services.notifier.domain.outside_text import NAME_CHARS_MAX, clean, own_url, unlinked
 from services.notifier.domain.page_words import Fact, Words
 from services.notifier.domain.times import at, earlier, instant, zone_of
-from services.notifier.domain.voices import LOST, LOST_WITHOUT_OWNER, REMINDED, VOICES, Voice
+from services.notifier.domain.voices import (
+    LOST,
+    LOST_WITHOUT_OWNER,
+    OF_WAITING,
+    REMINDED,
+    TO_MANAGER,
+    VOICES,
+    Voice,
+)
 
 URGENCY_CHARS_MAX: Final = 20
 
@@ -26,9 +35,9 @@ def words(message: Message) -> Words:
         return _test(message)
     card, now, zone = message.card, message.written_at, zone_of(message.zone)
     voice = voice_of(message)
-    lost, names = message.kind == "lost", _names(message)
+    names = _names(message)
     headline = (voice.overdue if _overdue(message) else voice.headline).format_map(names)
-    return Words(
+    page = Words(
         headline=headline,
         subject=headline + _by(message, voice, zone) + (f", and {len(message.also)} more" if message.also else ""),
         facts=tuple(_facts(message, voice, zone)),
@@ -37,11 +46,23 @@ def words(message: Message) -> Words:
         reasons=card_text.reasons_of(card),
         activity=card_text.activity_lines(card, now, zone),
         also=message.also,
-        todo=(reason_of(message.previous), *voice.todo) if lost and message.previous else voice.todo,
+        todo=voice.todo,
         actions=voice.actions,
         url=own_url(message.lead_url),
         footer=voice.footer.format_map(names),
     )
+    # Two people never call the same person: a former owner gets no number, no address and nothing to talk about.
+    return replace(page, request=(), reasons=(), activity=()) if voice in (LOST, LOST_WITHOUT_OWNER) else page
+
+
+def settled(page: Words, message: Message) -> Words:
+    """Return the wording of a page that asks for nothing any more: its headline only names the lead."""
+    name = lead_name(message.card)
+    subject = f"{name}: {message.standing.text}" if message.standing.text else name
+    page = replace(page, headline=name, subject=subject, todo=())
+    if not message.standing.ended:
+        return page
+    return replace(page, facts=(), request=(), reasons=(), activity=(), url=None, footer="")
 
 
 def _test(message: Message) -> Words:
@@ -62,6 +83,10 @@ def voice_of(message: Message) -> Voice:
         return LOST
     if message.kind == "lost":
         return LOST if message.owner_name else LOST_WITHOUT_OWNER
+    if message.kind in TO_MANAGER and message.is_owner:
+        return REMINDED
+    if not message.owner_name and message.kind in OF_WAITING:
+        return OF_WAITING[message.kind]
     return REMINDED if message.kind == "owner" and message.rung > 0 else VOICES[message.kind]
 
 
@@ -91,15 +116,19 @@ def _by(message: Message, voice: Voice, zone: ZoneInfo) -> str:
 def _facts(message: Message, voice: Voice, zone: ZoneInfo) -> list[Fact]:
     card, now = message.card, message.written_at
     facts: list[Fact] = []
+    is_lost = voice in (LOST, LOST_WITHOUT_OWNER)
+    if is_lost and message.previous is not None:
+        facts.append(Fact("Why", (reason_of(message.previous, message.previous_by),)))
     if voice.promised:
         label = "Contact by" if voice.asks and not _overdue(message) else "Promised by"
         facts.append(Fact(label, (instant(message.promise_at, now, zone),)))
     if message.kind == "next_attempt":
         of = f" of {message.attempts_promised}" if message.attempts_promised else ""
         facts.append(Fact("Attempts so far", (f"{message.attempts}{of}",)))
-    facts += card_text.contact_facts(card, now, zone)
+    if not is_lost:
+        facts += card_text.contact_facts(card, now, zone, zone if message.is_own_zone else None)
     facts += card_text.about_facts(card)
-    if message.previous is not None and message.kind != "lost":
+    if message.previous is not None and not is_lost:
         facts.append(Fact("Before you", (tried_by(message.previous, message.previous_name),)))
     facts.append(Fact("Received", (earlier(message.submit_at, now, zone),)))
     owner = unlinked(message.owner_name) if voice.names_owner else ""

@@ -10,6 +10,8 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from services.notifier.domain.outside_text import own_url
+
 ALSO_LINES_MAX = 15
 """Headlines in one part: at their greatest length they fit into a section of Slack."""
 ActionName = Literal["accept", "reached", "no_answer", "reject", "snooze", "hand_over"]
@@ -39,6 +41,14 @@ class Fact(msgspec.Struct, frozen=True):
     href: str = ""
 
 
+class Further(msgspec.Struct, frozen=True, array_like=True):
+    """A further page that a message carries. It is stored without `url`, which is signed for each message."""
+
+    headline: str
+    page_id: str = ""  # empty: the lead cannot be opened
+    url: str | None = None
+
+
 class ActionWords(msgspec.Struct, frozen=True):
     """One action of the recipient: the label of its button or link, and its effect as a sentence."""
 
@@ -58,7 +68,7 @@ class Words(msgspec.Struct, frozen=True, kw_only=True):
         request_label: The origin of the words and their time.
         reasons: Why the agreement wants this person contacted, the strongest reason first.
         activity: The newest acts of the person, newest first.
-        also: The headlines of further pages that this message carries.
+        also: The further pages that this message carries.
         todo: Our own sentences, no text from outside.
         actions: What the recipient can do with one tap, the most usual first.
         url: Where the lead can be opened; None: no link.
@@ -72,7 +82,7 @@ class Words(msgspec.Struct, frozen=True, kw_only=True):
     request_label: Line = ()
     reasons: tuple[str, ...] = ()
     activity: tuple[Line, ...] = ()
-    also: tuple[str, ...] = ()
+    also: tuple[Further, ...] = ()
     todo: tuple[str, ...] = ()
     actions: tuple[ActionWords, ...] = ()
     url: str | None = None
@@ -85,13 +95,15 @@ class Section(NamedTuple):
     name: Literal["request", "also", "reasons", "activity", "todo"]
     heading: Line
     lines: tuple[Line, ...]
+    urls: tuple[str | None, ...] = ()  # of each line, if they are further pages
 
 
-def _also(headlines: tuple[str, ...]) -> Iterator[Section]:
-    """Yield the headlines of further pages, in parts that fit into a block of every format."""
-    for start in range(0, len(headlines), ALSO_LINES_MAX):
-        heading = "Also for you" if start == 0 else "And"
-        yield Section("also", (heading,), tuple((line,) for line in headlines[start : start + ALSO_LINES_MAX]))
+def _also(further: tuple[Further, ...]) -> Iterator[Section]:
+    """Yield the further pages, in parts that fit into a block of every format."""
+    for start in range(0, len(further), ALSO_LINES_MAX):
+        part = further[start : start + ALSO_LINES_MAX]
+        lines, urls = tuple((page.headline,) for page in part), tuple(own_url(page.url) for page in part)
+        yield Section("also", ("Also for you" if start == 0 else "And",), lines, urls)
 
 
 def content_of(words: Words) -> dict[str, dict[str, Any]]:

@@ -50,7 +50,7 @@ def recipient(rung: Rung, clock: ResponseClock, terms: Terms, absences: Absences
 
 def manager(clock: ResponseClock, terms: Terms, absences: Absences, now: datetime) -> Recipient:
     """Return the nearest manager of the owner who is there, else the manager of the pool. If all are away: the nearest."""
-    people = [person for person in _managers(clock, terms) if person != clock.rep]
+    people = [person for person in managers(clock, terms) if person != clock.rep]
     person = _first_there(people, terms, absences, now) or next(iter(people), "")
     if person:
         return Recipient(person)
@@ -60,7 +60,7 @@ def manager(clock: ResponseClock, terms: Terms, absences: Absences, now: datetim
 
 def reminded(rung: Rung, clock: ResponseClock, terms: Terms, absences: Absences, now: datetime) -> Recipient:
     """Return the recipient of a reminder: a manager, else the owner. The ladder never ends in silence."""
-    people = [*_managers(clock, terms), *((clock.rep,) if clock.rep else ())]
+    people = [*managers(clock, terms), *((clock.rep,) if clock.rep else ())]
     there = _first_there(people, terms, absences, now)
     return Recipient(there) if there else manager(clock, terms, absences, now)
 
@@ -69,7 +69,8 @@ def _first_there(people: Sequence[str], terms: Terms, absences: Absences, now: d
     return next((one for one in people if absence(one, terms, absences.get(one), now) is None), None)
 
 
-def _managers(clock: ResponseClock, terms: Terms) -> Iterator[str]:
+def managers(clock: ResponseClock, terms: Terms) -> Iterator[str]:
+    """Yield the managers of the owner, the nearest first, or of a lead without an owner those of the reps who could take it."""
     if clock.rep is not None:
         yield from terms.team.managers(clock.rep)
         pool = _pool(clock, terms)

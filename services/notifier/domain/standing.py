@@ -10,8 +10,12 @@ from services.notifier.domain.click import Action
 from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.outside_text import NAME_CHARS_MAX, unlinked
 from services.notifier.domain.page import Page
+from services.notifier.domain.snooze import SNOOZE
+from services.notifier.domain.terms import Terms
+from services.notifier.domain.voices import TO_MANAGER
 
 ALL_ACTIONS: Final[tuple[Action, ...]] = ("accept", "reached", "no_answer", "reject", "snooze", "hand_over")
+TOUCHES: Final[tuple[Action, ...]] = ("reached", "no_answer")
 _OF_MANAGER: Final[tuple[Action, ...]] = ("reached", "no_answer", "hand_over")
 _BEFORE_ACCEPT: Final = frozenset({"accept", "reject"})
 """The actions of an owner who has not accepted. An accepted lead goes back by the statuses of the agreement."""
@@ -26,10 +30,11 @@ _BY_KIND: Final[Mapping[str, tuple[Action, ...]]] = {
     "missed": _OF_MANAGER,
     "cover": ("accept", "reached", "no_answer"),
     "channel": ("accept", "reached", "no_answer"),
-    "next_attempt": ("reached", "no_answer", "hand_over", "reject"),
-    "lost": ("reached", "no_answer"),
+    "next_attempt": _OF_MANAGER,
+    "lost": TOUCHES,
     "handed_on": ("reached", "no_answer", "hand_over", "reject"),
-    "refused": ("reached", "no_answer"),
+    "refused": _OF_MANAGER,
+    "queued": _OF_MANAGER,
 }
 """The buttons of a page by its kind. Another kind has none."""
 
@@ -42,6 +47,7 @@ class PageStanding:
     actions: tuple[Action, ...]
     notice: str | None = None  # for the person: why a click was refused later
     ended: bool = False  # the assignment is over: the facts about the lead are no longer shown
+    over: bool = False  # nothing is asked of the person any more
 
     @property
     def identity(self) -> str:
@@ -52,25 +58,25 @@ class PageStanding:
 OPEN: Final = PageStanding(None, ())
 
 
-def standing(page: Page, clock: ResponseClock, team: Team) -> PageStanding:
+def standing(page: Page, clock: ResponseClock, terms: Terms) -> PageStanding:
     """Return the standing of this page."""
     kind: str = page.kind
-    offered = _BY_KIND.get(kind, ())
+    team, offered = terms.team, _offered(page, clock, terms)
     if clock.opted_out:
         return _ended("Closed: the person opted out.")
     if kind == "lost":
         return PageStanding(None, offered if clock.touched_at is None else ())
     if kind == "next_attempt":
         obsolete = is_obsolete(page, clock) is not None
-        return PageStanding("No longer needed.", ()) if obsolete else PageStanding(None, offered)
+        return PageStanding("No longer needed.", (), over=True) if obsolete else PageStanding(None, offered)
     if kind == "handed_on" and (clock.rep, clock.epoch) == (page.person, page.epoch):
         return PageStanding(None, offered)
     if clock.touched_at is not None and page.epoch == clock.epoch:
-        return PageStanding("Contacted: the clock has stopped.", ())
+        return _touched(page, clock)
     if clock.rep is None and not clock.running:
         return _ended("Closed.")
     if clock.rep is None and kind in _OWNERLESS and page.epoch == clock.epoch:
-        return OPEN
+        return PageStanding(None, offered)
     if clock.rep is None or page.epoch != clock.epoch:
         verb = "Assigned" if kind == "queued" else "Reassigned"
         return _ended(f"{verb} to {_name(team, clock.rep)}." if clock.rep else "Waits for another owner.")
@@ -81,8 +87,29 @@ def standing(page: Page, clock: ResponseClock, team: Team) -> PageStanding:
     return PageStanding(None, offered)
 
 
+def _offered(page: Page, clock: ResponseClock, terms: Terms) -> tuple[Action, ...]:
+    """Return the actions of the person while nothing has happened."""
+    offered = _BY_KIND.get(page.kind, ())
+    if page.kind in TO_MANAGER and page.person == clock.rep:
+        offered = ALL_ACTIONS
+    if page.kind == "refused" and page.person not in (clock.rep, *terms.team.managers(clock.rep or "")):
+        offered = TOUCHES
+    if clock.state == "missed" and SNOOZE not in terms.pauses:
+        offered = tuple(action for action in offered if action != SNOOZE)  # there is no promised time left to wait for
+    return offered
+
+
+def _touched(page: Page, clock: ResponseClock) -> PageStanding:
+    """Return the standing of a page after a touch. The owner goes on trying until there is a conversation."""
+    if clock.talked_at is not None:
+        return PageStanding("Contacted: the clock has stopped.", (), over=True)
+    goes_on = TOUCHES if page.person == clock.rep else ()
+    said = "Tried, without an answer" if clock.attempts else "Contacted"
+    return PageStanding(f"{said}: the clock has stopped.", goes_on, over=True)
+
+
 def _ended(text: str) -> PageStanding:
-    return PageStanding(text, (), ended=True)
+    return PageStanding(text, (), ended=True, over=True)
 
 
 def stands_differently(was: ResponseClock, clock: ResponseClock) -> bool:
@@ -91,7 +118,8 @@ def stands_differently(was: ResponseClock, clock: ResponseClock) -> bool:
 
 
 def _shown(clock: ResponseClock) -> tuple[object, ...]:
-    return clock.epoch, clock.rep, clock.accepted, clock.touched_at is None, clock.opted_out, clock.running
+    touched = clock.touched_at is None, clock.talked_at is None
+    return clock.epoch, clock.rep, clock.accepted, *touched, clock.opted_out, clock.running
 
 
 def _name(team: Team, id: str) -> str:

@@ -56,6 +56,7 @@ class Terms:
     pauses: Mapping[str, timedelta] = field(default_factory=dict)  # the longest time of all pauses of a kind
     follow_up: FollowUp = field(default_factory=lambda: FollowUp(Reminder().every, CHANNELS, CHANNELS))
     queue_alert_after: timedelta = QueuePolicy().after
+    unavailable: Mapping[str, str] = field(default_factory=dict)  # why reps get no lead now; set for a hand-over only
     _hours: dict[tuple[str, str | None, str | None], WorkingHours] = field(
         default_factory=dict, init=False, compare=False, repr=False
     )

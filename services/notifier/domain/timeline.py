@@ -20,6 +20,7 @@ from schemas.events.routes import (
     TouchApplied,
 )
 from schemas.team import Team
+from services.notifier.domain.loss_text import spoken
 from services.notifier.domain.outside_text import NAME_CHARS_MAX, clean, unlinked
 
 LINES_MAX: Final = 60
@@ -118,7 +119,11 @@ def _released(event: LeadReleased, name: Naming) -> tuple[str, str | None]:
         "merged": "had it twice: two entries of one person are now one",
         "hand-over": "handed it over",
     }
-    return f"{name(event.rep)} {why.get(event.kind, 'no longer has it')}", event.reason
+    return f"{name(event.rep)} {why.get(event.kind, 'no longer has it')}", _reason(event.reason, event.note)
+
+
+def _reason(reason: str, note: str | None) -> str:
+    return ": ".join(filter(None, (spoken(reason, NOTE_CHARS_MAX), note)))
 
 
 def _paged(event: PageSent, name: Naming) -> tuple[str, str | None]:
@@ -129,15 +134,15 @@ def _paged(event: PageSent, name: Naming) -> tuple[str, str | None]:
 _LINES: Final[Mapping[type[Event], Callable[[Any, Naming], tuple[str, str | None]]]] = {
     TouchApplied: _touched,
     ConsentChanged: lambda e, _: (f"Consent {'given' if e.given else 'withdrawn'}", None),
-    OpportunityMoved: lambda e, _: (f"Deal: {unlinked(e.stage, NAME_CHARS_MAX)}", None),
+    OpportunityMoved: lambda e, _: (f"Deal: {spoken(e.stage)}", None),
     LeadQualified: lambda e, _: ("Handed over to Sales", None),
     LeadQueued: lambda e, _: ("Waits for a free colleague", None),
     LeadAssigned: lambda e, name: (f"{name(e.rep)} got the lead", e.reason),
     LeadReleased: _released,
     LeadAccepted: lambda e, name: (f"{name(e.rep)} accepted", None),
-    LeadRecycled: lambda e, _: ("Went back to Marketing", e.reason),
+    LeadRecycled: lambda e, _: ("Went back to Marketing", spoken(e.reason, NOTE_CHARS_MAX)),
     LeadOptedOut: lambda e, _: ("Wants no more contact", e.reason),
-    LeadStatusChanged: lambda e, _: (f"Now {unlinked(e.status, NAME_CHARS_MAX)}", e.reason),
+    LeadStatusChanged: lambda e, _: (f"Now {spoken(e.status)}", e.reason),
     PageSent: _paged,
     PromiseMissed: lambda e, _: ("The promised time ended without a contact", None),
 }

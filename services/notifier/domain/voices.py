@@ -45,7 +45,7 @@ ACTIONS: Final[Mapping[ActionName, ActionWords]] = {
 }
 _ALL: Final = tuple(ACTIONS.values())
 _OF_MANAGER: Final = (ACTIONS["reached"], ACTIONS["no_answer"], ACTIONS["hand_over"])
-_OF_NEXT_ATTEMPT: Final = tuple(ACTIONS[name] for name in ("reached", "no_answer", "hand_over", "reject"))
+_OF_HANDED_ON: Final = tuple(ACTIONS[name] for name in ("reached", "no_answer", "hand_over", "reject"))
 _OF_COVER: Final = (ACTIONS["reached"], ACTIONS["no_answer"], ACTIONS["accept"])
 
 _CONTACT: Final = "Contact the lead now, then record the touch: reached, or no answer."
@@ -56,7 +56,7 @@ _TO_OWNER: Final = (
 )
 _TO_MANAGER: Final = (
     "Ask the owner, or contact the lead yourself and record a touch.",
-    "Owner not free? Assign the lead to someone else.",
+    "Owner not free? Hand the lead over to someone else.",
 )
 _YOURS: Final = "FirstHour sent this page because you are the owner of this lead."
 _THEIRS: Final = "FirstHour sent this page because {owner} is the owner of this lead."
@@ -99,7 +99,7 @@ VOICES: Final[Mapping[str, Voice]] = {
     "queued": Voice(
         "{lead} waits: no rep can take the lead",
         "Overdue: {lead} waits, and no rep can take the lead",
-        ("Assign the lead, or contact the person yourself and record a touch.",),
+        ("Hand the lead over to a rep, or contact the person yourself and record a touch.",),
         "FirstHour sent this page because you manage the reps who could take this lead.",
         _OF_MANAGER,
         names_owner=False,
@@ -109,7 +109,7 @@ VOICES: Final[Mapping[str, Voice]] = {
         "Now yours: {lead}",
         ("The person was contacted before you got the lead. Go on from there, and record each touch.",),
         _YOURS,
-        _OF_NEXT_ATTEMPT,
+        _OF_HANDED_ON,
         promised=False,
         names_owner=False,
     ),
@@ -117,11 +117,11 @@ VOICES: Final[Mapping[str, Voice]] = {
         "Not passed on: {lead} is with {owner}",
         "Not passed on: {lead} is with {owner}",
         (
-            "The lead did not change hands as you were told: the next owner cannot take it, or another person was faster.",
+            "It did not change hands as you were told: its next owner or its state did not allow it, or another was faster.",
             "Is it with you? Contact the lead, or hand it over to someone else.",
         ),
-        "FirstHour sent this page because you have handed this lead over or accepted it.",
-        (ACTIONS["reached"], ACTIONS["no_answer"]),
+        "FirstHour sent this page because you have handed this lead over, accepted it or given it back.",
+        _OF_MANAGER,
         promised=False,
     ),
     "next_attempt": Voice(
@@ -129,10 +129,18 @@ VOICES: Final[Mapping[str, Voice]] = {
         "Try again: {call}",
         ("Try to reach the person again, and record the touch, answered or not.",),
         "FirstHour sent this page because you are the owner of this lead, and the person has not been reached yet.",
-        _OF_NEXT_ATTEMPT,
+        _OF_MANAGER,
         asks=True,
         promised=False,
         names_owner=False,
     ),
 }
 """By the kind of a page."""
+_WAITS: Final = VOICES["queued"]
+OF_WAITING: Final[Mapping[str, Voice]] = {
+    kind: replace(VOICES[kind], todo=_WAITS.todo, footer=_WAITS.footer, names_owner=False)
+    for kind in ("missed", "reminder")
+}
+"""By the kind of a page about a lead without an owner."""
+TO_MANAGER: Final = frozenset({"manager", "missed", "reminder"})
+"""The kinds of pages to a manager. One who owns the lead is spoken to as its owner."""

@@ -11,13 +11,14 @@ from sqlalchemy.engine import Connection
 from firsthour.kernel.time_units import micros, moment
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.unit import Unit
+from services.notifier.domain.page_words import Further
 from services.notifier.store.tables import slack_messages as messages
 
 MESSAGE_DAYS = 60
 """How long a message is shown anew after it was sent."""
 _DAY_US = 86_400_000_000
 _json = msgspec.json.Encoder().encode
-_headlines = msgspec.json.Decoder(tuple[str, ...]).decode
+_further = msgspec.json.Decoder(tuple[Further | str, ...]).decode
 
 
 def _ask(_: statements.SqlDialect) -> Any:
@@ -87,7 +88,7 @@ class SlackMessage(NamedTuple):
     tries: int
     shown: str
     notice: str | None
-    also: tuple[str, ...]  # the headlines of other leads in this message
+    also: tuple[Further, ...]  # the pages about other leads in this message
 
 
 def add_messages(unit: Unit, new: Sequence[SlackMessage], stale: Collection[str]) -> None:
@@ -96,7 +97,7 @@ def add_messages(unit: Unit, new: Sequence[SlackMessage], stale: Collection[str]
     rows = [
         {
             **message._asdict(),
-            "also": _json(message.also).decode(),
+            "also": _json([(page.headline, page.page_id) for page in message.also]).decode(),
             "next_at": real if message.page_id in stale else None,
             "error": None,
             "day": real // _DAY_US,
@@ -158,4 +159,5 @@ def forget_messages(unit: Unit, limit: int) -> int:
 
 def _message(row: Any) -> SlackMessage:
     fields = {name: getattr(row, name) for name in SlackMessage._fields}
-    return SlackMessage(**fields | {"also": _headlines(row.also)})
+    also = tuple(one if isinstance(one, Further) else Further(one) for one in _further(row.also))
+    return SlackMessage(**fields | {"also": also})  # a row of an older release has headlines alone

@@ -148,7 +148,7 @@ slack_messages = sa.Table(
     sa.Column("asked", statements.Integer, nullable=False),  # how often an update was asked for
     sa.Column("shown", statements.Text, nullable=False),  # the standing that the message shows
     sa.Column("notice", statements.Text),  # for the person: why a click was refused later
-    sa.Column("also", statements.Text, nullable=False),  # JSON: the headlines of other leads in this message
+    sa.Column("also", statements.Text, nullable=False),  # JSON: headline and page of other leads in it
     sa.Column("next_at", statements.Integer),  # real time: when it is to be shown anew; NULL: it is up to date
     sa.Column("tries", statements.Integer, nullable=False),
     sa.Column("error", statements.Text),

@@ -19,6 +19,7 @@ SALES = frozenset({"sales"})
 
 def actor_of(rules: RoutingRules, lead: Lead, by: str, *, cover: bool = False) -> Actor:
     """Return the actor of a record by its `by`. A rep has the role of the owner also for leads of reps whom the rep manages.
+    A manager of any rep or pool is the manager of a lead without an owner.
 
     Args:
         cover: the rep was paged as the owner's cover, and has the role of the owner.
@@ -31,6 +32,8 @@ def actor_of(rules: RoutingRules, lead: Lead, by: str, *, cover: bool = False) -
         roles.add("owner")
     elif lead.owner is not None and rep in rules.managers(lead.owner):
         roles |= {"owner", "manager"}
+    elif lead.owner is None and rules.is_manager(rep):
+        roles.add("manager")
     return Actor(by, frozenset(roles), SALES, rep)
 
 

@@ -73,6 +73,11 @@ class RoutingRules:
         """Return the manager of `rep`, then the manager's manager, and so on, each once."""
         return self.team.managers(rep)
 
+    def is_manager(self, rep: str) -> bool:
+        """Return whether `rep` manages a rep or a pool."""
+        of_reps = any(one.manager == rep for one in self.team.reps)
+        return of_reps or any(pool.manager == rep for pool in self.team.pools)
+
     def members(self, pool: str) -> tuple[str, ...]:
         """Return the reps of a pool in the order of the team file. An unknown pool has none."""
         row = self.team.pool_by_id.get(pool)

@@ -99,7 +99,7 @@ async def test_hot_lead_carries_the_others(harness: NotifierHarness) -> None:
     harness.context.bulkhead.closed = False
     await harness.settle()
     assert mails(harness)[2:] == [("h", 2)]
-    assert all(headline.startswith("Warm lead: write to Ada") for headline in harness.email.messages[-1].also)
+    assert all(page.headline.startswith("Warm lead: write to Ada") for page in harness.email.messages[-1].also)
 
 
 @pytest.mark.parametrize("fact", ["touched", "opted_out", "recycled", "released", "accepted"])

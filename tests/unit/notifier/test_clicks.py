@@ -12,7 +12,16 @@ from schemas.agreement.agreement import Agreement
 from schemas.agreement.lifecycle import Lifecycle
 from schemas.events.pages import PromiseKept, PromiseMissed
 from services.notifier.channels.base import TryAgain
-from services.notifier.domain.click import NOTE_CHARS_MAX, NOTHING, Click, ClickAnswer, reject_reasons
+from services.notifier.domain.click import (
+    NOTE_CHARS_MAX,
+    NOTHING,
+    Click,
+    ClickAnswer,
+    StoredClick,
+    notice_of,
+    reject_reasons,
+)
+from services.notifier.domain.clock import ResponseClock
 from services.notifier.store.clicks import CLICK_DAYS, forget_clicks
 from tests.unit.notifier.clicking import assigned, click, requests, resolve
 from tests.unit.notifier.harness import CONFIG, NotifierHarness
@@ -319,7 +328,42 @@ async def test_click_takes_a_constant_number_of_statements(harness: NotifierHarn
 
 def test_reasons_of_a_rejection_are_those_of_the_agreement() -> None:
     expected = ("not-now", "wrong-person", "no-budget", "competitor", "wrong-territory", "no-time", "conflict")
-    assert reject_reasons(Lifecycle()) == expected
+    clock = ResponseClock(
+        lead_id="l1", version=1, urgency="hot", submit_at=NINE, promise_at=NINE, updated_at=NINE, epoch=1, rep="ana"
+    )
+    assert reject_reasons(Lifecycle(), clock) == expected
+    changes: dict[str, Any]
+    for changes in (
+        {"accepted": True},
+        {"touched_at": clock.submit_at},
+        {"attempted_at": clock.submit_at},
+        {"rep": None},
+    ):
+        assert reject_reasons(Lifecycle(), msgspec.structs.replace(clock, **changes)) == ()
+    assert reject_reasons(Lifecycle(), None) == ()
+
+
+@pytest.mark.parametrize(
+    ("why", "said"),
+    [
+        (
+            "bo cannot take the lead: at capacity: 3 of 3 open; choose another",
+            "Bo cannot take the lead: at capacity: 3 of 3 open",
+        ),
+        (
+            "rep:ana may not change a lead that is working; allowed for: owner",
+            "Ana may not change a lead that is working",
+        ),
+        ("assignment 3 has ended; the lead is at 4 now", "that assignment has ended"),
+        ("gone may not do it", "gone may not do it"),
+    ],
+)
+def test_refusal_of_the_router_has_names_and_no_ids(why: str, said: str) -> None:
+    result = ActionResolved(
+        lead_id="l1", action_id="a", action="hand_over", epoch=1, at=NINE, outcome="refused", why=why
+    )
+    stored = StoredClick("l1", 1, "ana", "hand_over", NINE, None)
+    assert notice_of(result, stored, CONFIG.team) == f"Hand over was refused: {said}."
 
 
 def test_click_of_another_source_has_another_id() -> None:

@@ -10,11 +10,16 @@ from services.notifier.domain.clock_events import hear
 from services.notifier.domain.loss import notice, previous_owner, told_too_late
 from services.notifier.domain.message_text import words
 from services.notifier.domain.page import page_number
-from services.notifier.domain.page_words import text_of
+from services.notifier.domain.page_words import Words, text_of
 from tests.unit.notifier.harness import CONFIG, NotifierHarness
 from tests.unit.notifier.router_records import NINE
 
 CONTEXT = NotifierContext(("slack", "email", "inbox"))
+
+
+def fact(page: Words, label: str) -> str:
+    """Return the fact with this label."""
+    return next(text_of(each.line) for each in page.facts if each.label == label)
 
 
 def kinds(harness: NotifierHarness) -> list[tuple[str, str]]:
@@ -34,7 +39,7 @@ async def test_rep_who_loses_a_lead_is_told_why_in_the_same_thread(harness: Noti
     assert lost.thread_id == harness.page(0)["id"]
     text = words(lost)
     assert text.headline == "Moved on: Ada is now with Bo"
-    assert text.todo[0] == "No touch was recorded within 35 minutes, so the lead was given to the next rep."
+    assert fact(text, "Why") == "No touch was recorded within 35 minutes, so the lead was given to the next rep."
     assert [text_of(fact.line) for fact in words(new).facts if fact.label == "Before you"] == [
         "Ana for 35 minutes, did not answer the pages, no attempt recorded"
     ]
@@ -43,7 +48,7 @@ async def test_rep_who_loses_a_lead_is_told_why_in_the_same_thread(harness: Noti
 @pytest.mark.parametrize(
     ("record", "reason"),
     [
-        ("recycled", "The lead was rejected (not-now)."),
+        ("recycled", "The lead was rejected (not now)."),
         ("opted_out", "The person does not want to be contacted any more."),
     ],
 )
@@ -54,7 +59,7 @@ async def test_rep_is_told_that_the_lead_left_sales(harness: NotifierHarness, re
     await harness.wait(minutes=60)
     assert kinds(harness) == [("owner", "Ana"), ("lost", "Ana")]
     text = words(harness.slack.messages[-1])
-    assert (text.headline, text.todo[0]) == ("No longer yours: Ada", reason)
+    assert (text.headline, fact(text, "Why")) == ("No longer yours: Ada", reason)
 
 
 async def test_rep_who_gave_the_lead_away_is_not_told(harness: NotifierHarness) -> None:

@@ -6,11 +6,16 @@ from typing import Any
 import msgspec
 import pytest
 
+from services.notifier.context import NotifierContext
 from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.page import Page, page_id
-from services.notifier.domain.standing import ALL_ACTIONS, standing, stands_differently
+from services.notifier.domain.standing import ALL_ACTIONS, TOUCHES, standing, stands_differently
 from tests.unit.notifier.harness import CONFIG
 from tests.unit.notifier.router_records import NINE
+
+TRIED = {"state": "met", "touched_at": NINE, "attempts": 1}
+TALKED = {"state": "met", "touched_at": NINE, "talked_at": NINE}
+terms_of = NotifierContext(("slack", "email")).terms_of
 
 
 def clock(**changes: Any) -> ResponseClock:
@@ -42,16 +47,25 @@ def page(kind: str, epoch: int = 2, person: str = "ana") -> Page:
         ("owner", 2, {}, None, ALL_ACTIONS, False),
         ("reassigned", 2, {}, None, ALL_ACTIONS, False),
         ("cover", 2, {}, None, ("accept", "reached", "no_answer"), False),
-        ("manager", 2, {}, None, ("reached", "no_answer", "hand_over"), False),
-        ("reminder", 2, {}, None, ("reached", "no_answer", "hand_over"), False),
+        ("manager", 2, {}, None, ALL_ACTIONS, False),
+        ("reminder", 2, {}, None, ALL_ACTIONS, False),
         ("test", 2, {}, None, (), False),
         ("owner", 2, {"accepted": True}, "Accepted by Ana.", ("reached", "no_answer", "snooze", "hand_over"), False),
-        ("owner", 2, {"state": "met", "touched_at": NINE}, "Contacted: the clock has stopped.", (), False),
+        ("owner", 2, {"state": "met", "touched_at": NINE}, "Contacted: the clock has stopped.", TOUCHES, False),
+        ("owner", 2, TALKED, "Contacted: the clock has stopped.", (), False),
+        ("owner", 2, TRIED, "Tried, without an answer: the clock has stopped.", TOUCHES, False),
+        ("cover", 2, TRIED | {"rep": "bo"}, "Tried, without an answer: the clock has stopped.", (), False),
+        ("owner", 2, {"state": "missed"}, None, tuple(a for a in ALL_ACTIONS if a != "snooze"), False),
+        ("reminder", 2, {"rep": "bo"}, None, ("reached", "no_answer", "hand_over"), False),
+        ("manager", 2, {"rep": "bo"}, None, ("reached", "no_answer", "hand_over"), False),
+        ("refused", 2, {}, None, ("reached", "no_answer", "hand_over"), False),
+        ("refused", 2, {"rep": "bo"}, None, TOUCHES, False),
+        ("next_attempt", 2, TALKED, "No longer needed.", (), False),
         ("owner", 1, {}, "Reassigned to Ana.", (), True),
         ("owner", 1, {"state": "met", "touched_at": NINE}, "Reassigned to Ana.", (), True),
         ("owner", 2, {"rep": None}, "Waits for another owner.", (), True),
-        ("queued", 2, {"rep": None}, None, (), False),
-        ("missed", 2, {"rep": None}, None, (), False),
+        ("queued", 2, {"rep": None}, None, ("reached", "no_answer", "hand_over"), False),
+        ("missed", 2, {"rep": None}, None, ("reached", "no_answer", "hand_over"), False),
         ("queued", 1, {}, "Assigned to Ana.", (), True),
         ("owner", 2, {"rep": None, "state": "over"}, "Closed.", (), True),
         ("owner", 2, {"rep": None, "state": "over", "opted_out": True}, "Closed: the person opted out.", (), True),
@@ -61,7 +75,7 @@ def page(kind: str, epoch: int = 2, person: str = "ana") -> Page:
 def test_standing_of_a_page(
     kind: str, epoch: int, changes: dict[str, Any], text: str | None, actions: tuple[str, ...], ended: bool
 ) -> None:
-    now = standing(page(kind, epoch), clock(**changes), CONFIG.team)
+    now = standing(page(kind, epoch), clock(**changes), terms_of(CONFIG))
     assert (now.text, now.actions, now.ended) == (text, actions, ended)
 
 
@@ -73,6 +87,7 @@ def test_standing_of_a_page(
         ({"accepted": True}, True),
         ({"rep": "bo", "epoch": 3}, True),
         ({"touched_at": NINE, "state": "met"}, True),
+        ({"talked_at": NINE}, True),
         ({"rep": None, "state": "over"}, True),
     ],
 )

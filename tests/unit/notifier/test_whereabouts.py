@@ -22,7 +22,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
 def shown(card: LeadCard, now: datetime = TUESDAY, zone: ZoneInfo = BERLIN) -> str:
     """Return the line about the local time; empty: the place is unknown."""
     place = place_of(card)
-    return text_of(local_time_line(local_time(place, now), now, zone)) if place else ""
+    return text_of(local_time_line(local_time(place, now), now, zone, zone)) if place else ""
 
 
 @pytest.mark.parametrize(
