@@ -13,4 +13,6 @@ def html_body(mail: MailParts) -> str:
         contacts=mail.contacts,
         parts=mail.parts,
         actions=mail.actions,
+        question=mail.question,
+        says_todo=mail.says_todo,
     )

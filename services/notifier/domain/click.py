@@ -172,7 +172,7 @@ def _status(clock: ResponseClock) -> str | None:
         return None
     since = clock.assigned_at or clock.submit_at
     touches = (clock.touched_at, clock.attempted_at, clock.talked_at)
-    if any(at is not None and at >= since for at in touches):
+    if any(at is not None and at > since for at in touches):
         return WORKING
     return ACCEPTED if clock.accepted else ASSIGNED
 

@@ -24,7 +24,7 @@ def reason_of(previous: PreviousOwner, by: str) -> str:
     """Return why the assignment ended, as a sentence. `by`: the name of the person who ended it; empty: none did."""
     text = _REASONS.get(previous.kind, "The lead was given to another rep ({reason})")
     reason = spoken(previous.reason, REASON_CHARS_MAX) or "no reason was stated"
-    author = f", by {unlinked(by, NAME_CHARS_MAX)}" if by else ""
+    author = f", by {unlinked(by, NAME_CHARS_MAX)}" if by and previous.kind != "opted-out" else ""
     return f"{text.format(span=lasting(previous.until - previous.since), reason=reason)}{author}."
 
 

@@ -7,7 +7,7 @@ from uuid import UUID, uuid5
 
 from services.notifier.domain.card_text import lead_name
 from services.notifier.domain.message import Message
-from services.notifier.domain.message_text import words
+from services.notifier.domain.message_text import voice_of, words
 from services.notifier.domain.outside_text import own_url, unlinked
 from services.notifier.domain.page_words import Words, sections, text_of
 from services.notifier.domain.voices import ACTIONS
@@ -54,6 +54,8 @@ class MailParts:
     contacts: tuple[MailFact, ...]
     parts: tuple[MailSection, ...]
     actions: tuple[MailAction, ...]
+    question: str = ""  # above the actions
+    says_todo: bool = True  # what to do is said in sentences, and not by the actions alone
 
 
 def mail_parts(message: Message) -> MailParts:
@@ -69,7 +71,11 @@ def mail_parts(message: Message) -> MailParts:
         MailSection(part.name, text_of(part.heading), tuple(text_of(line) for line in part.lines), part.urls)
         for part in sections(page)
     )
-    return MailParts(page, facts, contacts, parts, tuple(_actions(message)))
+    if message.kind == "test":
+        return MailParts(page, facts, contacts, parts, ())
+    voice, actions = voice_of(message), tuple(_actions(message))
+    question = "How did it go?" if voice.actions else "Were you in touch before? Then say so."
+    return MailParts(page, facts, contacts, parts, actions, question, not (actions and voice.promised))
 
 
 def _actions(message: Message) -> Iterator[MailAction]:
@@ -100,13 +106,13 @@ def plain(mail: MailParts) -> str:
     lines = [mail.words.subject, "", *(f"{fact.label + ':':<{width}}{fact.text}" for fact in mail.facts)]
     lines += [f"{'Write to:':<{width}}{fact.href}" for fact in mail.contacts if fact.href.startswith("mailto:")]
     for part in mail.parts:
-        if part.name == "todo" and mail.actions:
+        if part.name == "todo" and not mail.says_todo:
             continue  # the links say it
         bullet = "  " if part.name == "request" else "- "
         lines += ["", f"{part.heading}:"]
         lines += [f"{bullet}{line}" + (f"\n  Open it: {url}" if url else "") for line, url in part.pairs]
     if mail.actions:
-        lines += ["", "How did it go? Each link opens a page that asks once more."]
+        lines += ["", f"{mail.question} Each link opens a page that asks once more."]
         lines += [f"- {action.label}: {action.url}" for action in mail.actions]
     if mail.words.url:
         lines += ["", f"Open the lead: {mail.words.url}"]

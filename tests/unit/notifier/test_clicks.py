@@ -335,8 +335,8 @@ def test_reasons_of_a_rejection_are_those_of_the_agreement() -> None:
     changes: dict[str, Any]
     for changes in (
         {"accepted": True},
-        {"touched_at": clock.submit_at},
-        {"attempted_at": clock.submit_at},
+        {"touched_at": NINE + timedelta(minutes=1)},
+        {"attempted_at": NINE + timedelta(minutes=1)},
         {"rep": None},
     ):
         assert reject_reasons(Lifecycle(), msgspec.structs.replace(clock, **changes)) == ()

@@ -14,7 +14,7 @@ from services.notifier.channels.teams import CARD_BYTES_MAX
 from services.notifier.channels.teams import body as card
 from services.notifier.domain import mail_parts
 from services.notifier.domain.clock import PreviousOwner
-from services.notifier.domain.message import Message
+from services.notifier.domain.message import ActionLink, Message
 from services.notifier.domain.message_text import words
 from services.notifier.domain.page_words import Further, text_of
 from services.notifier.domain.standing import PageStanding
@@ -60,6 +60,25 @@ def test_former_owner_gets_no_way_to_contact_the_person(changes: dict[str, Any])
         assert "ann@acme" not in text, channel
         assert "before Christmas" not in text, channel
         assert "The lead was rejected (no budget), by Max Berg." in text, channel
+
+
+def test_mail_asks_a_former_owner_only_about_a_contact_of_before() -> None:
+    links = (ActionLink("reached", LINK),)
+    lost = page_message(kind="lost", links=links, previous=PREVIOUS)
+    owner = page_message(links=links)
+    for text in (mail_parts.plain(mail_parts.mail_parts(lost)), html_body(mail_parts.mail_parts(lost))):
+        assert "Were you in touch before? Then say so." in text
+        assert "this lead is no longer yours" in text
+        assert "How did it go?" not in text
+    assert "How did it go?" in html_body(mail_parts.mail_parts(owner))
+
+
+@pytest.mark.parametrize("kind", ["refused", "handed_on", "next_attempt"])
+def test_mail_with_links_says_what_to_do_where_the_links_do_not(kind: Any) -> None:
+    message = page_message(kind=kind, links=(ActionLink("reached", LINK),))
+    first = words(message).todo[0]
+    assert first in mail_parts.plain(mail_parts.mail_parts(message))
+    assert first in html_body(mail_parts.mail_parts(message))
 
 
 @pytest.mark.parametrize("kind", ["missed", "reminder"])
