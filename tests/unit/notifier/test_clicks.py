@@ -117,7 +117,7 @@ async def test_click_that_makes_a_page_obsolete_cancels_it(harness: NotifierHarn
         ("reached", "gone", {}, "neither its owner nor their manager"),
         ("reached", "stranger", {}, "neither its owner nor their manager"),
         ("accept", "ana", {"epoch": 7}, "That assignment has ended: the lead is with Ana"),
-        ("reject", "ana", {}, "needs one of these reasons: not-now, wrong-person"),
+        ("reject", "ana", {}, "needs one of these reasons: not now, wrong person"),
         ("reject", "ana", {"reason": "made up"}, "needs one of these reasons"),
         ("snooze", "ana", {}, "needs a time in the future"),
         ("snooze", "ana", {"until": NINE}, "needs a time in the future"),
