@@ -2,8 +2,6 @@
 
 import re
 
-import pytest
-
 from tests.fakes.slack_clicks import buttons_of, pressed, submitted
 from tests.story.conftest import OpenWorld
 from tests.story.sample_config import reps
@@ -75,7 +73,6 @@ async def test_manager_gives_a_waiting_lead_to_a_rep_from_the_message(open_world
     assert await world.owner_of(CTO) == "bo"
 
 
-@pytest.mark.same_on_both_profiles
 async def test_stranger_gives_no_waiting_lead_to_a_rep(open_world: OpenWorld) -> None:
     world = await open_world(team=_waiting_team())
     await world.is_away("ana")

@@ -355,7 +355,7 @@ def test_reasons_of_a_rejection_are_those_of_the_agreement() -> None:
             "Ana may not change a lead that is working",
         ),
         ("assignment 3 has ended; the lead is at 4 now", "that assignment has ended"),
-        ("gone may not do it", "gone may not do it"),
+        ("zoe may not do it", "zoe may not do it"),
     ],
 )
 def test_refusal_of_the_router_has_names_and_no_ids(why: str, said: str) -> None:
