@@ -4,11 +4,11 @@ A workflow has no identity for a repeated call, and its 202 means "accepted". Te
 Teams shows as they are: text blocks and fact sets would read it as Markdown.
 """
 
-from dataclasses import replace
 from functools import cached_property
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from firsthour.runtime.http.client import Endpoint, HttpAnswer, NoAnswerError
 from services.notifier.channels.answers import temporary

@@ -5,9 +5,10 @@ from the state of the assignment. It names no ids and none of our internal terms
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final
 from zoneinfo import ZoneInfo
+
+from msgspec.structs import replace
 
 from services.notifier.domain import card_text
 from services.notifier.domain.card_text import lead_name

@@ -11,6 +11,7 @@ from firsthour.kernel.time_units import micros
 from schemas.agreement.agreement import Agreement
 from schemas.agreement.lifecycle import Lifecycle
 from schemas.events.pages import PromiseKept, PromiseMissed
+from schemas.events.routes import ActionResolved
 from services.notifier.channels.base import TryAgain
 from services.notifier.domain.click import (
     NOTE_CHARS_MAX,
