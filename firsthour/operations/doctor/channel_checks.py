@@ -17,7 +17,7 @@ from firsthour.runtime.config.source_secrets import SecretError
 from firsthour.runtime.http.public_hosts import PrivateAddressError, UnknownHostError, addresses_of
 from firsthour.runtime.settings import Settings, environ
 from schemas.agreement.ways_out import AppriseWay, TeamsWay, WebhookWay
-from schemas.sources import Secret
+from schemas.verification import Secret
 from services.notifier.channels.apprise import is_known
 from services.notifier.channels.email import MailSettingsError, server
 from services.notifier.ways import url_of
