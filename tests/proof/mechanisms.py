@@ -195,8 +195,8 @@ REMOVALS = (
         "I10",
         "a decision depends only on its inputs",
         "services/router/domain/turns.py",
-        "    chosen = min(due, key=_end)",
-        "    chosen = __import__('random').choice(candidates)",
+        "    chosen = _chosen(eligible, shares)",
+        "    chosen = __import__('random').choice(eligible).rep",
         ("tests/unit/router", "tests/contract/test_invariants.py", "tests/contract"),
     ),
     Removal(

@@ -1,8 +1,9 @@
 """Changes of the availability of a rep: by a command, by the team file, by the end of an absence."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from firsthour.kernel.time_units import moment
 from schemas.events.routes import RepAvailabilityChanged

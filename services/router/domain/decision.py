@@ -15,7 +15,7 @@ from firsthour.kernel.time_units import micros
 from schemas.agreement.routing import RoutingRule
 from schemas.events.base import Facts
 from schemas.facts import is_product_fact
-from services.router.domain.eligibility import declined_before, has_left, too_long_ago, unavailability
+from services.router.domain.eligibility import LEFT, declined_before, too_long_ago, unavailability
 from services.router.domain.lead import Lead
 from services.router.domain.rules import RoutingRules, RuleOption
 from services.router.domain.team_state import INITIAL_PRESENCE, INITIAL_ROTATION, Lags, TeamState
@@ -152,7 +152,7 @@ def gather_inputs(rules: RoutingRules, lead: Lead, team: TeamState, now: datetim
         rule = rules.routing[index]
         if rule.pool is not None:
             lags = team.pools.get(rule.pool, INITIAL_ROTATION).lags
-            steps.append(MatchedRule(rule.name, _members(case, rules.candidates[index], lags), rule.pool))
+            steps.append(MatchedRule(rule.name, _members(case, rule.pool, rules.candidates[index], lags), rule.pool))
         else:
             steps.append(MatchedRule(rule.name, _named_rep(case, rule, facts)))
         if any(candidate.ruled_out_by is None for candidate in steps[-1].seats):
@@ -210,21 +210,31 @@ def _named_rep(case: _Case, rule: RoutingRule, facts: Facts) -> tuple[Candidate,
     return (Candidate(rep, ruled_out_by=expired or absent or declined_before(case.rules, case.lead, rep, case.now)),)
 
 
-def _members(case: _Case, options: Sequence[RuleOption], lags: Lags) -> tuple[Candidate, ...]:
+def _members(case: _Case, pool: str, options: Sequence[RuleOption], lags: Lags) -> tuple[Candidate, ...]:
     rules, lead, reps, now = case.rules, case.lead, case.team.reps, case.now
     has_history = lead.state.not_again is not None or bool(lead.state.declined)  # rare, and needed for every member
-    reasons: list[str | None] = []
-    members: dict[str, int] = {}  # an absent member keeps the lag, a member who left does not
-    for option in options:
-        rep = option.rep
-        presence = reps.get(rep, INITIAL_PRESENCE)
-        simple = presence.open < option.simple_below and presence.state == "available"
-        absent = None if simple else unavailability(rules, reps, rep, now)
-        reasons.append(absent or (declined_before(rules, lead, rep, now) if has_history else None) or option.speechless)
-        if absent is None or not has_left(rules, reps, rep, now):
-            members[rep] = option.weight
-    lags = settle(lags, members)
+    absent = {
+        option.rep: unavailability(rules, reps, option.rep, now)
+        for option in options
+        if (presence := reps.get(option.rep, INITIAL_PRESENCE)).open >= option.simple_below
+        or presence.state != "available"
+    }
+    members = rules.weights[pool]
+    if not LEFT.isdisjoint(absent.values()):  # an absent member keeps the lag, a member who left does not
+        members = {rep: weight for rep, weight in members.items() if absent.get(rep) not in LEFT}
+    lag_of, absence_of = settle(lags, members).get, absent.get
+    if not absent and not has_history:
+        return tuple([Candidate(o.rep, o.weight, lag_of(o.rep, 0), o.speechless) for o in options])
     return tuple(
-        Candidate(option.rep, option.weight, lags.get(option.rep, 0), reason)
-        for option, reason in zip(options, reasons, strict=True)
+        [
+            Candidate(
+                option.rep,
+                option.weight,
+                lag_of(option.rep, 0),
+                absence_of(option.rep)
+                or (declined_before(rules, lead, option.rep, now) if has_history else None)
+                or option.speechless,
+            )
+            for option in options
+        ]
     )

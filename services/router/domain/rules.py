@@ -55,7 +55,8 @@ class RoutingRules:
     routing: tuple[RoutingRule, ...]
     matched: Callable[[Mapping[str, Value]], tuple[int, ...]]
     candidates: tuple[tuple[RuleOption, ...], ...]  # of the pool of each of `routing`
-    rosters: Mapping[str, str]  # by pool: a fingerprint of its members and their weights
+    weights: Mapping[str, Mapping[str, int]]  # by pool: the weight of each member
+    rosters: Mapping[str, str]  # by pool: a fingerprint of `weights`
     reached: Mapping[str, frozenset[str]]  # by pool: its members and those of the pools of later rules
     read: frozenset[str]  # the fields that routing rules read, without personal ones
     never_back_us: int
@@ -108,6 +109,7 @@ def rules_of(config: Config) -> RoutingRules:
         routing=routing,
         matched=compile_set([rule.when for rule in routing]),
         candidates=tuple(_candidates(team, rule) for rule in routing),
+        weights={pool.id: {member.rep: member.weight for member in pool.members} for pool in team.pools},
         rosters={pool.id: _fingerprint(pool) for pool in team.pools},
         reached=_reached(team, routing),
         read=frozenset(field for rule in routing for field in _fields(rule.when)) - PERSONAL,

@@ -9,8 +9,7 @@ import msgspec
 RepState = Literal["available", "away", "deactivated"]
 
 
-@dataclass
-class Presence:
+class Presence(msgspec.Struct, array_like=True, gc=False):
     """The state of a rep beside the team file. `open`: the number of leads that are assigned, accepted or working."""
 
     open: int = 0

@@ -10,6 +10,7 @@ before heavy members are due.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from itertools import accumulate, pairwise
 
 import msgspec
@@ -17,7 +18,7 @@ import msgspec
 SCALE = 720_720_000_000
 """One lead. Shares are exact if the sum of the weights divides this number. Every number up to 16 does."""
 
-_ROUNDING = 1_000_000
+ROUNDING = 1_000_000
 """The tolerance for rounding of a lag, in parts of `SCALE`: one part for each lead."""
 _SCALE_OF_PASSES = 720_720_000
 
@@ -46,15 +47,19 @@ def next_turn(candidates: Sequence[Candidate]) -> Turn | None:
         return None
     if any(candidate.passes for candidate in eligible):
         return Turn(_by_passes(eligible).rep, {})
-    shares = divide(SCALE, [candidate.weight for candidate in eligible])
-    due = [candidate for candidate, share in zip(eligible, shares, strict=True) if candidate.lag + share > _ROUNDING]
-    if not due:  # every eligible member is ahead: the members who are owed leads cannot take this one
-        due = [max(zip(eligible, shares, strict=True), key=_lag_with_share)[0]]
-    chosen = min(due, key=_end)  # among equals the first in the team file
-    lags = {candidate.rep: candidate.lag for candidate in candidates}
-    lags |= {candidate.rep: candidate.lag + share for candidate, share in zip(eligible, shares, strict=True)}
-    lags[chosen.rep] -= SCALE
-    return Turn(chosen.rep, {rep: lag for rep, lag in lags.items() if lag})
+    shares = _shares(tuple([candidate.weight for candidate in eligible]))
+    chosen = _chosen(eligible, shares)
+    lags = {
+        candidate.rep: after
+        for candidate, share in zip(eligible, shares, strict=True)
+        if (after := candidate.lag + share)
+    }
+    lags[chosen] = lags.get(chosen, 0) - SCALE
+    if len(eligible) < len(candidates):
+        lags |= {c.rep: c.lag for c in candidates if c.lag and c.ruled_out_by is not None}
+    if not lags[chosen]:
+        del lags[chosen]
+    return Turn(chosen, lags)
 
 
 def settle(lags: Mapping[str, int], members: Mapping[str, int]) -> Mapping[str, int]:
@@ -82,9 +87,25 @@ def divide(whole: int, weights: Sequence[int]) -> list[int]:
     return [end - begin for begin, end in pairwise(ends)]
 
 
-def _end(candidate: Candidate) -> int:
-    """Return the end of the turn: how much of a lead each unit of weight must be credited until a whole lead is owed."""
-    return (SCALE - candidate.lag) // candidate.weight
+@lru_cache(maxsize=16)
+def _shares(weights: tuple[int, ...]) -> list[int]:
+    """Return the share of each member in one lead. The same members take most leads of a pool."""
+    return divide(SCALE, weights)
+
+
+def _chosen(eligible: Sequence[Candidate], shares: Sequence[int]) -> str:
+    """Return the due member whose turn ends first; among equals the first in the team file.
+
+    A turn ends when a whole lead is owed. Its end is counted in how much each unit of weight must be credited until then.
+    """
+    chosen, first_end = "", None
+    for candidate, share in zip(eligible, shares, strict=True):
+        lag = candidate.lag
+        if lag + share > ROUNDING and (first_end is None or (SCALE - lag) // candidate.weight < first_end):
+            chosen, first_end = candidate.rep, (SCALE - lag) // candidate.weight
+    if first_end is None:  # every eligible member is ahead: the members who are owed leads cannot take this one
+        return max(zip(eligible, shares, strict=True), key=_lag_with_share)[0].rep
+    return chosen
 
 
 def _lag_with_share(pair: tuple[Candidate, int]) -> int:

@@ -38,22 +38,18 @@ def _kind(number: int) -> sa.ColumnElement[int]:
 def _team_state(f: statements.SqlDialect) -> Any:
     """Select and lock the reps, and select the pools with a waiting lead: two queries in one round trip.
 
-    The first column is the number of the query.
+    The first column is the number of the query. On SQLite all reps are one text of JSON, because a team may be large, and a
+    row of a result takes longer than its decoding.
     """
     there = sa.select(reps).order_by(reps.c.rep).with_for_update().cte("there")
+    c = there.c
+    if f.name == "sqlite":
+        presence = sa.func.json_array(c.open, c.state, c.until, c.said, c.updated_at, c.version, c.reason)
+        all_reps = sa.func.json_group_array(sa.func.json_array(c.rep, presence)).label("text")
+        return sa.union_all(sa.select(_kind(_OF_REP), all_reps), select_waited_for(f, _kind(_WAITED_FOR)))
     no_text, no_number = sa.cast(sa.null(), sa.Text), sa.cast(sa.null(), statements.Integer)
     return sa.union_all(
-        sa.select(
-            _kind(_OF_REP),
-            there.c.rep,
-            there.c.state,
-            there.c.open,
-            there.c.said,
-            there.c.until,
-            there.c.updated_at,
-            there.c.version,
-            there.c.reason,
-        ),
+        sa.select(_kind(_OF_REP), c.rep, c.state, c.open, c.said, c.until, c.updated_at, c.version, c.reason),
         select_waited_for(f, _kind(_WAITED_FOR), no_text, no_number, no_text, *(no_number,) * 3, no_text),
     )
 
@@ -62,6 +58,7 @@ _TEAM_STATE = statements.Sql(_team_state)
 
 _encode = msgspec.json.Encoder().encode
 _lags = msgspec.json.Decoder(dict[str, int]).decode
+_decode_reps = msgspec.json.Decoder(list[tuple[str, Presence]]).decode
 _decode_rotation = msgspec.json.Decoder(RotationState).decode
 
 ChangedRotations = Mapping[str, RotationState]
@@ -79,10 +76,18 @@ def lock_team_state(
     if missing := sorted(set(pool_ids) - rotations.keys()):
         _ADD_POOL.many(connection, [{"pool": pool} for pool in missing])
         rotations = _pools(connection)
-    rows = _TEAM_STATE.all(connection, pools=sorted(pool_ids))
-    if missing := sorted(set(rep_ids) - {row[1] for row in rows if row[0] == _OF_REP}):
+    by_rep, pools_waited_for = _lock_reps(connection, pool_ids)
+    if missing := sorted(set(rep_ids) - by_rep.keys()):
         _ADD_REP.many(connection, [{"rep": rep} for rep in missing])
-        rows = _TEAM_STATE.all(connection, pools=sorted(pool_ids))
+        by_rep, pools_waited_for = _lock_reps(connection, pool_ids)
+    return TeamState(by_rep, {pool: _rotation(rotations[pool]) for pool in pool_ids}), pools_waited_for
+
+
+def _lock_reps(connection: Connection, pool_ids: Collection[str]) -> tuple[dict[str, Presence], set[str]]:
+    rows = _TEAM_STATE.all(connection, pools=sorted(pool_ids))
+    if connection.dialect.name == "sqlite":
+        decoded = next(dict(_decode_reps(text)) for kind, text in rows if kind == _OF_REP)
+        return decoded, {pool for kind, pool in rows if kind == _WAITED_FOR}
     by_rep: dict[str, Presence] = {}
     pools_waited_for: set[str] = set()
     for kind, name, state, number, published_state, until, updated_at, version, reason in rows:
@@ -90,7 +95,7 @@ def lock_team_state(
             by_rep[name] = Presence(number, state, until, published_state, updated_at, version, reason)
         else:
             pools_waited_for.add(name)
-    return TeamState(by_rep, {pool: _rotation(rotations[pool]) for pool in pool_ids}), pools_waited_for
+    return by_rep, pools_waited_for
 
 
 def _pools(connection: Connection) -> dict[str, str]:

@@ -9,6 +9,7 @@ import pytest
 from schemas.events.base import Facts
 from services.router import commands
 from services.router.domain.decision import Inputs, replay
+from services.router.domain.turns import SCALE
 from tests.unit.router.harness import RouterHarness, rep, sales, team
 
 
@@ -205,3 +206,17 @@ def test_replayed_decision_gives_the_same_rep_without_personal_data(harness: Rou
     assert chosen == {
         (row.epoch, row.rep) for row in harness.rows("SELECT * FROM router_assignments WHERE lead_id = 'l1'")
     }
+
+
+def test_pool_of_an_older_release_keeps_its_turns(harness: RouterHarness) -> None:
+    harness.configure(team(rep("ana"), rep("bo"), pools={"all": {"ana": 1, "bo": 1}}))
+    harness.submit_form("l1")
+    assert harness.owners("l1") == ["ana"]
+    lags = f'{{"ana": {SCALE // 2}, "bo": {-SCALE // 2}}}'
+    assert harness.rows(f"UPDATE router_pools SET lags = '{lags}' WHERE pool = 'all' RETURNING pool")
+    harness.submit_form("l2")
+    assert harness.owners("l2") == ["ana"]
+    assert [seat["lag"] for seat in harness.decisions("l2")[0]["inputs"]["steps"][0]["seats"]] == [
+        SCALE // 2,
+        -SCALE // 2,
+    ]

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.router.domain.turns import SCALE, Candidate, divide, next_turn, settle
+from services.router.domain.turns import ROUNDING, SCALE, Candidate, Turn, divide, next_turn, settle
 from tests.examples import examples
 
 weights = st.lists(st.integers(1, 16), min_size=1, max_size=7)
@@ -186,3 +186,33 @@ def test_decision_stored_with_passes_replays_to_the_same_rep() -> None:
     turn = next_turn(seats)
     assert turn is not None
     assert turn.rep == "b"
+
+
+# --- as it was ----------------------------------------------------------------------------------------------------
+
+
+def reference_turn(candidates: Sequence[Candidate]) -> Turn | None:
+    """The first implementation of `next_turn`: the definition, without regard to its cost."""
+    eligible = [candidate for candidate in candidates if candidate.ruled_out_by is None]
+    if not eligible:
+        return None
+    shares = divide(SCALE, [candidate.weight for candidate in eligible])
+    credited = list(zip(eligible, shares, strict=True))
+    due = [candidate for candidate, share in credited if candidate.lag + share > ROUNDING]
+    if not due:
+        due = [max(credited, key=lambda pair: pair[0].lag + pair[1])[0]]
+    chosen = min(due, key=lambda candidate: (SCALE - candidate.lag) // candidate.weight)
+    lags = {candidate.rep: candidate.lag for candidate in candidates}
+    lags |= {candidate.rep: candidate.lag + share for candidate, share in credited}
+    lags[chosen.rep] -= SCALE
+    return Turn(chosen.rep, {rep: lag for rep, lag in lags.items() if lag})
+
+
+_LAGS = st.one_of(st.integers(-2, 2).map(lambda n: n * SCALE), st.integers(-2 * SCALE, 2 * SCALE), st.integers(-2, 2))
+
+
+@settings(max_examples=examples(300))
+@given(st.lists(st.tuples(st.integers(1, 20), _LAGS, st.booleans()), max_size=12))
+def test_turn_is_that_of_its_definition(state: list[tuple[int, int, bool]]) -> None:
+    seats = [Candidate(str(n), weight, lag, "away" if away else None) for n, (weight, lag, away) in enumerate(state)]
+    assert next_turn(seats) == reference_turn(seats)
