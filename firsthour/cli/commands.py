@@ -39,7 +39,7 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
     ),
     "report": CommandEntry("report", "Reports: response."),
     "import": CommandEntry("importing", "Import a list from a CSV file: leads, companies, opportunities or costs."),
-    "source": CommandEntry("source", "Sources of events: fields."),
+    "source": CommandEntry("source", "Sources of events: fields, try."),
     "keys": CommandEntry("keys", "API keys: create, list, revoke."),
     "webhooks": CommandEntry("webhooks", "Webhooks: list, log, show, resend, enable."),
     "tell": CommandEntry("tell", "Send a notice to a team: marketing, sales or operator."),
