@@ -186,6 +186,7 @@ async def test_rep_goes_away_and_comes_back(world: World) -> None:
     assert await world.owner_of("third@prospect.example") == "ana"
 
 
+@pytest.mark.both_profiles
 async def test_replayed_command_counts_once_and_says_so(world: World) -> None:
     away, back = (signed(command(name, "", "U0ANA"), world.clock.real()) for name in ("/away", "/back"))
     for request in (away, back):

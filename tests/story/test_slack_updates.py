@@ -58,7 +58,6 @@ async def test_touched_and_closed_leads_have_no_buttons(world: World) -> None:
     assert buttons_of(shown(world, "U0BO")) == []
 
 
-@pytest.mark.both_profiles
 async def test_reassigned_lead_names_the_new_owner_to_the_old_one(world: World) -> None:
     await world.submit_form(email=CTO)
     await click(world, "U0ANA", "hand_over")
@@ -77,7 +76,6 @@ async def test_reminder_goes_into_the_thread_of_the_first_message(world: World) 
     assert first != reminder
 
 
-@pytest.mark.both_profiles
 async def test_reminder_starts_anew_if_the_thread_was_deleted_or_the_rep_has_another_account(world: World) -> None:
     await world.submit_form(email=CTO)
     world.slack.posted.clear()

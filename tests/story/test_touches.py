@@ -53,7 +53,6 @@ async def test_lead_that_leaves_sales_gets_no_further_reminder(open_world: OpenW
     assert world.slack_recipients == ["ana", "ana"]
 
 
-@pytest.mark.both_profiles
 async def test_reminder_that_waits_is_cancelled_by_a_conversation_of_the_telephone_system(
     open_world: OpenWorld,
 ) -> None:
@@ -102,7 +101,6 @@ async def test_promise_ends_without_a_conversation_in_spite_of_attempts(open_wor
     assert "promise.missed" in await world.event_types_of(CTO)
 
 
-@pytest.mark.both_profiles
 async def test_person_who_asks_again_gets_a_cadence_of_their_new_request(open_world: OpenWorld) -> None:
     world = await open_world(agreement=CADENCE)
     await world.submit_form(email=CTO)

@@ -26,7 +26,6 @@ async def service() -> AsyncIterator[FakeService]:
         yield fake
 
 
-@pytest.mark.both_profiles
 async def test_page_leaves_over_a_channel_of_the_agreement(
     open_world: OpenWorld, service: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -65,6 +64,7 @@ def secret(monkeypatch: pytest.MonkeyPatch) -> str:
     return SECRET
 
 
+@pytest.mark.both_profiles
 async def test_crm_is_told_every_change_of_owner_status_and_touch(
     open_world: OpenWorld, service: FakeService, secret: str
 ) -> None:
@@ -223,6 +223,7 @@ def verified(call: ServiceCall, secret: str) -> dict[str, Any]:
     return dict(call.json)
 
 
+@pytest.mark.both_profiles
 async def test_on_call_alert_is_raised_acknowledged_and_resolved(
     open_world: OpenWorld, service: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -274,6 +275,7 @@ async def test_page_goes_as_a_text_message_to_the_phone_of_the_rep(
     assert any("sms cannot reach bo, cy, max: add `phone`" in line for line in (await world.get("/readyz"))["warnings"])
 
 
+@pytest.mark.both_profiles
 async def test_operator_is_told_of_a_webhook_that_was_switched_off(
     open_world: OpenWorld, service: FakeService, secret: str
 ) -> None:
@@ -308,7 +310,6 @@ async def test_delivery_of_a_sender_that_crashed_is_sent_again_with_its_id(
     assert [attempt["outcome"] for attempt in shown["attempts"]] == ["unknown", "sent"]
 
 
-@pytest.mark.both_profiles
 async def test_webhook_that_leaves_the_agreement_keeps_its_deliveries(
     open_world: OpenWorld, service: FakeService, secret: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -334,6 +335,7 @@ async def test_webhook_that_leaves_the_agreement_keeps_its_deliveries(
     assert delivery["state"] == "sent"
 
 
+@pytest.mark.both_profiles
 async def test_hostile_paths_of_webhooks_are_not_found(
     open_world: OpenWorld, service: FakeService, secret: str
 ) -> None:
