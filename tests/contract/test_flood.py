@@ -1,6 +1,7 @@
 """A flood of large posts: other leads get their owners and pages, memory is bounded, and disk use stays proportional."""
 
 import json
+import random
 import re
 from collections.abc import Sequence
 from itertools import pairwise
@@ -29,8 +30,9 @@ OTHERS = 24
 
 
 def large_post(n: int) -> dict[str, Any]:
-    """Return a form with 120 new fields of 2,000 characters each."""
-    return {"email": "flood@acme.example", **{f"field_{n}_{i}": "x" * 2_000 for i in range(120)}}
+    """Return a form with 120 new fields of 2,000 characters each, which cannot be packed well."""
+    chance = random.Random(n)
+    return {"email": "flood@acme.example", **{f"field_{n}_{i}": chance.randbytes(1_000).hex() for i in range(120)}}
 
 
 async def post_flood(world: OpenedSystem) -> None:

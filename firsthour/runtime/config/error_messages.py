@@ -89,6 +89,7 @@ _PATTERNS: Final[Mapping[str, str]] = {
     r"^\d{4}(-(Q[1-4]|0[1-9]|1[0-2]))?$": "write a year, a quarter or a month, such as 2026, 2026-Q4 or 2026-11",
     r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$": "write the name of an HTTP header, such as X-Signature",
     r"^[a-z]+/[a-z0-9.+-]+(; ?charset=utf-8)?$": "write a media type, such as text/xml",
+    r"\S": "write the name of a field of theirs, which is not blank",
     r"^[^:]*$": "remove the colon, which ends a user name",
     r"^[A-Za-z0-9_.-]{1,50}$": "write the name of a field or parameter, such as `v1` or `token`",
     r"^[A-Za-z_][A-Za-z0-9_-]{0,99}(\.[A-Za-z_][A-Za-z0-9_-]{0,99}){0,5}$": "write names with dots, such as `auth.key`",

@@ -68,6 +68,8 @@ OUTCOMES: Final[Mapping[str, ErrorOutcome]] = {
     "MovedError": _HANDLED,
     "FollowerError": _HANDLED,
     "NoAnswerError": _HANDLED,
+    "RotationError": _HANDLED,
+    "UnreadLogError": _HANDLED,
     "RecordRejectedError": _HANDLED,
     "RecordTooLargeError": _HANDLED,
     "SecretError": _HANDLED,
