@@ -1,5 +1,9 @@
 """Limits of costs that do not depend on the load of this machine, or stay far below their limit."""
 
+import json
+import subprocess
+import sys
+
 import pytest
 
 from firsthour.bench import rules
@@ -17,11 +21,12 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> PipelineBench:
 
 
 def test_fifty_conditions_stay_below_their_limits() -> None:
-    hot, traced = rules.rules()
-    assert hot.spread is not None
-    assert traced.spread is not None
-    assert hot.spread[0] <= rules.HOT_GOAL_US
-    assert traced.spread[0] <= rules.TRACED_GOAL_US
+    """A process of its own, since a run that measures the branches traces this one."""
+    program = "import json; from firsthour.bench import rules; print(json.dumps([one.spread for one in rules.rules()]))"
+    child = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)  # our own program
+    hot, traced = json.loads(child.stdout)
+    assert hot[0] <= rules.HOT_GOAL_US
+    assert traced[0] <= rules.TRACED_GOAL_US
 
 
 def test_statements_of_a_unit_do_not_grow_with_its_events(
