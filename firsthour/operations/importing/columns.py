@@ -1,4 +1,4 @@
-"""What each column of a list becomes, for each kind of list."""
+"""The fields that the columns of a list become, for each kind of list."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Final
 
 from firsthour.kernel.field_names import ALIAS, CHOSEN, NAME_MAX, FieldNames, fold
 from firsthour.operations.importing.csv_format import UnreadableFileError
-from firsthour.operations.importing.rejected_rows import ERROR_COLUMN
+from firsthour.operations.importing.rejected_rows import own_columns
 from schemas.form_fields import FORM_FIELDS, SHORT_NAMES
 from schemas.values import did_you_mean, shown
 
@@ -20,7 +20,7 @@ Names = Mapping[str, tuple[str, ...]]
 
 
 class ListKind(StrEnum):
-    """What the rows of a list are."""
+    """The things that a list has rows of."""
 
     lead = "lead"
     company = "company"
@@ -123,7 +123,7 @@ def columns_of(
     Raises:
         UnreadableFileError: The header lacks a named column, or the kind has no such field.
     """
-    names = [name for name in header if name != ERROR_COLUMN]
+    names = own_columns(header)
     targets = {_index(names, column): _target(kind, field) for field, column in chosen.items()}
     table = _names_of(kind)
     columns = []

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, TextIO
 
 from firsthour.operations.importing.csv_format import CsvFormat
-from firsthour.operations.importing.rejected_rows import ERROR_COLUMN, unescaped
+from firsthour.operations.importing.rejected_rows import has_errors, own_columns, unescaped
 
 LINE_CHARS_MAX: Final = 1_000_000
 CELL_CHARS_MAX: Final = 10_000
@@ -54,7 +54,7 @@ class _Lines:
 
 def records(file: CsvFormat) -> Iterator[CsvRecord]:
     """Yield every row of the file that is not blank, in its order."""
-    ignores_error = bool(file.header) and file.header[0] == ERROR_COLUMN
+    ignores_error, count = has_errors(file.header), len(own_columns(file.header))
     with file.path.open(encoding=file.encoding, errors="surrogateescape", newline="") as text:
         lines = _Lines(text)
         for _ in range(file.first_line):
@@ -83,7 +83,7 @@ def records(file: CsvFormat) -> Iterator[CsvRecord]:
                 continue
             if ignores_error:
                 cells = [unescaped(cell) for cell in cells[1:]]
-            yield _checked(number, line, cells, len(file.header) - ignores_error, file.encoding)
+            yield _checked(number, line, cells, count, file.encoding)
 
 
 def _checked(number: int, line: int, cells: list[str], count: int, encoding: str) -> CsvRecord:

@@ -19,7 +19,7 @@ from schemas.values import shown
 
 @dataclass(frozen=True)
 class ImportPlan:
-    """What is imported, and how. `digest`: of the file and of every option."""
+    """The file, its columns and the options of one import. `digest`: of the file and of every option."""
 
     kind: ListKind
     file: CsvFormat

@@ -35,12 +35,22 @@ def free_name(file: Path) -> str:
     return next(name for name in names if not file.with_name(name).exists())
 
 
+def own_columns(header: Sequence[str]) -> list[str]:
+    """Return the columns of the list itself: without the first one if it has the errors of an earlier import."""
+    return list(header[1:] if has_errors(header) else header)
+
+
+def has_errors(header: Sequence[str]) -> bool:
+    """Tell whether the list is a file of rejected rows."""
+    return bool(header) and header[0] == ERROR_COLUMN
+
+
 class RejectedRows:
     """Writes the file. `kept`: the bytes of an earlier, stopped import that stay in it."""
 
     def __init__(self, path: Path, header: Sequence[str], separator: str, kept: int = 0) -> None:
         self.path = path
-        self._header = [name for name in header if name != ERROR_COLUMN]
+        self._header = own_columns(header)
         self._separator = separator
         self._kept = kept
         self._file: TextIO | None = None
