@@ -95,9 +95,7 @@ class Gateway:
                 cors = _cors(sources.forms.get(path.removeprefix(FORMS_PATH)), headers.get(b"origin"))
             limit = segment.BATCH_BYTES_MAX if path in segment.PATHS else body_reader.BODY_LIMIT
             body = await body_reader.read_request_body(scope, receive, headers, limit)
-            target = scope.get("raw_path") or path.encode()
-            if query := scope.get("query_string"):
-                target += b"?" + query
+            target = _target(scope) if route == HOOKS_ROUTE else b""
             request = IncomingRequest(path, headers, body, client[0] if client else "", in_browser, target)
             answer = await endpoint(self, request, sources)
             reply = (
@@ -165,6 +163,13 @@ class Gateway:
     async def _preflight(self, request: IncomingRequest, sources: SourceIndex) -> Reply | Problem:
         forms.form_of(request.path, request.headers.get(b"origin"), sources.forms)
         return _PREFLIGHT
+
+
+def _target(scope: Scope) -> bytes:
+    """Return path and query as they were sent."""
+    path: bytes = scope.get("raw_path") or scope["path"].encode()
+    query = scope.get("query_string")
+    return path + b"?" + query if query else path
 
 
 def _cors(form: Form | None, origin: bytes | None) -> HeaderPairs:

@@ -106,7 +106,7 @@ def _parse_delivery(
     for item in parse_items(endpoint, body, parsed, team, delivery=delivery, now=now):
         if isinstance(item, RejectedItem):
             raise item.error.anew()
-        events += item
+        events += [event for event, _ in item]
     return events
 
 

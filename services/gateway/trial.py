@@ -4,17 +4,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
+from urllib.parse import unquote
 
 from schemas.team import Team
 from services.gateway import request_bodies, webhook_bodies
 from services.gateway.domain import webhooks
 from services.gateway.domain.coerce import Json, UnmappableError
 from services.gateway.domain.mapping import ParsedEvent
-from services.gateway.domain.verification.request import SignedRequest
 from services.gateway.domain.webhooks import CompiledMapping
 from services.gateway.intake.outcome import fault_of
 from services.gateway.intake.request import HOOKS_PATH, Headers
-from services.gateway.intake.webhooks import RejectedItem, parse_items, unmapped
+from services.gateway.intake.webhooks import RejectedItem, parse_items, signed_request
 from services.gateway.sources import WebhookEndpoint
 
 LEAVES_MAX: Final = 300
@@ -52,12 +52,8 @@ def outcome(
         items = list(parse_items(endpoint, request.body, parsed, team, delivery=DELIVERY, now=now))
     except UnmappableError as error:
         return {**report, "faults": [fault_of(error)]}
-    written = list(_written(endpoint, parsed.value))
-    events = [event for item in items if not isinstance(item, RejectedItem) for event in item]
-    report["events"] = [
-        _event(event, written[index] if index < len(written) else None)
-        for index, event in enumerate(events[:EVENTS_MAX])
-    ]
+    mapped = [pair for item in items if not isinstance(item, RejectedItem) for pair in item]
+    report["events"] = [_event(event, entry) for event, entry in mapped[:EVENTS_MAX]]
     report["faults"] = [fault_of(item.error) for item in items if isinstance(item, RejectedItem)]
     report["unused"] = [] if report["faults"] else _unused(endpoint, parsed.value)
     return report
@@ -71,26 +67,11 @@ def _verification(
     if endpoint.verifier is None:
         return {"verified": False, "why": endpoint.trouble or "the source has no secret"}
     target = request.target or f"{HOOKS_PATH}{endpoint.id}".encode()
-    token = target.partition(b"?")[0].removeprefix(f"{HOOKS_PATH}{endpoint.id}/".encode())
-    signed = SignedRequest(
-        request.headers,
-        request.body,
-        url=public_url + target,
-        token=b"" if token == target.partition(b"?")[0] else token,
-        value=lambda: unmapped(request.headers, request.body, endpoint.format),
-    )
+    path = unquote(target.partition(b"?")[0].decode("latin-1"))
+    token = path.removeprefix(f"{HOOKS_PATH}{endpoint.id}").removeprefix("/")
+    signed = signed_request(endpoint, request.headers, request.body, token, public_url + target)
     verdict = endpoint.verifier.check(signed, received)
     return {"verified": verdict.holds, "why": verdict.fault or None}
-
-
-def _written(endpoint: WebhookEndpoint, body: Json) -> Iterator[CompiledMapping]:
-    """Yield the entry of each event, in the order of the events. Items that fail make none."""
-    ids = webhooks.EventIds()
-    for item in webhooks.items_of(endpoint.entries, body, DELIVERY):
-        try:
-            yield from (entry for entry, _ in webhooks.mapped(item, ids))
-        except UnmappableError:
-            continue
 
 
 def _event(event: ParsedEvent, entry: CompiledMapping | None) -> dict[str, Any]:

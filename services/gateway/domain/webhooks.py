@@ -111,16 +111,11 @@ def items_of(entries: Sequence[CompiledMapping], body: Json, delivery: str) -> I
                 yield BodyItem(item, delivery if index == 0 else f"{delivery}#{index + 1}", (entry,))
 
 
-def short_forms(item: BodyItem, ids: EventIds) -> list[dict[str, Json]]:
-    """Return an event for each entry whose `when` is true for the item. Raises `UnmappableError`.
+def short_forms(item: BodyItem, ids: EventIds) -> list[tuple[CompiledMapping, dict[str, Json]]]:
+    """Return each entry whose `when` is true for the item, with its event. Raises `UnmappableError`.
 
     The delivery id of the item becomes the id of an event that has none.
     """
-    return [form for _, form in mapped(item, ids)]
-
-
-def mapped(item: BodyItem, ids: EventIds) -> list[tuple[CompiledMapping, dict[str, Json]]]:
-    """Return the events of `short_forms`, each with its entry."""
     return [
         (entry, _event(entry, item.value, item.own, ids))
         for entry in item.entries

@@ -20,7 +20,7 @@ class IncomingRequest(msgspec.Struct, frozen=True):
     """A request.
 
     `address`: the sender's; empty if it is unknown. `in_browser`: a person will see the answer. `target`: path and query
-    as they were sent.
+    of a webhook as they were sent.
     """
 
     path: str

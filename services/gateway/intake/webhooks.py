@@ -31,6 +31,10 @@ BODIES_MAX: Final = 20  # rejected items of one request that become dead letters
 SECRET_RETRY_SECONDS: Final = 5
 
 
+MappedItem = list[tuple[ParsedEvent, webhooks.CompiledMapping | None]]
+"""The events of an item, each with its entry of `events:`. None: the body is an event of ours."""
+
+
 class RejectedItem(NamedTuple):
     """An item that cannot be mapped. `id` is the delivery id under which it is retried. `whole`: it is the whole body."""
 
@@ -65,7 +69,7 @@ async def decide(
         items = parse_items(endpoint, kept, value, team, delivery=delivery, now=now, fresh=not verdict.timed)
         parsed = await in_turns(items)
         rejected = [item for item in parsed if isinstance(item, RejectedItem)]
-        events = [event for item in parsed if not isinstance(item, RejectedItem) for event in item]
+        events = [event for item in parsed if not isinstance(item, RejectedItem) for event, _ in item]
         if rejected and not events:
             raise rejected[0].error.anew()
         rows = rows_of(events)
@@ -100,8 +104,8 @@ def parse_items(
     delivery: str,
     now: datetime,
     fresh: bool = False,
-) -> Iterator[list[ParsedEvent] | RejectedItem]:
-    """Yield the events of each item of a verified body.
+) -> Iterator[MappedItem | RejectedItem]:
+    """Yield the events of each item of a verified body, each with the entry that maps it.
 
     Args:
         endpoint: The source.
@@ -114,9 +118,8 @@ def parse_items(
     """
     if not endpoint.entries:
         try:
-            yield [
-                _parse(endpoint, webhooks.standard_form(parsed.value, delivery), team, now, parsed.altered, "#", fresh)
-            ]
+            form = webhooks.standard_form(parsed.value, delivery)
+            yield [(_parse(endpoint, form, team, now, parsed.altered, "#", fresh), None)]
         except UnmappableError as error:
             yield RejectedItem(error, body, delivery)
         return
@@ -125,7 +128,7 @@ def parse_items(
         pointer = "#" if item.place is None else f"#/{item.place}"
         try:
             forms = webhooks.short_forms(item, ids)
-            yield [_parse(endpoint, form, team, now, parsed.altered, pointer, fresh) for form in forms]
+            yield [(_parse(endpoint, form, team, now, parsed.altered, pointer, fresh), entry) for entry, form in forms]
         except UnmappableError as error:
             if item.place is None:  # a part is retried with its whole body; what was accepted has no further effect
                 yield RejectedItem(error, body, delivery)
@@ -166,13 +169,7 @@ def _verified_endpoint(
             "The secret of this source is missing, so its requests cannot be verified. The operator's log has details.",
             headers={"Retry-After": str(SECRET_RETRY_SECONDS)},
         )
-    signed = SignedRequest(
-        request.headers,
-        request.body,
-        url=public_url + request.target,
-        token=token.encode("utf-8", "surrogatepass"),
-        value=partial(unmapped, request.headers, request.body, endpoint.format),
-    )
+    signed = signed_request(endpoint, request.headers, request.body, token, public_url + request.target)
     verdict = endpoint.verifier.check(signed, received)
     if not verdict.holds:
         raise Problem(
@@ -184,7 +181,13 @@ def _verified_endpoint(
     return endpoint, verdict
 
 
-def unmapped(headers: Headers, body: bytes, format: str | None) -> Json:
+def signed_request(endpoint: WebhookEndpoint, headers: Headers, body: bytes, token: str, url: bytes) -> SignedRequest:
+    """Return the parts of a request that its proof may cover. `token`: the part of the path after the source."""
+    value = partial(_value_of, headers, body, endpoint.format)
+    return SignedRequest(headers, body, url=url, token=token.encode("utf-8", "surrogatepass"), value=value)
+
+
+def _value_of(headers: Headers, body: bytes, format: str | None) -> Json:
     """Return the parsed body; None: it cannot be parsed."""
     try:
         return webhook_bodies.parse_body(body, *_content_type(headers), format).value

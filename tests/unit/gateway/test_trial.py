@@ -88,3 +88,22 @@ def test_trial_of_a_preset_names_it_as_the_place(harness: GatewayHarness) -> Non
     [event] = report["events"]
     assert event["places"][""] == "preset webflow"
     assert event["person"] == {"custom.x": "y"}
+
+
+def test_events_beside_a_faulty_part_have_their_own_expressions(harness: GatewayHarness) -> None:
+    noted = {"kind": "note", "note": "wants a quote", "customer": {"email": "ann@acme.example"}}
+    report = tried(harness, json.dumps([{**CALL, "customer": {"email": "nobody"}}, noted]).encode(), signed=False)
+    [event] = report["events"]
+    assert (event["type"], event["expressions"]["note"]) == ("custom.note", "note")
+    assert [fault["pointer"] for fault in report["faults"]] == ["#/0/email"]
+
+
+def test_token_in_the_target_of_a_trial_proves_it(harness: GatewayHarness) -> None:
+    harness.configure(
+        "sources:\n  - id: calls\n    kind: webhook\n    verify: {scheme: url-token, secrets: [{file: phone.secret}]}\n"
+        "    events: [{type: custom.ping, email: email}]\n"
+    )
+    path = "/hooks/calls/" + HMAC_SECRET.replace(" ", "%20")
+    assert tried(harness, b"{}", "calls", target=path.encode())["verified"] is True
+    assert tried(harness, b"{}", "calls", target=b"/hooks/calls/x")["verified"] is False
+    assert tried(harness, b"{}", "calls")["verified"] is False

@@ -29,7 +29,7 @@ def events(preset: str, body: Any) -> list[tuple[str, str | None]]:
     parsed = [
         parse_event(form, origin="vendor", scope="vendor", now=now)
         for item in webhooks.items_of(entries, body, "delivery")
-        for form in webhooks.short_forms(item, ids)
+        for _, form in webhooks.short_forms(item, ids)
     ]
     return [(event.type, event.external.email) for event in parsed]
 
