@@ -12,6 +12,8 @@ from firsthour.runtime.config.documents import ConfigProblem, Document
 from schemas.sources import PresetSource, Source, Sources, WebhookSource
 
 DIRECTORY: Final = Path(__file__).parent / "preset_files"
+_LIKE: Final = "like"
+"""The field of a preset that takes the fields of another one, except for those that it has itself."""
 _REPLACED: Final = ("format", "handshake", "answer", "types")
 
 
@@ -21,7 +23,8 @@ def preset(name: str) -> Mapping[str, Any]:
     document = yaml_source.parse((DIRECTORY / f"{name}.yaml").read_bytes(), f"{name}.yaml")
     if document.data is None:
         raise ValueError(document.problems)
-    return document.data
+    base = document.data.pop(_LIKE, None)
+    return document.data if base is None else {**preset(base), **document.data}
 
 
 def webhook_source(source: PresetSource) -> WebhookSource:
