@@ -31,9 +31,9 @@ _UMLAUTS: Final = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue"})
 _WRAPPER = re.compile(
     r"(?:form_fields|fields|wpforms\.fields\.\d{1,4}|contact|lead|person|0-1)[./]|your[ _-]|q\d{1,4}_", re.IGNORECASE
 )
-"""What tools write before the name of a field."""
+"""Prefixes that tools put before the name of a field."""
 _TAIL = re.compile(r"(?:__c|[-_]\d{1,6})\Z", re.IGNORECASE)
-"""What tools write after it: custom fields of Salesforce, numbers of Contact Form 7."""
+"""Endings that tools add to it: `__c` of Salesforce, numbers of Contact Form 7."""
 
 
 def fold(name: str) -> str:

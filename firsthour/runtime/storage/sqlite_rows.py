@@ -21,7 +21,10 @@ _shapes: Final[dict[str, tuple[int, Callable[[tuple[Any, ...]], Any]]]] = {}
 
 
 class DirectConnection:
-    """The writer's connection inside a transaction that SQLAlchemy has not begun. What it lacks, SQLAlchemy does."""
+    """The writer's connection inside a transaction that SQLAlchemy has not begun.
+
+    Attributes that it lacks are those of the SQLAlchemy connection, which then joins the transaction.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self.dialect = connection.dialect
