@@ -17,7 +17,7 @@ from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.storage.unit import StorageError
 from services.notifier.clicks import apply_click
 from services.notifier.context import NotifierContext
-from services.notifier.domain.click import LEAVING, Action, ClickAnswer
+from services.notifier.domain.click import LEAVING, NOTHING, Action, ClickAnswer
 from services.notifier.domain.lead_actions import FIELD_CHARS_MAX, OfferedAction, click_of, label_of, offered
 from services.notifier.domain.link import Link
 from services.notifier.domain.link_standing import INVALID, Refusal
@@ -115,11 +115,13 @@ class LeadPages:
         link = await self._keys.link(token)
         if link is None:
             return notice(INVALID)
-        found = await self._find(link)
+        found = await self._find(link, token)
         if isinstance(found, Refusal):
             return notice(found)
         answer = None
-        if link.action != "open" and link.action not in {action.action for action in offered(found.facts)}:
+        if found.used and link.action != "open":
+            answer = ClickAnswer(True, used_before(link.action))
+        elif link.action != "open" and link.action not in {action.action for action in offered(found.facts)}:
             answer = found.facts.answer(link.action)  # the reason why the action does nothing now
         return await self._page(link, found, answer, 200)
 
@@ -128,23 +130,25 @@ class LeadPages:
         link = await self._keys.link(token)
         if link is None:
             return notice(INVALID)
-        found = await self._find(link)
+        found = await self._find(link, token)
         if isinstance(found, Refusal):
             return notice(found)
         if link.action == "open":
             return notice(_LOOKS_ONLY, {"allow": "GET, HEAD"})
         answer = await self._apply(link, link.action, found, token, fields)
+        if found.used and not answer.applied:
+            answer = ClickAnswer(False, f"{used_before(link.action)} {NOTHING}")
         status = 200 if answer.applied else 409
         if answer.applied and link.action in LEAVING:
             return notice(Refusal(status, label_of(link.action), answer.text))
-        found = await self._find(link)
+        found = await self._find(link, token)
         return notice(found) if isinstance(found, Refusal) else await self._page(link, found, answer, status)
 
-    async def _find(self, link: Link) -> OpenedLead | Refusal:
+    async def _find(self, link: Link, token: str) -> OpenedLead | Refusal:
         resources = self._resources
         now, real = resources.clock.business(), resources.clock.real()
         loader = LeadLoader(self._context, self._history, resources.config.current, now, real)
-        return await resources.reads(lambda connection: loader.load(connection, link))
+        return await resources.reads(lambda connection: loader.load(connection, link, token))
 
     async def _apply(
         self, link: Link, action: Action, found: OpenedLead, token: str, fields: Mapping[str, str]
@@ -153,7 +157,7 @@ class LeadPages:
         return await self._resources.units.run(partial(apply_click, context=self._context, click=click))
 
     async def _page(self, link: Link, found: OpenedLead, answer: ClickAnswer | None, status: int) -> Response:
-        acted = answer is not None and answer.applied
+        acted = found.used or (answer is not None and answer.applied)
         forms = await self._forms(link, offered(found.facts), acted=acted)
         if found.lead is None:
             forms = tuple(form for form in forms if form.chosen)
@@ -174,6 +178,11 @@ class LeadPages:
             for action in actions
         ]
         return tuple(sorted(forms, key=lambda form: not form.chosen))
+
+
+def used_before(action: Action) -> str:
+    """Return what is said of a link that was used before."""
+    return f"You have used this link already: {label_of(action)}."
 
 
 def notice(refusal: Refusal, headers: Mapping[str, str] | None = None) -> Response:

@@ -1,21 +1,21 @@
 """Load a lead for the person of a link: the page that the link belongs to, the clock, and the history."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy.engine import Connection
 
 from firsthour.kernel.config import Config
 from services.notifier.context import NotifierContext
-from services.notifier.domain.click import reject_reasons
-from services.notifier.domain.lead_actions import Facts
+from services.notifier.domain.click import not_free, reject_reasons
+from services.notifier.domain.lead_actions import Facts, click_of
 from services.notifier.domain.lead_page import LeadPage, lead_page
 from services.notifier.domain.link import Link
 from services.notifier.domain.link_standing import EXPIRED, GONE, Refusal, ending, refusal
 from services.notifier.domain.message import message_of
 from services.notifier.domain.timeline import LINES_MAX, HistoryEntry, timeline
-from services.notifier.store.clicks import paged_as
+from services.notifier.store.clicks import is_used, paged_as
 from services.notifier.store.clocks import find_clocks
 from services.notifier.store.pages import find_page
 from services.notifier.store.people import StoredLeave
@@ -32,6 +32,7 @@ class OpenedLead:
     facts: Facts
     lead: LeadPage | None
     ended: Refusal | None
+    used: bool  # the click of the link was received before, and not refused
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ class LeadLoader:
     now: datetime
     real: datetime
 
-    def load(self, connection: Connection, link: Link) -> OpenedLead | Refusal:
-        """Return the lead of this link, or why the link does nothing."""
+    def load(self, connection: Connection, link: Link, token: str) -> OpenedLead | Refusal:
+        """Return the lead of this link, or why the link does nothing. `token`: of the link."""
         if self.real >= link.expires_at:
             return EXPIRED
         page = find_page(connection, link.page_id)
@@ -60,9 +61,11 @@ class LeadLoader:
         terms = self.context.handing_over(terms, connection, self.config, self.now)
         paged = paged_as(connection, page.lead_id, page.person)
         facts = Facts(page, clock, paged, terms, reject_reasons(self.config.agreement.lifecycle, clock), self.now)
+        used = link.action != "open" and is_used(connection, click_of(page, link.action, self.now, token, {}).id)
         ended = ending(page, clock, team)
         if ended is not None:
-            return OpenedLead(facts, None, ended)
-        message = message_of(page, clock, terms, self.now, None)
+            return OpenedLead(facts, None, ended, used)
+        message = replace(message_of(page, clock, terms, self.now, None), is_opened=True)
         lines = timeline(self.history(connection, page.lead_id, RECORDS_MAX), team)
-        return OpenedLead(facts, lead_page(message, clock, lines, self.now), None)
+        blocked = not_free(terms, clock) if clock.rep is None else ""
+        return OpenedLead(facts, lead_page(message, clock, lines, self.now, blocked), None, used)

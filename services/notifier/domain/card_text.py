@@ -39,7 +39,7 @@ _ACTS: Final[Mapping[str, tuple[str, str]]] = {
     "chat.started": ("Started a chat", "Started a chat: {}"),
 }
 """The words of an act without and with its subject."""
-_HOME: Final = "the home page"
+HOME: Final = "the home page"
 
 
 def lead_name(card: LeadCard) -> str:
@@ -53,13 +53,16 @@ def lead_name(card: LeadCard) -> str:
 # --- how to reach the person ------------------------------------------------------------------------------------------
 
 
-def contact_facts(card: LeadCard, now: datetime, zone: ZoneInfo, home: ZoneInfo | None) -> list[Fact]:
+def contact_facts(
+    card: LeadCard, now: datetime, zone: ZoneInfo, home: ZoneInfo | None, read: str = "sent"
+) -> list[Fact]:
     """Return how to reach the person.
 
     Args:
         now: when the page is written.
         zone: in which times are written.
         home: the zone of the recipient, from which a difference counts; None: unknown.
+        read: what happens now: the page is `sent`, or `opened`.
     """
     phone, email = clean(card.phone), clean(card.email)
     facts = []
@@ -70,18 +73,18 @@ def contact_facts(card: LeadCard, now: datetime, zone: ZoneInfo, home: ZoneInfo 
         facts.append(Fact("Email", (email,), href))
     place = place_of(card)
     if place is not None:
-        facts.append(Fact("Their time", local_time_line(local_time(place, now), now, zone, home)))
+        facts.append(Fact("Their time", local_time_line(local_time(place, now), now, zone, home, read)))
     return facts
 
 
-def local_time_line(local: LocalTime, now: datetime, zone: ZoneInfo, home: ZoneInfo | None) -> Line:
+def local_time_line(local: LocalTime, now: datetime, zone: ZoneInfo, home: ZoneInfo | None, read: str = "sent") -> Line:
     """Return the local time of the person, and whether it is office hours there."""
     first = f"{local.earliest:%a %H:%M}"
     if not local.sure:
         last = f"{local.latest:%a %H:%M}"
         hours = {True: "office hours in all of it", False: "outside office hours", None: "office hours in parts of it"}
-        return (f"{first} to {last} when sent, {local.place} has several times; {hours[local.in_office]}",)
-    here = f"{first} in {local.place} when sent{_difference(local, now, home)}; "
+        return (f"{first} to {last} when {read}, {local.place} has several times; {hours[local.in_office]}",)
+    here = f"{first} in {local.place} when {read}{_difference(local, now, home)}; "
     state = "office hours" if local.in_office else "outside office hours"
     if local.changes_at is None:
         return (here + state,)
@@ -175,7 +178,7 @@ def activity_lines(card: LeadCard, now: datetime, zone: ZoneInfo) -> tuple[Line,
 def _act(type: str, subject: str) -> str:
     bare, named = _ACTS.get(type, ("Was active", "Was active: {}"))
     if type == "page.viewed" and subject == "/":
-        return named.format(_HOME)
+        return named.format(HOME)
     text = unlinked(subject, SUBJECT_CHARS_MAX) if type.startswith("page") else _spoken(subject)
     return named.format(text) if text else bare
 

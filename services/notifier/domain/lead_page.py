@@ -5,15 +5,17 @@ Every text is clean, and not escaped.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from services.notifier.domain.clock import ResponseClock
+from services.notifier.domain.counting import paused_until
 from services.notifier.domain.message import Message
 from services.notifier.domain.message_text import words
 from services.notifier.domain.outside_text import NAME_CHARS_MAX, clean, unlinked
 from services.notifier.domain.page_words import Fact, text_of
+from services.notifier.domain.snooze import SNOOZE, snoozed_until
 from services.notifier.domain.timeline import TimelineLine
 from services.notifier.domain.times import at, lasting, zone_of
 
@@ -70,10 +72,17 @@ _CONTACTS: Final = frozenset({"Phone", "Email"})
 _IN_THE_HEAD: Final = _CONTACTS | {"Contact by", "Promised by"}
 
 
-def lead_page(message: Message, clock: ResponseClock, history: Sequence[TimelineLine], now: datetime) -> LeadPage:
-    """Return the page of a lead as of `now` (business time), with times in the zone of its reader."""
+def lead_page(
+    message: Message, clock: ResponseClock, history: Sequence[TimelineLine], now: datetime, blocked: str = ""
+) -> LeadPage:
+    """Return the page of a lead as of `now` (business time), with times in the zone of its reader.
+
+    `blocked`: why a lead without an owner waits, as a sentence; empty: unknown, or it has an owner.
+    """
     parts, zone, card = words(message), zone_of(message.zone), message.card
     facts = [_labelled(fact) for fact in parts.facts]
+    if clock.running and clock.rep is None:
+        facts.append(LabelledText("Owner", f"Nobody yet. {blocked}".rstrip(), ""))
     return LeadPage(
         name=unlinked(card.name, 2 * NAME_CHARS_MAX) or clean(card.email) or clean(card.phone) or "Someone",
         company=unlinked(card.company, 2 * NAME_CHARS_MAX),
@@ -102,11 +111,24 @@ def _standing(clock: ResponseClock, now: datetime, zone: ZoneInfo) -> Standing:
         return Standing("done", f"A first contact or attempt was recorded at {at(clock.touched_at, now, zone)}.")
     if not clock.running:
         return Standing("done", "There is nothing to do.")
-    by = at(clock.promise_at, now, zone)
-    if now > clock.promise_at:
-        return Standing("late", f"Overdue: contact was promised by {by}, {lasting(now - clock.promise_at)} ago.")
+    by, late = at(clock.promise_at, now, zone), now - clock.promise_at
+    before = _before(clock, now, zone)
+    if late >= timedelta(0):
+        ago = f", {lasting(late)} ago" if late >= timedelta(minutes=1) else ""
+        return Standing("late", f"{before}Overdue: contact was promised by {by}{ago}.")
     tone: Tone = "calm" if clock.accepted else "due"
-    return Standing(tone, f"First contact promised by {by}.")
+    return Standing(tone, f"{before}First contact promised by {by}.")
+
+
+def _before(clock: ResponseClock, now: datetime, zone: ZoneInfo) -> str:
+    """Return why the pages about the lead pause, or go to its managers, as the beginning of the standing."""
+    if clock.rep is None:
+        return "No owner yet. "
+    until = snoozed_until(clock, now)
+    if until is None or until <= now:
+        return ""
+    waits = paused_until(clock, now) is not None and clock.pauses[-1].kind != SNOOZE
+    return f"{'Waits for the person' if waits else 'Snoozed'} until {at(until, now, zone)}. "
 
 
 def day_time(moment: datetime, now: datetime, zone: ZoneInfo) -> str:

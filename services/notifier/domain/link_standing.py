@@ -6,10 +6,14 @@ from schemas.team import Team
 from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.link import Link
 from services.notifier.domain.outside_text import NAME_CHARS_MAX, unlinked
-from services.notifier.domain.page import Page
+from services.notifier.domain.page import TO_OWNER, Page
+from services.notifier.domain.voices import TO_MANAGER
 
 TOUCHES: Final = frozenset({"reached", "no_answer"})
 """A touch is a fact: its link outlives the assignment, but shows nothing of the lead any more."""
+
+_OF_OWNER: Final = TO_OWNER | {"lost", "handed_on", "next_attempt"}
+"""The kinds of pages to the rep who has, or had, the lead."""
 
 SHARED: Final = frozenset({"channel"})
 """The kinds of pages that go to a channel, so that their links are for every reader and only show the lead."""
@@ -28,6 +32,7 @@ INVALID: Final = Refusal(
     "This link is not valid",
     "It may have been cut off or changed on its way. Open it from the message again, or use the newest message.",
 )
+_NEWEST: Final = "Use the newest message about it."
 EXPIRED: Final = Refusal(
     410, "This link has expired", "A link works for seven days. Use the newest message about the lead."
 )
@@ -52,13 +57,14 @@ def ending(page: Page, clock: ResponseClock, team: Team) -> Refusal | None:
     owner = team.rep_by_id.get(clock.rep or "")
     if clock.rep is not None and clock.rep == page.person:
         return Refusal(410, "There is a newer message", "The lead is yours. Use the newest message about it.")
+    is_of_manager = page.kind == "queued" or page.kind in TO_MANAGER
     if owner is not None:
-        text = (
-            f"The lead is with {unlinked(owner.name, NAME_CHARS_MAX)} now. Please do not contact the person: "
-            "one of you is enough."
-        )
+        rest = _NEWEST if is_of_manager else "Please do not contact the person: one of you is enough."
+        text = f"The lead is with {unlinked(owner.name, NAME_CHARS_MAX)} now. {rest}"
     elif clock.rep is None and clock.running:
-        text = "The lead waits for a new owner. If it becomes yours again, you get a new message."
+        rest = _NEWEST if is_of_manager else "If it becomes yours again, you get a new message."
+        text = f"The lead waits for a new owner. {rest}"
     else:
         text = "The lead is closed, or back with Marketing. There is nothing to do."
-    return Refusal(410, "This lead is no longer yours", text)
+    title = "This lead is no longer yours" if page.kind in _OF_OWNER else "This message is out of date"
+    return Refusal(410, title, text)

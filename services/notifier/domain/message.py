@@ -57,6 +57,7 @@ class Message:
         None  # the time zone of the recipient's calendar, else the owner's; None: unknown, times are in UTC
     )
     is_own_zone: bool = True  # the zone is that of the recipient
+    is_opened: bool = False  # it is shown behind a link, as of `written_at`, and is not sent
     also: tuple[Further, ...] = ()  # the pages that this message carries beside its own
     attempts: int = 0  # touches without an answer since the submit
     attempts_promised: int = 0  # to a person who does not answer; 0: none are

@@ -92,7 +92,7 @@ def voice_of(message: Message) -> Voice:
 
 
 def _overdue(message: Message) -> bool:
-    return message.promise_at < message.written_at
+    return message.promise_at <= message.written_at
 
 
 def _names(message: Message) -> Mapping[str, str]:
@@ -127,7 +127,8 @@ def _facts(message: Message, voice: Voice, zone: ZoneInfo) -> list[Fact]:
         of = f" of {message.attempts_promised}" if message.attempts_promised else ""
         facts.append(Fact("Attempts so far", (f"{message.attempts}{of}",)))
     if not is_lost:
-        facts += card_text.contact_facts(card, now, zone, zone if message.is_own_zone else None)
+        home, read = zone if message.is_own_zone else None, "opened" if message.is_opened else "sent"
+        facts += card_text.contact_facts(card, now, zone, home, read)
     facts += card_text.about_facts(card)
     if message.previous is not None and not is_lost:
         facts.append(Fact("Before you", (tried_by(message.previous, message.previous_name),)))

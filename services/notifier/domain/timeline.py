@@ -20,6 +20,7 @@ from schemas.events.routes import (
     TouchApplied,
 )
 from schemas.team import Team
+from services.notifier.domain.card_text import HOME
 from services.notifier.domain.loss_text import spoken
 from services.notifier.domain.outside_text import NAME_CHARS_MAX, clean, unlinked
 
@@ -66,14 +67,19 @@ _DEEDS: Final[Mapping[str, str]] = {
     "consent.withdrawn": "Withdrew consent",
 }
 _ABOUT: Final = ("form", "path", "content", "webinar", "link", "campaign")
+_ADDRESSES: Final = frozenset({"path", "link"})
+"""The fields that are no names, and are shown as they are."""
 
 
 def _prospect_line(at: datetime, type: str, event: ExternalEvent) -> TimelineLine | None:
     deed = _DEEDS.get(type)
     if deed is None:
         return None  # `custom.*`, and facts that have a record of their own
-    about = next((str(event.fields[name]) for name in _ABOUT if event.fields.get(name)), "")
-    if type == "form.submitted":
+    name = next((name for name in _ABOUT if event.fields.get(name)), "")
+    about = str(event.fields.get(name) or "")
+    if name == "path" and about == "/":
+        about = HOME
+    elif name not in _ADDRESSES:
         about = about.replace("-", " ").replace("_", " ")
     note = clean(str(event.fields.get("message") or ""), NOTE_CHARS_MAX)
     return TimelineLine(at, f"{deed} {unlinked(about, 120)}".strip(), note, by_prospect=True)
@@ -119,7 +125,8 @@ def _released(event: LeadReleased, name: Naming) -> tuple[str, str | None]:
         "merged": "had it twice: two entries of one person are now one",
         "hand-over": "handed it over",
     }
-    return f"{name(event.rep)} {why.get(event.kind, 'no longer has it')}", _reason(event.reason, event.note)
+    reason = "" if event.kind == "deactivated" else event.reason  # the reason says the same, with the id of the rep
+    return f"{name(event.rep)} {why.get(event.kind, 'no longer has it')}", _reason(reason, event.note)
 
 
 def _reason(reason: str, note: str | None) -> str:

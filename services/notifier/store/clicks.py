@@ -30,6 +30,9 @@ _PAGED_AS = statements.Sql(
 )
 _CLICKED = statements.Sql(lambda _: sa.select(pages.c.lead_id, pages.c.epoch).where(pages.c.id == sa.bindparam("id")))
 _SOME_CLICKS = statements.Sql(lambda f: sa.select(clicks).where(f.is_any_of(clicks.c.id, "ids")))
+_USED = statements.Sql(
+    lambda _: sa.select(clicks.c.id).where(clicks.c.id == sa.bindparam("id"), clicks.c.refused.is_(None))
+)
 _REPEATED = statements.Sql(
     lambda _: (
         sa.select(clicks.c.id)
@@ -90,6 +93,11 @@ def find_clicks(unit: Unit, ids: Collection[str]) -> dict[str, StoredClick]:
         row.id: StoredClick(row.lead_id, row.epoch, row.person, row.action, moment(row.at), optional_moment(row.until))
         for row in rows
     }
+
+
+def is_used(connection: Connection, id: str) -> bool:
+    """Return whether this click was received before. One that the router refused has had no effect, and does not count."""
+    return _USED.first(connection, id=id) is not None
 
 
 def is_repeated(unit: Unit, click: Click, within: timedelta) -> bool:

@@ -39,6 +39,9 @@ def outside(**fields: Any) -> ExternalEvent:
     [
         ("form.submitted", outside(form="demo-request", message="Call me"), "Sent the form demo request", "Call me"),
         ("page.viewed", outside(path="/pricing"), "Looked at /pricing", ""),
+        ("page.viewed", outside(path="/our-prices"), "Looked at /our-prices", ""),
+        ("page.viewed", outside(path="/"), "Looked at the home page", ""),
+        ("content.downloaded", outside(content="buyers-guide"), "Downloaded buyers guide", ""),
         ("page.viewed", outside(path="https://evil.com/x"), "Looked at https: //evil .com/x", ""),
         (
             "touch.applied",
@@ -57,6 +60,12 @@ def outside(**fields: Any) -> ExternalEvent:
             LeadReleased(**ROUTED, rep="bo", kind="reassign", reason="no touch in time"),
             "bo did not get in touch in time",
             "no touch in time",
+        ),
+        (
+            "lead.released",
+            LeadReleased(**ROUTED, rep="ana", kind="deactivated", reason="ana has left"),
+            "Ana Gomez has left the team",
+            "",
         ),
         (
             "page.sent",
