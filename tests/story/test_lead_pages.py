@@ -206,7 +206,7 @@ async def test_hand_over_that_is_refused_later_is_told_by_mail(mailed: World) ->
     assert str(mailed.smtp.mails[-1].message["Subject"]) == "Re: Hot lead: Ann Lee (Acme Corp)"
     body = mailed.smtp.mails[-1].message.get_body(("plain",))
     assert body is not None
-    assert "Not passed on: Ann Lee (Acme Corp) is with Ana Gomez" in body.get_content()
+    assert "Not passed on: Ann Lee (Acme Corp) is still yours" in body.get_content()
     assert list(links(mailed)) == ["Reached them", "No answer", "Hand over", "Open the lead"]
 
 

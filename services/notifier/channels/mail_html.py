@@ -15,4 +15,5 @@ def html_body(mail: MailParts) -> str:
         actions=mail.actions,
         question=mail.question,
         says_todo=mail.says_todo,
+        reply=mail.reply,
     )

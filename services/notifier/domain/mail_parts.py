@@ -13,6 +13,7 @@ from services.notifier.domain.page_words import Words, sections, text_of
 from services.notifier.domain.voices import ACTIONS
 
 _THREADS: Final = UUID("5b0c3f0a-3b0e-5c1e-8d77-2f6f1f9d0c42")
+_REPLY: Final = "A reply to this mail does not reach the lead."
 _CONTACTS: Final[Mapping[str, str]] = {"Phone": "Call", "Email": "Write to"}
 
 
@@ -56,6 +57,7 @@ class MailParts:
     actions: tuple[MailAction, ...]
     question: str = ""  # above the actions
     says_todo: bool = True  # what to do is said in sentences, and not by the actions alone
+    reply: str = ""  # where a reply does not go
 
 
 def mail_parts(message: Message) -> MailParts:
@@ -75,7 +77,8 @@ def mail_parts(message: Message) -> MailParts:
         return MailParts(page, facts, contacts, parts, ())
     voice, actions = voice_of(message), tuple(_actions(message))
     question = "How did it go?" if voice.actions else "Were you in touch before? Then say so."
-    return MailParts(page, facts, contacts, parts, actions, question, not (actions and voice.promised))
+    says_todo = not (actions and voice.promised and voice.asks)
+    return MailParts(page, facts, contacts, parts, actions, question, says_todo, _REPLY)
 
 
 def _actions(message: Message) -> Iterator[MailAction]:
@@ -116,4 +119,4 @@ def plain(mail: MailParts) -> str:
         lines += [f"- {action.label}: {action.url}" for action in mail.actions]
     if mail.words.url:
         lines += ["", f"Open the lead: {mail.words.url}"]
-    return "\n".join([*lines, "", mail.words.footer, "A reply to this mail does not reach the lead.", ""])
+    return "\n".join([*lines, "", mail.words.footer, *filter(None, (mail.reply,)), ""])

@@ -21,6 +21,7 @@ from services.notifier.domain.voices import (
     LOST,
     LOST_WITHOUT_OWNER,
     OF_WAITING,
+    REFUSED_TO_OWNER,
     REMINDED,
     TO_MANAGER,
     VOICES,
@@ -84,6 +85,8 @@ def voice_of(message: Message) -> Voice:
         return LOST
     if message.kind == "lost":
         return LOST if message.owner_name else LOST_WITHOUT_OWNER
+    if message.kind == "refused" and message.is_owner:
+        return REFUSED_TO_OWNER
     if message.kind in TO_MANAGER and message.is_owner:
         return REMINDED
     if not message.owner_name and message.kind in OF_WAITING:

@@ -59,8 +59,11 @@ _TO_MANAGER: Final = (
     "Owner not free? Hand the lead over to someone else.",
 )
 _YOURS: Final = "FirstHour sent this page because you are the owner of this lead."
-_THEIRS: Final = "FirstHour sent this page because {owner} is the owner of this lead."
+_THEIRS: Final = "FirstHour sent this page because you are a manager of {owner}, the owner of this lead."
 _LATE: Final = "Overdue: {call} now"
+_NOT_PASSED_ON: Final = (
+    "It did not change hands as you were told: its next owner or its state did not allow it, or another was faster."
+)
 _NO_CONTACT: Final = ("No contact yet with {lead}", "Overdue: no contact yet with {lead}")
 
 OWNER: Final = Voice("{urgency} lead: {call}", _LATE, _TO_OWNER, _YOURS, _ALL, asks=True, names_owner=False)
@@ -117,7 +120,7 @@ VOICES: Final[Mapping[str, Voice]] = {
         "Not passed on: {lead} is with {owner}",
         "Not passed on: {lead} is with {owner}",
         (
-            "It did not change hands as you were told: its next owner or its state did not allow it, or another was faster.",
+            _NOT_PASSED_ON,
             "Is it with you? Contact the lead, or hand it over to someone else.",
         ),
         "FirstHour sent this page because you have handed this lead over, accepted it or given it back.",
@@ -136,10 +139,17 @@ VOICES: Final[Mapping[str, Voice]] = {
     ),
 }
 """By the kind of a page."""
+REFUSED_TO_OWNER: Final = replace(
+    VOICES["refused"],
+    headline="Not passed on: {lead} is still yours",
+    overdue="Not passed on: {lead} is still yours",
+    todo=(_NOT_PASSED_ON, "Contact the lead, or hand it over to someone else."),
+    names_owner=False,
+)
 _WAITS: Final = VOICES["queued"]
 OF_WAITING: Final[Mapping[str, Voice]] = {
-    kind: replace(VOICES[kind], todo=_WAITS.todo, footer=_WAITS.footer, names_owner=False)
-    for kind in ("missed", "reminder")
+    "missed": replace(_WAITS, headline="No owner and no contact yet: {lead}", overdue="Overdue, no owner yet: {lead}"),
+    "reminder": replace(_WAITS, headline="Still no owner: {lead}", overdue="Overdue, still no owner: {lead}"),
 }
 """By the kind of a page about a lead without an owner."""
 TO_MANAGER: Final = frozenset({"manager", "missed", "reminder"})

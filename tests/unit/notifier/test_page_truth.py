@@ -180,3 +180,34 @@ def test_dialog_says_which_colleagues_are_left_out() -> None:
 def test_sample_of_a_settled_message_has_no_empty_block() -> None:
     page = replace(page_message(), standing=PageStanding("Closed.", (), ended=True, over=True))
     assert [block["type"] for block in body(page)["blocks"]] == ["header", "section"]
+
+
+def test_refused_hand_over_tells_the_owner_that_the_lead_is_still_theirs() -> None:
+    page = words(page_message(kind="refused", is_owner=True))
+    assert page.headline == "Not passed on: Ann Lee (Acme) is still yours"
+    assert page.todo[1] == "Contact the lead, or hand it over to someone else."
+    assert words(page_message(kind="refused")).headline == "Not passed on: Ann Lee (Acme) is with Bo Chen"
+
+
+@pytest.mark.parametrize(
+    ("kind", "headline"),
+    [("missed", "No owner and no contact yet: Ann Lee (Acme)"), ("reminder", "Still no owner: Ann Lee (Acme)")],
+)
+def test_headline_about_a_lead_without_an_owner_says_so(kind: Any, headline: str) -> None:
+    assert words(page_message(kind=kind, owner_name="")).headline == headline
+
+
+@pytest.mark.parametrize(("kind", "owner"), [("manager", "Bo Chen"), ("missed", "Bo Chen"), ("queued", "")])
+def test_mail_to_a_manager_says_what_to_do_and_why_it_came(kind: Any, owner: str) -> None:
+    message = page_message(kind=kind, owner_name=owner, links=(ActionLink("reached", LINK),))
+    parts = mail_parts.mail_parts(message)
+    for text in (mail_parts.plain(parts), html_body(parts)):
+        assert words(message).todo[0] in text
+        assert "because you are a manager of Bo Chen" in text or not owner
+
+
+def test_test_page_by_mail_speaks_of_no_lead_that_a_reply_could_reach() -> None:
+    for kind, speaks in (("test", False), ("owner", True)):
+        parts = mail_parts.mail_parts(page_message(kind=kind))
+        for text in (mail_parts.plain(parts), html_body(parts)):
+            assert ("does not reach the lead" in text) is speaks
