@@ -194,6 +194,8 @@ class _Look:
         why = objection(page, clock, self.terms, availability, self.now)
         if why is not None:
             return paging.cancelled(page, why)
+        if page.kind != "channel":
+            page = replace(page, channels=self.terms.lasting(page.channels))
         after = self._unless_held(page, clock)
         if after.state == "sending" and after.channel not in self.terms.single:
             self._spending.spend(page.person)

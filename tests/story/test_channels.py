@@ -30,6 +30,31 @@ async def test_page_goes_by_mail_within_30_seconds_while_slack_is_down(world: Wo
     assert (page["channel"], page["state"]) == ("email", "sent")
 
 
+@pytest.mark.both_profiles
+async def test_pages_over_a_channel_that_was_removed_go_by_the_others(
+    open_world: OpenWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock keeps its ladder, which may name a channel that the agreement no longer has."""
+    monkeypatch.setenv("CREW_URL", "http://127.0.0.1:9/x")
+    ladder = [
+        {"at": "0m", "page": "owner", "by": ["crew"]},
+        {"at": "10m", "page": "manager", "by": ["crew"]},
+        {"at": "30m", "reassign": True},
+    ]
+    crew = {"crew": {"kind": "teams", "url": {"env": "CREW_URL"}}}
+    world = await open_world(agreement={"channels": crew, "response": {"ladder": ladder}})
+    await world.submit_form(email=CTO)
+    assert [page["state"] for page in await world.pages(CTO)] == ["pending"]
+
+    await world.change("agreement", {})
+    await world.wait(minutes=2)
+    assert world.slack_recipients == ["ana"]
+    await world.wait(minutes=10)
+    assert world.slack_recipients == ["ana", "max"]
+    await world.wait(minutes=20)
+    assert await world.owner_of(CTO) == "bo"
+
+
 async def test_page_goes_by_slack_after_two_temporary_failures(world: World) -> None:
     world.slack.respond(503, times=2)
     await world.submit_form(email=CTO)

@@ -98,6 +98,16 @@ class Terms:
         calendar = self.calendars.get(rep.calendar) if rep and rep.calendar else None
         return calendar.timezone if calendar else None
 
+    def lasting(self, channels: tuple[str, ...]) -> tuple[str, ...]:
+        """Return these channels of a page, and all others after them if these ended while its clock was running.
+
+        A channel has ended if it is not set up here and the agreement in force no longer names it.
+        """
+        pages = [rung.by for rung in self.ladder]
+        pages += [by for by in (self.follow_up.by, self.follow_up.missed_by) if by != CHANNELS]  # the default
+        known = {*self.channels, *(name for by in pages for name in by)}
+        return channels if known.intersection(channels) else tuple(dict.fromkeys([*channels, *CHANNELS]))
+
     def reaching(self, person: str, channels: Sequence[str]) -> tuple[str, ...]:
         """Return the `channels` for which the team file gives this person an address. A Slack channel has one of its own."""
         rep = self.team.rep_by_id.get(person)

@@ -101,6 +101,7 @@ _LOCK_PAGES = statements.Sql(
     )
 )
 _MUTABLE = (
+    "channels",
     "channel_index",
     "state",
     "next_at",
