@@ -7,19 +7,22 @@ of a record.
 
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from firsthour.kernel.time_units import micros, moment
+from firsthour.operations.verify.lead_history import row_differs
 from firsthour.operations.verify.snapshot import Snapshot
 from firsthour.runtime.processing.retention import LOG_DAYS, SEEN_DAYS
 from schemas import topics
 from schemas.envelope import UnknownEventError, decode, event_of
+from schemas.events.base import Event
+from schemas.events.catalogue import BY_TYPE
 from schemas.events.outside import ABOUT_NO_LEAD
 from schemas.events.routes import RepAvailabilityChanged
 from services.reporting.domain.packing import unpacked
-from services.reporting.domain.timeline import cause_of
+from services.reporting.domain.timeline import cause_of, lead_of
 
 _SEEN_KEPT: Final = timedelta(days=SEEN_DAYS - LOG_DAYS - 1)
 """A record that reporting read longer ago may have no row in `seen`: another service may have read it `LOG_DAYS` earlier."""
@@ -106,6 +109,24 @@ def _check_seen(snapshot: Snapshot) -> Iterator[str]:
             yield f"event {row.event_id}: handled by scoring, but not in the history"
 
 
+_WITHOUT_LEAD: Final = """
+    SELECT id, topic, type, lead_id, cause, at, body FROM reporting_history WHERE lead_id IS NULL ORDER BY id"""
+
+
+def rows_without_lead_match_bodies(snapshot: Snapshot) -> Iterator[str]:
+    """Check I1: the rows of events and of other records that name no lead say what their bodies say."""
+    for row in snapshot.stream(_WITHOUT_LEAD):
+        try:
+            envelope = decode(unpacked(row.body))
+            event = event_of(envelope)
+        except (UnknownEventError, msgspec.DecodeError):
+            if row.type in BY_TYPE:  # other types may come from a later version
+                yield f"record {row.id}: its body cannot be read"
+            continue
+        if row_differs(row, envelope, event.TOPIC, lead_of(event), cause_of(event)):
+            yield f"record {row.id}: its row differs from its body"
+
+
 # --- each has its effect ---------------------------------------------------------------------------------------------
 
 _WITHOUT_EFFECT: Final = """
@@ -189,9 +210,17 @@ def _newest_availability(snapshot: Snapshot) -> dict[str, RepAvailabilityChanged
     """Return the newest record of each rep. A record read from a dead letter has position 0."""
     newest: dict[str, tuple[int, int, RepAvailabilityChanged]] = {}
     for row in snapshot.stream(_AVAILABILITY_RECORDS):
-        event = event_of(decode(unpacked(row.body)))
+        event = _record_of(row)
         if not isinstance(event, RepAvailabilityChanged):
             continue
         if event.rep not in newest or (event.version, row.position) > newest[event.rep][:2]:
             newest[event.rep] = event.version, row.position, event
     return {rep: event for rep, (_, _, event) in newest.items()}
+
+
+def _record_of(row: Any) -> Event | None:
+    """Return the record of a row of the history. None: `rows_without_lead_match_bodies` names it."""
+    try:
+        return event_of(decode(unpacked(row.body)))
+    except (UnknownEventError, msgspec.DecodeError):
+        return None

@@ -46,6 +46,7 @@ HOLDS: Final = {
 TABLE_CHECKS: Final[tuple[tuple[str, Callable[[Snapshot], Iterable[str]]], ...]] = (
     ("I1", event_checks.events_are_stored),
     ("I1", event_checks.events_have_effects),
+    ("I1", event_checks.rows_without_lead_match_bodies),
     ("I2", row_checks.effects_are_single),
     ("I3", row_checks.owners_are_single),
     ("I3", event_checks.rep_availability_matches_history),

@@ -199,7 +199,7 @@ def _add_record(records: LeadRecords, row: Any) -> None:
         if row.type in BY_TYPE:  # other types may come from a later version
             records.faults.append(f"the body of record {row.id} cannot be read")
         return
-    if _differs(row, envelope, event.TOPIC, timeline.lead_of(event), timeline.cause_of(event)):
+    if row_differs(row, envelope, event.TOPIC, timeline.lead_of(event), timeline.cause_of(event)):
         records.faults.append(f"the row of record {row.id} differs from its body")
     match event:
         case LeadEvent():
@@ -219,10 +219,11 @@ def _add_score(records: LeadRecords, row: Any, envelope: Envelope) -> None:
     score = _decode_score(envelope.data)
     if records.newest_score is None or score.version > records.newest_score.version:
         records.newest_score = score
-    if _differs(row, envelope, LeadScored.TOPIC, score.lead_id, score.trigger.event_id):
+    if row_differs(row, envelope, LeadScored.TOPIC, score.lead_id, score.trigger.event_id):
         records.faults.append(f"the row of record {row.id} differs from its body")
 
 
-def _differs(row: Any, envelope: Envelope, topic: str, lead: str | None, cause: str | None) -> bool:
+def row_differs(row: Any, envelope: Envelope, topic: str, lead: str | None, cause: str | None) -> bool:
+    """Return whether a row of the history differs from its body: id, topic, type, time, lead, cause."""
     body = (envelope.id, topic, envelope.type, micros(envelope.time), lead, cause)
     return (row.id, row.topic, row.type, row.at, row.lead_id, row.cause) != body

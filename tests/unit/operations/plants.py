@@ -236,8 +236,8 @@ TABLES: Final[dict[str, Table]] = {
             "type": Plant("I1"),
             "lead_id": Plant("I1", where="lead_id IS NOT NULL"),
             "cause": Plant("I1", where="cause IS NOT NULL"),
-            "at": Plant("I1", where="lead_id IS NOT NULL"),
-            "body": Plant("I1", BYTES, "lead_id IS NOT NULL"),
+            "at": Plant("I1"),
+            "body": Plant("I1", BYTES),
         },
         free={
             "heard_at": _AGE,

@@ -77,3 +77,16 @@ async def test_newest_availability_may_come_from_a_dead_letter(harness: Operatio
     assert await harness.broken() == {}
     await harness.break_by("UPDATE router_reps SET said = 'away' WHERE rep = 'noor'")
     assert any("rep noor" in row for row in (await harness.broken())["I3"])
+
+
+async def test_damaged_record_of_a_rep_breaks_i1_and_ends_no_check(harness: OperationsHarness) -> None:
+    await harness.available("noor", False)
+    await harness.break_by("UPDATE reporting_history SET body = X'0178' WHERE type = 'rep.availability_changed'")
+    broken = await harness.broken()
+    assert any("its body cannot be read" in row for row in broken["I1"])
+    assert any("rep noor" in row for row in broken["I3"])
+
+
+async def test_row_of_an_event_that_differs_from_its_body_breaks_i1(database: InstallationRows) -> None:
+    await database.break_by("UPDATE reporting_history SET type = 'page.viewed' WHERE topic = 'events'")
+    assert "its row differs from its body" in (await broken(database))["I1"][0]
