@@ -22,7 +22,7 @@ def gateway_app(
     services: Sequence[Service],
     ready: Callable[[], Readiness],
     profile: ProfileChecks,
-) -> ASGIApp:
+) -> Gateway:
     """Return the application of a gateway: the lean path of events first, then the routes of these services."""
     routers = [service.api(resources) for service in services if service.api]
     routers += [administration_router(resources, keys, services, profile), schema_export.router()]

@@ -165,11 +165,10 @@ async def open_distributed(
     if READ_ADDRESSES & set(service_names):
         load_company_domains()
     ready = _readiness(base, keys, monitor, publisher, crews, front)
-    app = (
-        health_app(resources, keys, ready)
-        if front is None
-        else gateway_app(resources, keys, installation, ready, DISTRIBUTED_CHECKS)
-    )
+    app: ASGIApp = health_app(resources, keys, ready)
+    if front is not None:
+        app = gateway = gateway_app(resources, keys, installation, ready, DISTRIBUTED_CHECKS)
+        base.registry.add(gateway.runners)
     return Distributed(
         resources=resources,
         config=base.config,

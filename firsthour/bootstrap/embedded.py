@@ -144,6 +144,7 @@ async def open_system(
     await units.run(lambda unit: store_config(unit, unit.config))
     ready = EmbeddedReadiness(config, keys, units, workers, registry.runners, gauges)
     app = gateway_app(resources, keys, services, ready, EMBEDDED_CHECKS)
+    registry.add(app.runners)
     await key_refresher.step()
     return System(resources, services, registry.runners, keys, app, units, reads, lock, workers, chain)
 

@@ -39,6 +39,10 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
     ),
     "report": CommandEntry("report", "Reports: response."),
     "import": CommandEntry("importing", "Import a list from a CSV file: leads, companies, opportunities or costs."),
+    "sources": CommandEntry(
+        "sources",
+        "List the sources of events: last seen, accepted, refused by reason, lag, and whether a source fell silent.",
+    ),
     "source": CommandEntry("source", "Sources of events: fields, try."),
     "keys": CommandEntry("keys", "API keys: create, list, revoke."),
     "webhooks": CommandEntry("webhooks", "Webhooks: list, log, show, resend, enable."),

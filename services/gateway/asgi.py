@@ -20,6 +20,8 @@ from services.gateway.intake import events, forms, handshakes, segment, webhooks
 from services.gateway.intake.outcome import Accepted
 from services.gateway.intake.request import EVENTS_PATH, FORMS_PATH, HOOKS_PATH, Headers, IncomingRequest
 from services.gateway.replies import Reply
+from services.gateway.source_counts import SourceCounts
+from services.gateway.source_keeper import SourceKeeper
 from services.gateway.sources import CurrentSources, SourceIndex
 from services.gateway.store import IntakeStore
 
@@ -56,7 +58,10 @@ class Gateway:
         self._telemetry = resources.telemetry
         self._keys = keys
         self._sources = CurrentSources(resources.config, resources.clock)
-        self._store = IntakeStore(resources.units, resources.telemetry, retention_of(resources.settings))
+        self._counts = SourceCounts()
+        retention = retention_of(resources.settings)
+        self._store = IntakeStore(resources.units, resources.telemetry, retention, self._counts)
+        self.runners = (SourceKeeper(self._counts, resources.units),)
         self.inner = inner
         self._process_id, self._count = new_id(), count(1)  # request ids are made of these: they need not be random
 
@@ -103,6 +108,7 @@ class Gateway:
             )
         except Exception as error:  # noqa: BLE001  # the outermost frame of the gateway: there is always an answer
             reply = replies.failed(error, request_id, method, route, in_browser)
+            self._counts.refuse(_source_of(route, path, self._sources), reply.status)
         sent = [
             *reply.headers,
             *_ALWAYS,
@@ -170,6 +176,15 @@ def _target(scope: Scope) -> bytes:
     path: bytes = scope.get("raw_path") or scope["path"].encode()
     query = scope.get("query_string")
     return path + b"?" + query if query else path
+
+
+def _source_of(route: str, path: str, sources: CurrentSources) -> str:
+    """Return the source of a form or webhook whose request failed. Empty: it is unknown."""
+    if route == FORMS_ROUTE:
+        form = sources.index.forms.get(path.removeprefix(FORMS_PATH))
+        return form.source if form else ""
+    id = path.removeprefix(HOOKS_PATH).partition("/")[0]
+    return id if route == HOOKS_ROUTE and id in sources.index.webhooks else ""
 
 
 def _cors(form: Form | None, origin: bytes | None) -> HeaderPairs:

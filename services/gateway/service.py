@@ -3,8 +3,9 @@
 from firsthour.runtime.http import idempotency
 from firsthour.runtime.processing.service import Service
 from services.gateway.api import router
+from services.gateway.source_counts import delete_old_source_counts
 
 
 def service() -> Service:
-    """Return the service. Its sweep deletes old answers that are stored under idempotency keys."""
-    return Service(name="gateway", sweeps=(idempotency.sweep,), api=router)
+    """Return the service. Its sweeps delete old answers that are stored under idempotency keys, and old counts of sources."""
+    return Service(name="gateway", sweeps=(idempotency.sweep, delete_old_source_counts), api=router)

@@ -16,6 +16,7 @@ from firsthour.runtime.version import VERSION
 from services.gateway import replies
 from services.gateway.intake.outcome import Accepted, Rejected, RejectedBody, RetryKey
 from services.gateway.replies import Reply
+from services.gateway.source_counts import ROBOT, UNMAPPED, SourceCounts
 
 _KEPT: Final = " The body is kept: it can be corrected and retried."
 
@@ -23,8 +24,9 @@ _KEPT: Final = " The body is kept: it can be corrected and retried."
 class IntakeStore:
     """Stores the outcomes of requests. A reply or a problem is returned after the commit."""
 
-    def __init__(self, units: Units, telemetry: Telemetry, retention: Retention) -> None:
+    def __init__(self, units: Units, telemetry: Telemetry, retention: Retention, counts: SourceCounts) -> None:
         self._units = units
+        self._counts = counts
         self._telemetry = telemetry
         self._retention = retention
         self._accepted_of: dict[str, Counter] = {}  # by source: finding the child of a metric costs a lock
@@ -32,6 +34,7 @@ class IntakeStore:
     def commit(self, outcome: Accepted | Rejected) -> Coroutine[Any, Any, Reply | Problem]:
         """Store the outcome. Return the answer: the events that it acknowledges are durable. Raises `StorageError`."""
         if isinstance(outcome, Rejected):
+            self._counts.refuse(outcome.source, outcome.problem.status)
             return self._reject(outcome.problem, outcome.body)
         if outcome.bodies:
             return self._append_with_bodies(outcome)
@@ -77,7 +80,9 @@ class IntakeStore:
         letters = await self._units.run(work)
         self._count(accepted)
         if not accepted.faults:  # a robot gets the answer of a person
+            self._counts.note(accepted.source, ROBOT)
             return replies.accepted(accepted.ids)
+        self._counts.note(accepted.source, UNMAPPED, len(accepted.faults))
         for _ in letters:
             self._telemetry.dead_letter(GATEWAY)
         return replies.partly_accepted(accepted.ids, letters, accepted.faults)
@@ -114,6 +119,7 @@ class IntakeStore:
         if counter is None:
             counter = self._accepted_of[accepted.source] = self._telemetry.events_accepted.labels(accepted.source)
         counter.inc(len(accepted.events))
+        self._counts.accept(accepted.source, accepted.events)
         for event in accepted.events:
             for flag in event.external.flags:
                 self._telemetry.event_flags.labels(flag).inc()

@@ -45,6 +45,7 @@ NEEDED: Final[dict[str, str | None]] = {
     "GET /v1/pages": "sales",
     "GET /v1/reports/statuses": "marketing",
     "GET /v1/reports/response": "sales",
+    "GET /v1/sources": "marketing",
     "GET /v1/sources/{id}/fields": "marketing",
     "POST /v1/sources/{id}/try": "marketing",
     "POST /slack/interactions": SIGNED,

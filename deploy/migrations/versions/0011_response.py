@@ -1,5 +1,7 @@
 """Response clocks in working time, the ladder without an end, and the ways out of a page."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -39,12 +41,14 @@ def upgrade() -> None:
     _add_link_keys()
     _add_dispatches()
     _add_fields()
+    _add_sources()
     _show(", c.pauses, c.snoozed_until")
 
 
 def downgrade() -> None:
     """Undo the changes, in the opposite order."""
     _show()
+    op.drop_table("gateway_sources")
     op.drop_table("reporting_fields")
     for name in ("notifier_alerts", "notifier_endpoints", "notifier_dispatch_attempts", "notifier_dispatches"):
         op.drop_table(name)
@@ -57,6 +61,11 @@ def downgrade() -> None:
     op.drop_table("notifier_slack_messages")
     _drop_clicks()
     op.drop_table("notifier_link_keys")
+
+
+def _filled(kind: Any, *names: str) -> list[sa.Column[Any]]:
+    """Return columns that are never NULL."""
+    return [sa.Column(name, kind, nullable=False) for name in names]
 
 
 def _show(more: str = "") -> None:
@@ -90,11 +99,7 @@ def _add_slack_messages() -> None:
     op.create_table(
         "notifier_slack_messages",
         sa.Column("page_id", TEXT, primary_key=True),
-        sa.Column("lead_id", TEXT, nullable=False),
-        sa.Column("person", TEXT, nullable=False),
-        sa.Column("recipient", TEXT, nullable=False),
-        sa.Column("channel", TEXT, nullable=False),
-        sa.Column("ts", TEXT, nullable=False),
+        *_filled(TEXT, "lead_id", "person", "recipient", "channel", "ts"),
         sa.Column("asked", INTEGER, nullable=False),
         sa.Column("shown", TEXT, nullable=False),
         sa.Column("notice", TEXT),
@@ -295,16 +300,9 @@ def _add_dispatches() -> None:
     op.create_table(
         "notifier_dispatches",
         sa.Column("id", TEXT, primary_key=True),
-        sa.Column("kind", TEXT, nullable=False),
-        sa.Column("channel", TEXT, nullable=False),
-        sa.Column("channels", TEXT, nullable=False),
-        sa.Column("type", TEXT, nullable=False),
-        sa.Column("lead_id", TEXT, nullable=False),
-        sa.Column("body", TEXT, nullable=False),
-        sa.Column("state", TEXT, nullable=False),
+        *_filled(TEXT, "kind", "channel", "channels", "type", "lead_id", "body", "state"),
         sa.Column("next_at", INTEGER),
-        sa.Column("tries", INTEGER, nullable=False),
-        sa.Column("failures", INTEGER, nullable=False),
+        *_filled(INTEGER, "tries", "failures"),
         sa.Column("error", TEXT),
         sa.Column("created_at", INTEGER, nullable=False),
         sa.Column("ended_at", INTEGER),
@@ -362,12 +360,24 @@ def _add_fields() -> None:
         "reporting_fields",
         sa.Column("source", TEXT, primary_key=True),
         sa.Column("name", TEXT, primary_key=True),
-        sa.Column("events", INTEGER, nullable=False),
-        sa.Column("first_at", INTEGER, nullable=False),
-        sa.Column("last_at", INTEGER, nullable=False),
+        *_filled(INTEGER, "events", "first_at", "last_at"),
         sqlite_with_rowid=False,
     )
     op.create_index("reporting_fields_by_age", "reporting_fields", ["last_at"])
+
+
+def _add_sources() -> None:
+    """Add the counts of sources by outcome."""
+    op.create_table(
+        "gateway_sources",
+        sa.Column("source", TEXT, primary_key=True),
+        sa.Column("hour", INTEGER, primary_key=True),
+        sa.Column("outcome", TEXT, primary_key=True),
+        *_filled(INTEGER, "number", "last_at"),
+        sa.Column("lag", INTEGER),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("gateway_sources_by_hour", "gateway_sources", ["hour"])
 
 
 def _add_attempts() -> None:

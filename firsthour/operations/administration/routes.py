@@ -9,6 +9,7 @@ from firsthour.operations.administration.dead_letter_routes import add_dead_lett
 from firsthour.operations.administration.import_routes import add_import_routes
 from firsthour.operations.administration.key_routes import add_key_routes
 from firsthour.operations.administration.notice_routes import add_notice_routes
+from firsthour.operations.administration.source_routes import add_source_routes
 from firsthour.operations.administration.webhook_routes import add_webhook_routes
 from firsthour.operations.profile_checks import ProfileChecks
 from firsthour.runtime.http.auth import Keys
@@ -26,4 +27,5 @@ def administration_router(
     add_notice_routes(api, resources)
     add_check_routes(api, resources, profile, live=live)
     add_import_routes(api, resources)
+    add_source_routes(api, resources)
     return api

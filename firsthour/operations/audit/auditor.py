@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection
 
 from firsthour.operations.audit.checks import (
     LEAD_CHECKS,
+    SOURCE_SILENT,
     AuditFinding,
     AuditTime,
     Check,
@@ -41,7 +42,7 @@ REMEDIES: Final = {
     "time_ahead": "The clock of a host was ahead. Keep it right (NTP). Until these times have come, the next pages of these leads "
     "come late: assign each anew by hand, or call. `firsthour doctor` names more.",
     "record_waits": "See /readyz of each service for a stopped consumer, and the database and the broker.",
-    "source_silent": "See whether its forms, webhooks and keys still work. It may also be a holiday.",
+    SOURCE_SILENT: "See whether its forms, webhooks and keys still work. It may also be a holiday.",
 }
 """What the operator does about the finding of each check."""
 AUDITOR: Final = "operations.auditor"
@@ -171,7 +172,7 @@ def _check(one: OpenFinding) -> str:
 
 def _team(one: OpenFinding) -> str:
     """Return the team that is told: sources belong to Marketing."""
-    return MARKETING if _check(one) == "source_silent" else OPERATOR
+    return MARKETING if _check(one) == SOURCE_SILENT else OPERATOR
 
 
 def _key(one: OpenFinding) -> str:

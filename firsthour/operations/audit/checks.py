@@ -255,6 +255,7 @@ def records_are_published(partitions: int) -> Check:
 _COUNTS: Final = _Sql(
     "SELECT source, hour, events FROM reporting_sources WHERE hour >= :first ORDER BY hour DESC LIMIT :limit"
 )
+SOURCE_SILENT: Final = "source_silent"
 COUNTS_MAX: Final = 50_000
 SILENT_MAX: Final = 20
 
@@ -274,7 +275,7 @@ def _silence_finding(silence: Silence) -> AuditFinding:
         f"the source {silence.source} has sent nothing since {moment(silence.since * HOUR):%a %d %b %H:%M} UTC; "
         f"in the same hours of the weeks before it sent {expected} events"
     )
-    return AuditFinding("source_silent", 1, text, silence.source)
+    return AuditFinding(SOURCE_SILENT, 1, text, silence.source)
 
 
 def _at(us: int) -> str:

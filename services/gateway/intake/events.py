@@ -56,9 +56,10 @@ async def decide(
         retry_key = _retry_key(request.headers, sender, media, body)
     except UnmappableError as error:
         rep = senders.bound_rep(sender)
-        return Rejected(problem_of(error), RejectedBody(EVENTS_PATH, sender.name, body_media, body, str(error), rep))
+        kept = RejectedBody(EVENTS_PATH, sender.name, body_media, body, str(error), rep)
+        return Rejected(problem_of(error), kept, sender.name)
     except Problem as problem:
-        return Rejected(problem)
+        return Rejected(problem, source=sender.name)
     return Accepted(sender.name, [event.sent_id for event in events], events, rows, retry_key)
 
 

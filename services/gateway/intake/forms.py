@@ -28,16 +28,17 @@ def decide(
     try:
         form = form_of(request.path, request.headers.get(b"origin"), known_forms)
     except Problem as problem:
-        return Rejected(problem)
+        known = known_forms.get(request.path.removeprefix(FORMS_PATH))
+        return Rejected(problem, source=known.source if known else "")
     key: str | None = None
     try:
         key = idempotency_key(request.headers)
         reject_compressed(request.headers)
         return _accept(request, form, key, now, received)
     except UnmappableError as error:
-        return Rejected(problem_of(error), _rejected_body(request, form, str(error), key or ""))
+        return Rejected(problem_of(error), _rejected_body(request, form, str(error), key or ""), form.source)
     except Problem as problem:
-        return Rejected(problem, _rejected_body(request, form, str(problem), key or ""))
+        return Rejected(problem, _rejected_body(request, form, str(problem), key or ""), form.source)
 
 
 def form_of(path: str, origin: bytes | None, known_forms: Mapping[str, Form]) -> Form:

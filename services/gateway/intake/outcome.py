@@ -77,10 +77,14 @@ class Accepted(msgspec.Struct, frozen=True):
 
 
 class Rejected(msgspec.Struct, frozen=True):
-    """A request to answer with `problem`. `body` is kept as a dead letter. None: the body is not kept."""
+    """A request to answer with `problem`.
+
+    `body` is kept as a dead letter. None: the body is not kept. `source`: the source that counts it; empty: it is unknown.
+    """
 
     problem: Problem
     body: RejectedBody | None = None
+    source: str = ""
 
 
 def rows_of(events: Sequence[ParsedEvent]) -> list[Row]:

@@ -103,11 +103,12 @@ async def decide(
 ) -> Accepted | Rejected:
     """Decide about the calls of a request. `value`: its parsed body. A call that cannot be mapped is kept, the rest accepted."""
     if not isinstance(value, dict):
-        return Rejected(Problem(400, "Invalid body", "The body is not an object."))
+        return Rejected(Problem(400, "Invalid body", "The body is not an object."), source=sender.name)
     kind = request.path.removeprefix("/v1/")
     calls: Json = value.get("batch") if request.path == BATCH_PATH else [value]
     if not isinstance(calls, list) or len(calls) > CALLS_MAX:
-        return Rejected(Problem(400, "Invalid batch", f"Send `batch`, a list of at most {CALLS_MAX} calls."))
+        problem = Problem(400, "Invalid batch", f"Send `batch`, a list of at most {CALLS_MAX} calls.")
+        return Rejected(problem, source=sender.name)
     own_kind = None if request.path == BATCH_PATH else kind
     sent = segment.instant(value.get("sentAt"))
     delivery = sha256(request.body).hexdigest()[:32]
@@ -118,14 +119,14 @@ async def decide(
         events = senders.authorize(events, sender, sources, team)
         rows = rows_of(events)
     except UnmappableError as error:
-        return Rejected(problem_of(error))
+        return Rejected(problem_of(error), source=sender.name)
     except Problem as problem:
-        return Rejected(problem)
+        return Rejected(problem, source=sender.name)
     bodies = [RejectedBody(BATCH_PATH, sender.name, JSON, body, str(error)) for error, body in rejected[:LETTERS_MAX]]
     if rejected and not events:
         refusal = problem_of(rejected[0][0])
         refusal.status = 400  # the libraries of Segment repeat a call after other errors
-        return Rejected(refusal, bodies[0])
+        return Rejected(refusal, bodies[0], sender.name)
     ids = [event.sent_id for event in events]
     faults = [fault_of(error) for error, _ in rejected]
     return Accepted(sender.name, ids, events, rows, bodies=bodies, faults=faults, reply=_SUCCESS)

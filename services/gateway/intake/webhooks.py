@@ -56,7 +56,8 @@ async def decide(
     try:
         endpoint, verdict = _verified_endpoint(request, endpoints, public_url, received)
     except Problem as problem:
-        return Rejected(problem)
+        id = request.path.removeprefix(HOOKS_PATH).partition("/")[0]
+        return Rejected(problem, source=id if id in endpoints else "")
     delivery = _delivery_id(endpoint, request.headers, request.body)
     path, kept = HOOKS_PATH + endpoint.id, _without_secrets(request.body, endpoint)
     sent_type = request.headers.get(b"content-type", b"application/json").decode("latin-1")

@@ -6,6 +6,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from firsthour.kernel.time_units import micros, moment
 from firsthour.runtime.storage import statements
@@ -23,6 +24,13 @@ findings = sa.Table(
 _ALL = statements.Sql(
     lambda _: sa.select(findings).order_by(findings.c.check_name).with_for_update()  # few: one for each check
 )
+_OF_CHECK = statements.Sql(
+    lambda _: (
+        sa.select(findings)
+        .where(findings.c.check_name >= sa.bindparam("first"), findings.c.check_name < sa.bindparam("end"))
+        .order_by(findings.c.check_name)
+    )
+)
 _SAVE = statements.Sql(lambda f: f.upsert(findings, ["check_name"]))
 _END = statements.Sql(lambda f: sa.delete(findings).where(f.is_any_of(findings.c.check_name, "names")))
 
@@ -36,10 +44,21 @@ class OpenFinding(NamedTuple):
     number: int
     text: str
 
+    @property
+    def about(self) -> str:
+        """The part of the installation that it is about; empty: the whole."""
+        return self.check.partition(" ")[2]
+
 
 def lock_findings(unit: Unit) -> list[OpenFinding]:
     """Lock and return the findings that are not cured."""
     return [OpenFinding(row[0], moment(row[1]), moment(row[2]), row[3], row[4]) for row in unit.lock(_ALL)]
+
+
+def findings_of(connection: Connection, check: str) -> list[OpenFinding]:
+    """Return the findings of this check that are not cured, each about a part of the installation."""
+    rows = _OF_CHECK.all(connection, first=f"{check} ", end=f"{check}!")
+    return [OpenFinding(row[0], moment(row[1]), moment(row[2]), row[3], row[4]) for row in rows]
 
 
 def save_findings(unit: Unit, found: Iterable[OpenFinding]) -> None:

@@ -4,6 +4,7 @@ from firsthour.runtime.http import idempotency
 from firsthour.runtime.http.app import Readiness, create_app
 from services.gateway.api import router
 from services.gateway.service import service
+from services.gateway.source_counts import delete_old_source_counts
 from tests.unit.gateway.harness import GatewayHarness
 
 
@@ -26,4 +27,4 @@ def test_every_path_is_documented(harness: GatewayHarness) -> None:
 
 def test_service_sweeps_old_answers(harness: GatewayHarness) -> None:
     gateway = service()
-    assert (gateway.name, gateway.sweeps) == ("gateway", (idempotency.sweep,))
+    assert (gateway.name, gateway.sweeps) == ("gateway", (idempotency.sweep, delete_old_source_counts))

@@ -64,6 +64,10 @@ TABLES_ASIDE: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "names of fields for people; no decision reads them",
         ("source", "name", "events", "first_at", "last_at"),
     ),
+    "gateway_sources": (
+        "counts of requests by outcome, shown to people",
+        ("source", "hour", "outcome", "number", "last_at", "lag"),
+    ),
     "reporting_sources": (
         "the events of each source and hour: the auditor compares a source with its own history",
         ("source", "hour", "events"),

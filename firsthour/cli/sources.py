@@ -1,0 +1,43 @@
+"""`firsthour sources`: shows what each source of events sent."""
+
+from typing import Annotated, Any
+
+import typer
+
+from firsthour.cli.installation import connect
+from firsthour.runtime.terminal import AsJson, ConfigDir, DataDir, print_json, print_table, run, say
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command("sources")
+def sources(
+    hours: Annotated[int, typer.Option(help="Hours that are counted, 840 at most.", min=1, max=840)] = 24,
+    data: DataDir = None,
+    config: ConfigDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the sources of events: last seen, accepted, refused by reason, lag, and whether a source fell silent.
+
+    Example: firsthour sources --hours 168
+    """
+
+    async def ask() -> dict[str, Any]:
+        async with connect(data, config, configured=True) as line:
+            return await line.ask("GET", f"/v1/sources?hours={hours}")
+
+    answer = run(ask)
+    if as_json:
+        print_json(answer)
+        return
+    columns = ("source", "kind", "last seen", "lag", "accepted", "refused", "alarm")
+    print_table(columns, map(_row, answer["items"]))
+    if not answer["items"]:
+        say("No source: sources.yaml names none, and no API key has sent an event.")
+
+
+def _row(item: dict[str, Any]) -> tuple[Any, ...]:
+    lag = "" if item["lag_seconds"] is None else f"{item['lag_seconds']:.0f} s"
+    refused = ", ".join(f"{number} {reason}" for reason, number in item["refused"].items())
+    alarm = "silent" if item["silent"] else ""
+    return item["id"], item["kind"], item["last_seen_at"] or "never", lag, item["accepted"], refused, alarm
