@@ -161,9 +161,11 @@ class LeadPages:
         forms = await self._forms(link, offered(found.facts), acted=acted)
         if found.lead is None:
             forms = tuple(form for form in forms if form.chosen)
-            text = render("ended.html", ended=found.ended, answer=answer, forms=forms, reader=found.facts.reader)
+            template, content = "ended.html", {"ended": found.ended}
         else:
-            text = render("lead.html", page=found.lead, answer=answer, forms=forms, reader=found.facts.reader)
+            template, content = "lead.html", {"page": found.lead}
+        facts = found.facts
+        text = render(template, answer=answer, forms=forms, reader=facts.reader, heading=facts.heading, **content)
         return Response(text, status, PAGE_HEADERS)
 
     async def _forms(self, link: Link, actions: tuple[OfferedAction, ...], *, acted: bool) -> tuple[ActionForm, ...]:

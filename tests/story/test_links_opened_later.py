@@ -32,7 +32,7 @@ async def test_used_link_says_what_it_did_and_does_not_ask_again(mailed: World) 
     await send(mailed, path)
     for answer in (await page(mailed, path), await send(mailed, path)):
         assert "You have used this link already: Reached them." in answer.text
-        assert "<h2>How did it go?</h2>" in answer.text, "the action of the link is one among the others"
+        assert "<h2>In touch again?</h2>" in answer.text, "the action of the link is one among the others"
     assert (await mailed.event_types_of(CTO)).count("touch.applied") == 1
 
 
@@ -101,3 +101,50 @@ async def test_promise_that_ends_now_is_overdue(mailed: World) -> None:
     path = opening_link(mailed)
     mailed.clock.advance(minutes=60)
     assert "Overdue: contact was promised by 10:00 UTC." in (await page(mailed, path)).text
+
+
+async def test_link_of_a_rep_who_gave_the_lead_back_ends_while_it_waits(mailed: World) -> None:
+    path = opening_link(mailed)
+    for rep in ("bo", "cy"):
+        await mailed.is_away(rep)
+    await send(mailed, links(mailed)["Not a fit"], reason="no-time")
+    assert await mailed.owner_of(CTO) is None
+    answer = await page(mailed, path)
+    assert (answer.status_code, "Ann" in answer.text, "tel:" in answer.text) == (410, False, False)
+    assert "The lead waits for a new owner. If it becomes yours again, you get a new message." in answer.text
+
+
+async def test_link_to_a_person_who_opted_out_says_so(mailed: World) -> None:
+    paths = links(mailed)
+    await mailed.opt_out(CTO)
+    for path in (paths["Open the lead"], paths["Reached them"]):
+        assert "The person does not want to be contacted any more." in (await page(mailed, path)).text
+
+
+async def test_page_tells_an_attempt_from_a_contact(mailed: World) -> None:
+    paths = links(mailed)
+    await send(mailed, paths["No answer"])
+    tried = await page(mailed, paths["Open the lead"])
+    assert "Tried once, without an answer yet; the last time at 09:00 UTC." in tried.text
+    assert "How did it go?" in tried.text
+    mailed.clock.advance(minutes=30)
+    reached = await send(mailed, paths["Reached them"])
+    assert "Contacted at 09:30 UTC." in reached.text
+    assert "In touch again?" in reached.text
+
+
+async def test_accepted_lead_offers_no_second_accept(mailed: World) -> None:
+    await mailed.wait(minutes=10)
+    first, second = links(mailed, 0), links(mailed, 1)
+    accepted = await send(mailed, first["Accept"])
+    assert "accept" not in forms(accepted)
+    answer = await page(mailed, second["Accept"])
+    assert "The lead is accepted already. Nothing was changed." in answer.text
+    assert (await send(mailed, second["Accept"])).status_code == 409
+
+
+async def test_contact_after_the_first_one_stops_no_clock(mailed: World) -> None:
+    paths = links(mailed)
+    assert "The clock stops." in (await page(mailed, paths["Reached them"])).text
+    await send(mailed, paths["No answer"])
+    assert "The clock stops." not in (await page(mailed, paths["Reached them"])).text

@@ -174,3 +174,12 @@ async def test_message_that_carries_other_leads_keeps_naming_them(open_world: Op
     await world.accept(CTO, by="ana")
     await world.accept("two@prospect.example", by="ana")
     assert any("Accepted by Ana" in str(m) and "Ann Lee" in str(m) and "Ben Ode" in str(m) for m in world.slack.updates)
+
+
+async def test_message_tells_an_attempt_from_a_contact_once_the_attempt_is_read(world: World) -> None:
+    await world.submit_form(email=CTO)
+    with world.down("router"):
+        await click(world, "U0ANA", "no_answer")
+        assert text_of(shown(world, "U0ANA")) == "A contact or an attempt is recorded: the clock has stopped."
+    await world.wait(seconds=30)
+    assert text_of(shown(world, "U0ANA")) == "Tried, without an answer: the clock has stopped."

@@ -19,7 +19,7 @@ from services.notifier.domain.page_words import text_of
 API_URL: Final = "https://events.pagerduty.com/"
 PATH: Final = "v2/enqueue"
 SUMMARY_CHARS_MAX: Final = 1_024  # a limit of PagerDuty
-_SEVERITIES: Final = {"manager": "critical", "missed": "critical", "test": "info"}
+_SEVERITIES: Final = {"manager": "critical", "missed": "critical", "next_attempt": "warning", "test": "info"}
 _URGENT: Final = "error"
 _KEY_WORDS: Final = (b"routing_key", b"routing key", b"integration key")
 

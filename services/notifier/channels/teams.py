@@ -4,6 +4,7 @@ A workflow has no identity for a repeated call, and its 202 means "accepted". Te
 Teams shows as they are: text blocks and fact sets would read it as Markdown.
 """
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Final
 
@@ -14,11 +15,12 @@ from firsthour.runtime.http.client import Endpoint, HttpAnswer, NoAnswerError
 from services.notifier.channels.answers import temporary
 from services.notifier.channels.base import TIMEOUT_SECONDS, GiveUp, Outcome, Sent, TryAgain, Unusable
 from services.notifier.domain import message_text
-from services.notifier.domain.message import Message
+from services.notifier.domain.message import ActionLink, Message
 from services.notifier.domain.notice import Notice
 from services.notifier.domain.notice import words as words_of_notice
-from services.notifier.domain.outside_text import clean
+from services.notifier.domain.outside_text import clean, own_url
 from services.notifier.domain.page_words import Further, Words, sections, text_of
+from services.notifier.domain.voices import ACTIONS
 
 CARD_BYTES_MAX: Final = 28 * 1024  # a limit of Teams
 CHARS: Final = (2_000, 500, 120, 30)
@@ -48,7 +50,8 @@ class TeamsChannel:
         return self._name
 
     async def send(self, message: Message) -> Outcome:
-        return await self._post(body(message_text.words(message), f"For {message.person_name}"), message.page_id)
+        card = body(message_text.words(message), f"For {message.person_name}", message.links)
+        return await self._post(card, message.page_id)
 
     async def tell(self, notice: Notice) -> Outcome:
         return await self._post(body(words_of_notice(notice), f"For {notice.team}"), notice.id)
@@ -73,19 +76,22 @@ class TeamsChannel:
         return Unusable(f"Teams rejects this workflow ({answer.status}); {self._remedy}")
 
 
-def body(words: Words, recipient: str) -> bytes:
-    """Return the message with its card, within `CARD_BYTES_MAX`: long texts are cut."""
+def body(words: Words, recipient: str, links: Sequence[ActionLink] = ()) -> bytes:
+    """Return the message with its card, within `CARD_BYTES_MAX`: long texts are cut.
+
+    `links`: the buttons of a page that opens no lead. The page of a lead has all actions.
+    """
     bare = replace(words, also=tuple(Further(page.headline) for page in words.also))
     tries = (*((words, chars) for chars in CHARS), (bare, CHARS[-1]))
-    contents = (msgspec.json.encode(_message(content, recipient, chars)) for content, chars in tries)
+    contents = (msgspec.json.encode(_message(content, recipient, chars, links)) for content, chars in tries)
     return next(content for content in contents if len(content) <= CARD_BYTES_MAX)
 
 
-def _message(words: Words, recipient: str, chars: int) -> dict[str, Any]:
+def _message(words: Words, recipient: str, chars: int, links: Sequence[ActionLink]) -> dict[str, Any]:
     elements = [_paragraph(_run(words.subject, chars, weight="Bolder", size="Large"))]
     elements += [_paragraph(_run(recipient, chars, isSubtle=True))]
     elements += [
-        _paragraph(_run(f"{fact.label}: ", chars, weight="Bolder"), _run(text_of(fact.line), chars))
+        _paragraph(_spaced(_run(f"{fact.label}:", chars, weight="Bolder")), _run(text_of(fact.line), chars))
         for fact in words.facts
     ]
     for part in sections(words):
@@ -97,8 +103,22 @@ def _message(words: Words, recipient: str, chars: int) -> dict[str, Any]:
     elements += [_paragraph(_run(words.footer, chars, isSubtle=True, size="Small"))]
     card: dict[str, Any] = {"$schema": _SCHEMA, "type": "AdaptiveCard", "version": "1.4", "body": elements}
     if words.url:
-        card["actions"] = [{"type": "Action.OpenUrl", "title": "Open the lead", "url": words.url}]
+        card["actions"] = [_button("Open the lead", words.url)]
+    elif links:
+        urls = (
+            (action, own_url(link.url)) for link in links for action in ACTIONS.values() if action.action == link.action
+        )
+        card["actions"] = [_button(action.label, url) for action, url in urls if url]
     return {"type": "message", "attachments": [{"contentType": _TYPE, "contentUrl": None, "content": card}]}
+
+
+def _button(title: str, url: str) -> _Element:
+    return {"type": "Action.OpenUrl", "title": title, "url": url}
+
+
+def _spaced(run: _Element) -> _Element:
+    """Return the run with a space after it: runs follow each other without any."""
+    return {**run, "text": f"{run['text']} "}
 
 
 def _paragraph(*runs: _Element) -> _Element:

@@ -294,6 +294,8 @@ def _touch(click: Click, clock: ResponseClock, terms: Terms, now: datetime) -> C
 def _accept(click: Click, clock: ResponseClock, terms: Terms, now: datetime) -> ClickDecision:
     if not clock.running:
         return refused("The lead has been contacted already.")
+    if clock.accepted:
+        return refused("The lead is accepted already.")
     cancel = Cancel(clock.lead_id, clock.epoch, BY_OWNER, scope="owner")
     step = ClockStep(replace(accepted(clock, terms, now), updated_at=now), cancels=(cancel,))
     text = f"Accepted. Reminders to the owner end; the time runs until {time_text(clock.promise_at, now, zone_of(terms.zone(click.person)))}."

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
+import msgspec
+
 from services.notifier.domain.click import (
     Action,
     Click,
@@ -36,6 +38,7 @@ _QUESTIONS: Final[Mapping[Action, tuple[str, str]]] = {
 }
 """The field and the words of the question of a form."""
 _NOTED: Final = frozenset({"reached", "no_answer", "reject"})
+ALREADY_STOPPED: Final = "You have been in touch with the person."
 _TRIAL: Final = "trial"
 
 
@@ -90,6 +93,11 @@ class Facts:
         rep = self.terms.team.rep_by_id.get(self.page.person)
         return unlinked(rep.name, NAME_CHARS_MAX) if rep else ""
 
+    @property
+    def heading(self) -> str:
+        """The heading of the forms."""
+        return "How did it go?" if self.clock.talked_at is None else "In touch again?"
+
     def answer(self, action: Action, **fields: str) -> ClickAnswer:
         """Return the answer that a click would get now, with these fields of its form."""
         click = click_of(self.page, action, self.now, _TRIAL, fields)
@@ -139,6 +147,8 @@ def _form(words: ActionWords, facts: Facts) -> OfferedAction | None:
     first = {field: choices[0].value} if choices else {}
     if not facts.answer(action, **first).applied:
         return None
+    if action == "reached" and not facts.clock.running:
+        words = msgspec.structs.replace(words, effect=ALREADY_STOPPED)
     remark = not_free(facts.terms, facts.clock) if action == "hand_over" else ""
     return OfferedAction(action, words.label, words.effect, field, question, choices, action in _NOTED, remark)
 

@@ -108,7 +108,7 @@ def _labelled(fact: Fact) -> LabelledText:
 
 def _standing(clock: ResponseClock, now: datetime, zone: ZoneInfo) -> Standing:
     if clock.touched_at is not None:
-        return Standing("done", f"A first contact or attempt was recorded at {at(clock.touched_at, now, zone)}.")
+        return _after_touch(clock, clock.touched_at, now, zone)
     if not clock.running:
         return Standing("done", "There is nothing to do.")
     by, late = at(clock.promise_at, now, zone), now - clock.promise_at
@@ -118,6 +118,17 @@ def _standing(clock: ResponseClock, now: datetime, zone: ZoneInfo) -> Standing:
         return Standing("late", f"{before}Overdue: contact was promised by {by}{ago}.")
     tone: Tone = "calm" if clock.accepted else "due"
     return Standing(tone, f"{before}First contact promised by {by}.")
+
+
+def _after_touch(clock: ResponseClock, touched_at: datetime, now: datetime, zone: ZoneInfo) -> Standing:
+    """Return the standing after the first touch: an attempt alone does not end the work on the lead."""
+    if clock.talked_at is None and clock.attempts:
+        times = "once" if clock.attempts == 1 else f"{clock.attempts} times"
+        last = at(clock.attempted_at or touched_at, now, zone)
+        return Standing("calm", f"Tried {times}, without an answer yet; the last time at {last}.")
+    if clock.talked_at is None:  # a click was applied whose record was not read yet
+        return Standing("done", f"A first contact or attempt was recorded at {at(touched_at, now, zone)}.")
+    return Standing("done", f"Contacted at {at(clock.talked_at, now, zone)}.")
 
 
 def _before(clock: ResponseClock, now: datetime, zone: ZoneInfo) -> str:

@@ -34,7 +34,9 @@ INVALID: Final = Refusal(
 )
 _NEWEST: Final = "Use the newest message about it."
 EXPIRED: Final = Refusal(
-    410, "This link has expired", "A link works for seven days. Use the newest message about the lead."
+    410,
+    "This link has expired",
+    "A link works for seven days. Use a newer message about the lead. If there is none, ask your manager.",
 )
 GONE: Final = Refusal(410, "This lead is no longer here", "Its data was deleted. There is nothing to do.")
 _STRANGER: Final = Refusal(
@@ -52,19 +54,22 @@ def refusal(link: Link, page: Page, clock: ResponseClock, team: Team) -> Refusal
 
 def ending(page: Page, clock: ResponseClock, team: Team) -> Refusal | None:
     """Return where the lead went after the assignment of this page; None: the assignment goes on."""
-    if page.epoch == clock.epoch and (clock.rep is not None or clock.running):
+    is_of_manager = page.kind == "queued" or page.kind in TO_MANAGER
+    if page.epoch == clock.epoch and (clock.rep is not None or (clock.running and is_of_manager)):
         return None
+    title = "This lead is no longer yours" if page.kind in _OF_OWNER else "This message is out of date"
+    if clock.opted_out:
+        return Refusal(410, title, "The person does not want to be contacted any more. Please respect that.")
     owner = team.rep_by_id.get(clock.rep or "")
     if clock.rep is not None and clock.rep == page.person:
         return Refusal(410, "There is a newer message", "The lead is yours. Use the newest message about it.")
-    is_of_manager = page.kind == "queued" or page.kind in TO_MANAGER
     if owner is not None:
         rest = _NEWEST if is_of_manager else "Please do not contact the person: one of you is enough."
         text = f"The lead is with {unlinked(owner.name, NAME_CHARS_MAX)} now. {rest}"
     elif clock.rep is None and clock.running:
-        rest = _NEWEST if is_of_manager else "If it becomes yours again, you get a new message."
+        again = " again" if page.kind in _OF_OWNER else ""
+        rest = _NEWEST if is_of_manager else f"If it becomes yours{again}, you get a new message."
         text = f"The lead waits for a new owner. {rest}"
     else:
         text = "The lead is closed, or back with Marketing. There is nothing to do."
-    title = "This lead is no longer yours" if page.kind in _OF_OWNER else "This message is out of date"
     return Refusal(410, title, text)

@@ -17,6 +17,8 @@ _REASONS: Final[Mapping[str, str]] = {
     "opted-out": "The person does not want to be contacted any more",
     "qualified": "The person asked again, and the lead was given out anew",
 }
+_GIVEN_AWAY: Final[Mapping[str, str]] = {"reject": "gave it back", "hand-over": "handed it over"}
+"""The act by which a rep ended the own assignment."""
 REASON_CHARS_MAX: Final = 200
 
 
@@ -36,12 +38,16 @@ def spoken(word: str, chars_max: int = NAME_CHARS_MAX) -> str:
 def tried_by(previous: PreviousOwner, name: str) -> str:
     """Return who had the lead before, for how long, and what was tried."""
     parts = [f"{unlinked(name, NAME_CHARS_MAX)} for {lasting(previous.until - previous.since)}"]
-    if not previous.told and not previous.accepted:
+    gave_away = previous.by == f"rep:{previous.rep}"
+    if not previous.told and not previous.accepted and not gave_away:
         parts.append("never reached by a page")
     elif previous.accepted:
         parts.append("accepted the lead")
-    elif not previous.attempts and not previous.talked:
+    elif not previous.attempts and not previous.talked and not gave_away:
         parts.append("did not answer the pages")
+    if gave_away:
+        reason = spoken(previous.reason) if previous.kind == "reject" else ""
+        parts.append(_GIVEN_AWAY.get(previous.kind, "gave it away") + (f" ({reason})" if reason else ""))
     if previous.talked:
         parts.append("talked to the person")
     elif previous.attempts:

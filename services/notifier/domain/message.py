@@ -60,6 +60,7 @@ class Message:
     is_opened: bool = False  # it is shown behind a link, as of `written_at`, and is not sent
     also: tuple[Further, ...] = ()  # the pages that this message carries beside its own
     attempts: int = 0  # touches without an answer since the submit
+    is_untalked: bool = False  # there were attempts since the submit, and no conversation
     attempts_promised: int = 0  # to a person who does not answer; 0: none are
     previous: PreviousOwner | None = None  # to a rep who lost the lead: that assignment; to the owner: the one before
     previous_name: str = ""
@@ -118,6 +119,7 @@ def message_of(page: Page, clock: ResponseClock, terms: Terms, written_at: datet
         thread_id=_thread(page, terms.ladder if clock.ladder is None else clock.ladder),
         standing=standing(page, clock, terms),
         attempts=clock.attempts,
+        is_untalked=clock.attempts > 0 and clock.talked_at is None,
         attempts_promised=terms.cadence.attempts if terms.cadence else 0,
     )
 

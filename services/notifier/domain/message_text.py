@@ -22,8 +22,10 @@ from services.notifier.domain.voices import (
     LOST_WITHOUT_OWNER,
     OF_WAITING,
     REFUSED_TO_OWNER,
+    REFUSED_WITHOUT_OWNER,
     REMINDED,
     TO_MANAGER,
+    TRIED,
     VOICES,
     Voice,
 )
@@ -85,8 +87,12 @@ def voice_of(message: Message) -> Voice:
         return LOST
     if message.kind == "lost":
         return LOST if message.owner_name else LOST_WITHOUT_OWNER
+    if message.kind == "refused" and not message.owner_name:
+        return REFUSED_WITHOUT_OWNER
     if message.kind == "refused" and message.is_owner:
         return REFUSED_TO_OWNER
+    if message.kind == "handed_on" and message.is_untalked:
+        return TRIED
     if message.kind in TO_MANAGER and message.is_owner:
         return REMINDED
     if not message.owner_name and message.kind in OF_WAITING:

@@ -104,7 +104,7 @@ def _touched(page: Page, clock: ResponseClock) -> PageStanding:
     if clock.talked_at is not None:
         return PageStanding("Contacted: the clock has stopped.", (), over=True)
     goes_on = TOUCHES if page.person == clock.rep else ()
-    said = "Tried, without an answer" if clock.attempts else "Contacted"
+    said = "Tried, without an answer" if clock.attempts else "A contact or an attempt is recorded"
     return PageStanding(f"{said}: the clock has stopped.", goes_on, over=True)
 
 
@@ -118,7 +118,7 @@ def stands_differently(was: ResponseClock, clock: ResponseClock) -> bool:
 
 
 def _shown(clock: ResponseClock) -> tuple[object, ...]:
-    touched = clock.touched_at is None, clock.talked_at is None
+    touched = clock.touched_at is None, clock.talked_at is None, clock.attempts == 0
     return clock.epoch, clock.rep, clock.accepted, *touched, clock.opted_out, clock.running
 
 

@@ -71,14 +71,17 @@ REMINDED: Final = Voice("Still waiting: {call}", _LATE, _TO_OWNER, _YOURS, _ALL,
 LOST: Final = Voice(
     "Moved on: {lead} is now with {owner}",
     "Moved on: {lead} is now with {owner}",
-    ("Nothing: this lead is no longer yours. If you have contacted the lead already, record a touch.",),
+    (
+        "Please do not contact the person any more: this lead is no longer yours.",
+        "Were you in touch before? Record the touch: it counts.",
+    ),
     "FirstHour sent this page because you were the owner of this lead.",
     promised=False,
 )
 LOST_WITHOUT_OWNER: Final = replace(LOST, headline="No longer yours: {lead}", overdue="No longer yours: {lead}")
 VOICES: Final[Mapping[str, Voice]] = {
     "owner": OWNER,
-    "reassigned": Voice("Now yours: {call}", _LATE, _TO_OWNER, _YOURS, _ALL, asks=True),
+    "reassigned": Voice("Now yours: {call}", _LATE, _TO_OWNER, _YOURS, _ALL, asks=True, names_owner=False),
     "again": Voice("Asked again: {call}", _LATE, _TO_OWNER, _YOURS, _ALL, asks=True, names_owner=False),
     "cover": Voice(
         "{owner} does not answer: {call}",
@@ -121,7 +124,7 @@ VOICES: Final[Mapping[str, Voice]] = {
         "Not passed on: {lead} is with {owner}",
         (
             _NOT_PASSED_ON,
-            "Is it with you? Contact the lead, or hand it over to someone else.",
+            "Ask the owner before you contact the person: one of you is enough.",
         ),
         "FirstHour sent this page because you have handed this lead over, accepted it or given it back.",
         _OF_MANAGER,
@@ -139,6 +142,17 @@ VOICES: Final[Mapping[str, Voice]] = {
     ),
 }
 """By the kind of a page."""
+TRIED: Final = replace(
+    VOICES["handed_on"],
+    todo=("The person was tried before, and has not answered yet. Try again, and record the touch, answered or not.",),
+)
+"""The lead was handed on before anybody had reached the person."""
+REFUSED_WITHOUT_OWNER: Final = replace(
+    VOICES["refused"],
+    headline="Not passed on: {lead} waits for an owner",
+    overdue="Not passed on: {lead} waits for an owner",
+    todo=(_NOT_PASSED_ON, "If the lead becomes yours again, you get a new message."),
+)
 REFUSED_TO_OWNER: Final = replace(
     VOICES["refused"],
     headline="Not passed on: {lead} is still yours",

@@ -9,9 +9,13 @@ import pytest_asyncio
 
 from services.notifier.channels.base import GiveUp, Outcome, Sent, TryAgain, Unusable
 from services.notifier.channels.teams import CARD_BYTES_MAX, TeamsChannel, body
+from services.notifier.domain.message import ActionLink
+from services.notifier.domain.message_text import words
 from services.notifier.domain.page_words import Fact, Words
 from tests.fakes.pages import ATTACKS, hostile_message, page_message
 from tests.fakes.services import FakeService
+
+LINK = "http://127.0.0.1:8080/a/"
 
 
 @pytest_asyncio.fixture
@@ -56,6 +60,24 @@ async def test_page_is_a_card_with_facts_and_a_link(workflow: FakeService, chann
     assert (action["type"], action["url"]) == ("Action.OpenUrl", "https://firsthour.example/leads/lead-1")
 
 
+def test_label_of_a_fact_stands_apart_from_its_text() -> None:
+    card = json.loads(body(words(page_message()), "For Bo"))["attachments"][0]["content"]
+    lines = ["".join(texts(element)) for element in card["body"]]
+    assert "Phone: +49 30 12345678" in lines
+    assert "Contact by: 10:00 UTC" in lines
+
+
+def test_former_owner_has_buttons_to_report_a_contact_of_before() -> None:
+    links = tuple(ActionLink(action, LINK + action) for action in ("reached", "no_answer"))
+    lost = words(page_message(kind="lost", person_name="Ana", lead_url=None))
+    card = json.loads(body(lost, "For Ana", (*links, ActionLink("accept", "javascript:alert(1)"))))
+    buttons = card["attachments"][0]["content"]["actions"]
+    assert [(button["title"], button["url"]) for button in buttons] == [
+        ("Reached them", LINK + "reached"),
+        ("No answer", LINK + "no_answer"),
+    ]
+
+
 @pytest.mark.parametrize("text", [*ATTACKS, "{{DATE(2026-01-01)}}", "[click](http://evil.example)", "**bold**"])
 async def test_text_from_outside_stays_inert(workflow: FakeService, channel: TeamsChannel, text: str) -> None:
     await channel.send(hostile_message(text))
@@ -65,14 +87,14 @@ async def test_text_from_outside_stays_inert(workflow: FakeService, channel: Tea
 
 
 def test_long_texts_are_cut_to_the_size_that_teams_takes() -> None:
-    words = Words(
+    long = Words(
         headline="s" * 5_000,
         subject="s" * 5_000,
         facts=tuple(Fact(f"label {n}", ("😀" * 2_000,)) for n in range(12)),
         todo=("do",) * 5,
         footer="f" * 5_000,
     )
-    card = body(words, "For " + "n" * 5_000)
+    card = body(long, "For " + "n" * 5_000)
     assert 10_000 < len(card) <= CARD_BYTES_MAX
     assert json.loads(card)["type"] == "message"
 

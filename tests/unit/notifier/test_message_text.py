@@ -66,7 +66,7 @@ def test_subject_states_the_act_and_the_deadline_as_an_absolute_time(
 
 def test_former_owner_has_no_action_and_no_deadline() -> None:
     page = words(page_message(kind="reassigned", person_name="Ana"))
-    assert page.todo[0].startswith("Nothing")
+    assert page.todo[0].startswith("Please do not contact the person")
     assert (page.actions, fact(page, "Contact by")) == ((), "")
 
 

@@ -211,3 +211,35 @@ def test_test_page_by_mail_speaks_of_no_lead_that_a_reply_could_reach() -> None:
         parts = mail_parts.mail_parts(page_message(kind=kind))
         for text in (mail_parts.plain(parts), html_body(parts)):
             assert ("does not reach the lead" in text) is speaks
+
+
+def test_lead_that_was_only_tried_is_not_handed_on_as_contacted() -> None:
+    tried = words(page_message(kind="handed_on", is_untalked=True)).todo[0]
+    assert "has not answered yet" in tried
+    assert "contacted before" in words(page_message(kind="handed_on")).todo[0]
+
+
+def test_refused_click_of_another_person_asks_to_speak_to_the_owner_first() -> None:
+    page = words(page_message(kind="refused"))
+    assert page.todo[1] == "Ask the owner before you contact the person: one of you is enough."
+    waiting = words(page_message(kind="refused", owner_name=""))
+    assert waiting.headline == "Not passed on: Ann Lee (Acme) waits for an owner"
+    assert not any("Ask the owner" in sentence for sentence in waiting.todo)
+
+
+def test_page_to_an_owner_does_not_name_the_owner() -> None:
+    for kind in ("owner", "reassigned", "again", "handed_on", "next_attempt"):
+        assert all(fact.label != "Owner" for fact in words(page_message(kind=kind)).facts), kind
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason", "said"),
+    [
+        ("reject", "no-time", "Ana for less than a minute, gave it back (no time), no attempt recorded"),
+        ("hand-over", "rep:ana", "Ana for less than a minute, handed it over, no attempt recorded"),
+    ],
+)
+def test_owner_who_gave_the_lead_away_is_not_said_to_have_ignored_the_pages(kind: str, reason: str, said: str) -> None:
+    previous = msgspec.structs.replace(PREVIOUS, kind=kind, reason=reason, by="rep:ana", accepted=False)
+    page = words(page_message(previous=previous, previous_name="Ana"))
+    assert [text_of(fact.line) for fact in page.facts if fact.label == "Before you"] == [said]

@@ -13,6 +13,7 @@ from services.notifier.domain.standing import ALL_ACTIONS, TOUCHES, standing, st
 from tests.unit.notifier.harness import CONFIG
 from tests.unit.notifier.router_records import NINE
 
+UNREAD = "A contact or an attempt is recorded"
 TRIED = {"state": "met", "touched_at": NINE, "attempts": 1}
 TALKED = {"state": "met", "touched_at": NINE, "talked_at": NINE}
 terms_of = NotifierContext(("slack", "email")).terms_of
@@ -51,7 +52,7 @@ def page(kind: str, epoch: int = 2, person: str = "ana") -> Page:
         ("reminder", 2, {}, None, ALL_ACTIONS, False),
         ("test", 2, {}, None, (), False),
         ("owner", 2, {"accepted": True}, "Accepted by Ana.", ("reached", "no_answer", "snooze", "hand_over"), False),
-        ("owner", 2, {"state": "met", "touched_at": NINE}, "Contacted: the clock has stopped.", TOUCHES, False),
+        ("owner", 2, {"state": "met", "touched_at": NINE}, f"{UNREAD}: the clock has stopped.", TOUCHES, False),
         ("owner", 2, TALKED, "Contacted: the clock has stopped.", (), False),
         ("owner", 2, TRIED, "Tried, without an answer: the clock has stopped.", TOUCHES, False),
         ("cover", 2, TRIED | {"rep": "bo"}, "Tried, without an answer: the clock has stopped.", (), False),
