@@ -161,7 +161,8 @@ class LeadPages:
         forms = await self._forms(link, offered(found.facts), acted=acted)
         if found.lead is None:
             forms = tuple(form for form in forms if form.chosen)
-            template, content = "ended.html", {"ended": found.ended}
+            template: str = "ended.html"
+            content: dict[str, object] = {"ended": found.ended}
         else:
             template, content = "lead.html", {"page": found.lead}
         facts = found.facts

@@ -4,7 +4,7 @@ A workflow has no identity for a repeated call, and its 202 means "accepted". Te
 Teams shows as they are: text blocks and fact sets would read it as Markdown.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, Final
 
@@ -105,11 +105,17 @@ def _message(words: Words, recipient: str, chars: int, links: Sequence[ActionLin
     if words.url:
         card["actions"] = [_button("Open the lead", words.url)]
     elif links:
-        urls = (
-            (action, own_url(link.url)) for link in links for action in ACTIONS.values() if action.action == link.action
-        )
-        card["actions"] = [_button(action.label, url) for action, url in urls if url]
+        card["actions"] = list(_buttons(links))
     return {"type": "message", "attachments": [{"contentType": _TYPE, "contentUrl": None, "content": card}]}
+
+
+def _buttons(links: Sequence[ActionLink]) -> Iterator[_Element]:
+    """Yield the buttons of the links that act. Links are of this installation, and are checked all the same."""
+    labels = {str(words.action): words.label for words in ACTIONS.values()}
+    for link in links:
+        url = own_url(link.url)
+        if url is not None and link.action in labels:
+            yield _button(labels[link.action], url)
 
 
 def _button(title: str, url: str) -> _Element:
