@@ -37,7 +37,7 @@ COMPILE := CUSTOM_COMPILE_COMMAND="make lock" PIP_FIND_LINKS= $(BIN)/pip-compile
 	--generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --build-deps-for editable
 
 .DEFAULT_GOAL := help
-.PHONY: help install up demo kafka postgres test quick coverage check style format bench replay prove prove-embedded prove-long mutate schemas lock audit wheel clean
+.PHONY: help install up demo kafka postgres test quick coverage check style format bench replay prove prove-embedded prove-long mutate schemas pictures lock audit wheel clean
 
 help: ## list the targets
 	@echo "FirstHour: make TARGET [PYTHON=python3.12] [ARGS=\"...\"]"
@@ -106,6 +106,9 @@ mutate: $(DEV_STAMP) ## remove each mechanism in a copy, and report the test tha
 schemas: $(RUN_STAMP) ## generate schemas/json, schemas/asyncapi.yaml and the README's table of settings
 	@$(BIN)/python -m firsthour.operations.schema_export
 	@$(BIN)/python -m firsthour.operations.documents
+
+pictures: $(DEV_STAMP) ## draw the pictures of docs/ again: a page in Slack, a mail, the page of a lead (needs Chromium)
+	@$(BIN)/python -m tests.pictures docs $(ARGS)
 
 lock: $(DEV_STAMP) ## resolve requirements/*.txt again (ARGS=--upgrade for newer versions)
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \

@@ -1,15 +1,7 @@
-"""Draws a message of Slack from its blocks as HTML, and as pictures by Chromium.
-
-`python -m tests.fakes.slack_drawing docs` makes the pictures of the documents: one page, at the width of a desktop and of
-a phone.
-"""
+"""Draws a message of Slack from its blocks as HTML. `tests/pictures.py` makes pictures of it."""
 
 import re
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from services.notifier.channels.slack import body
@@ -17,7 +9,6 @@ from services.notifier.domain.standing import ALL_ACTIONS, PageStanding
 from tests.fakes.pages import page_message
 
 SAMPLE = body(page_message(standing=PageStanding(None, ALL_ACTIONS)), clickable=True)
-WIDTHS = {"desktop": (760, 660), "phone": (390, 910)}
 _DATE = re.compile(r"<!date\^\d+\^[^|]*\|([^>]*)>")
 _LINK = re.compile(r"<([a-z]+:[^|>]+)\|([^>]*)>")
 _STYLE = """
@@ -37,13 +28,13 @@ a { color: #1264a3 }
 """
 
 
-def drawing(message: Mapping[str, Any]) -> str:
-    """Return a message as a page of HTML, about as Slack shows it. Slack escapes its texts as HTML does."""
+def drawing(message: Mapping[str, Any], time: str = "10:02") -> str:
+    """Return a message as a page of HTML, about as Slack shows it at this time. Slack escapes its texts as HTML does."""
     blocks = "".join(_BLOCKS[block["type"]](block) for block in message["blocks"])
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f'<title>Slack</title><style>{_STYLE}</style><main><div class="icon">F</div><div><span class="app">FirstHour</span> '
-        f'<span class="badge">APP</span> <span class="time">10:02</span>{blocks}</div></main></html>'
+        f'<span class="badge">APP</span> <span class="time">{time}</span>{blocks}</div></main></html>'
     )
 
 
@@ -73,25 +64,3 @@ _BLOCKS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "actions": lambda block: f'<div class="actions">{"".join(map(_element, block["elements"]))}</div>',
     "divider": lambda block: "<hr>",
 }
-
-
-def main(directory: Path) -> None:
-    """Make the pictures."""
-    with tempfile.TemporaryDirectory() as place:
-        page = Path(place) / "page.html"
-        page.write_text(drawing(SAMPLE), encoding="utf-8")
-        for name, (width, height) in WIDTHS.items():
-            target = directory / f"slack-{name}.png"
-            options = [
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--hide-scrollbars",
-                "--force-device-scale-factor=1",
-            ]
-            command = ["chromium", *options, f"--window-size={width},{height}", f"--screenshot={target}", page.as_uri()]
-            subprocess.run(command, check=True, capture_output=True, timeout=120)  # our own arguments
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

@@ -134,7 +134,7 @@ def _facts(message: Message, voice: Voice, zone: ZoneInfo) -> list[Fact]:
         facts.append(Fact(label, (instant(message.promise_at, now, zone),)))
     if message.kind == "next_attempt":
         of = f" of {message.attempts_promised}" if message.attempts_promised else ""
-        facts.append(Fact("Attempts so far", (f"{message.attempts}{of}",)))
+        facts.append(Fact("Attempts", (f"{message.attempts}{of} so far",)))
     if not is_lost:
         home, read = zone if message.is_own_zone else None, "opened" if message.is_opened else "sent"
         facts += card_text.contact_facts(card, now, zone, home, read)

@@ -52,7 +52,7 @@ _CONTACT: Final = "Contact the lead now, then record the touch: reached, or no a
 _TO_OWNER: Final = (
     _CONTACT,
     "Need a moment? Accept the lead. Reminders to you end, but the clock keeps running.",
-    "Not for you? Reject the lead with a reason. It then goes to someone else.",
+    "Not a fit, or not for you? Give the lead back with a reason. It then goes to someone else.",
 )
 _TO_MANAGER: Final = (
     "Ask the owner, or contact the lead yourself and record a touch.",

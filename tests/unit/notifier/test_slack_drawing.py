@@ -1,17 +1,14 @@
-"""The drawing of a Slack message, from which the pictures of the documents are made."""
+"""The drawing of a Slack message, from which a picture of the documents is made."""
 
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 
 from services.notifier.channels.slack import body
 from services.notifier.domain.standing import ALL_ACTIONS, PageStanding
 from tests.fakes.pages import ATTACKS, hostile_message
-from tests.fakes.slack_drawing import SAMPLE, WIDTHS, drawing
+from tests.fakes.slack_drawing import SAMPLE, drawing
 from tests.fakes.slack_limits import message_error
-
-DOCS = Path(__file__).parents[3] / "docs"
 
 
 class _DrawnPage(HTMLParser):
@@ -33,11 +30,6 @@ def test_drawing_shows_the_lead_and_the_buttons() -> None:
     for text in ("Hot lead: call Ann Lee (Acme)", "Accept", "Reached them", "No answer", "Not a fit", "Hand over"):
         assert text in page.text
     assert page.tags.count("button") == len(ALL_ACTIONS)
-
-
-def test_documents_have_a_picture_at_each_width() -> None:
-    for name in WIDTHS:
-        assert (DOCS / f"slack-{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
