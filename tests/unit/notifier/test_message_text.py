@@ -111,7 +111,15 @@ def test_span_is_written_in_words(span: dict[str, int], text: str) -> None:
 
 def test_plain_body_has_contact_reason_score_and_actions() -> None:
     body = plain(page_message())
-    for part in ("+49 30 12345678", "ann@acme.example", "Asked for a demo", "78, grade A", "touch", "Accept", "Reject"):
+    for part in (
+        "+49 30 12345678",
+        "ann@acme.example",
+        "Asked for a demo",
+        "78, grade A",
+        "touch",
+        "Accept",
+        "Not a fit",
+    ):
         assert part in body
     assert "https://firsthour.example/leads/lead-1" in body
 
