@@ -12,10 +12,10 @@ from firsthour.runtime.http.auth import needs
 from firsthour.runtime.http.principal import READ, Principal
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
+from firsthour.runtime.storage.packing import unpacked
 from schemas.envelope import UnknownEventError, decode, event_of
 from schemas.http import LeadView, Listing
 from services.reporting import lead_view, store
-from services.reporting.domain.packing import unpacked
 from services.reporting.domain.timeline import line
 from services.reporting.response_routes import add_response_routes
 from services.reporting.source_routes import add_source_routes

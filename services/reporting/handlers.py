@@ -11,7 +11,6 @@ from schemas.events.leads import LeadScored
 from schemas.topics import EVENTS, LEADS, ROUTES
 from services.reporting import response_model, responses, store
 from services.reporting.domain import timeline
-from services.reporting.domain.packing import packed
 from services.reporting.source_fields import count_fields
 from services.reporting.sources import count_sources
 
@@ -40,7 +39,7 @@ def record_history(topic: str) -> Handler:
                     "at": micros(envelope.time),
                     "heard_at": now,
                     "position": record.position,
-                    "body": packed(record.body),
+                    "body": record.packed,
                 }
             )
             status = timeline.status_of(event)

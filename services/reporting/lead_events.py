@@ -5,10 +5,10 @@ from datetime import datetime
 from sqlalchemy.engine import Connection
 
 from firsthour.kernel.time_units import moment
+from firsthour.runtime.storage.packing import unpacked
 from schemas.envelope import UnknownEventError, decode, event_of
 from schemas.events.base import Event
 from services.reporting import store
-from services.reporting.domain.packing import unpacked
 
 
 def recent_events(connection: Connection, lead: str, limit: int) -> list[tuple[datetime, str, Event]]:

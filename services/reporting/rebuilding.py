@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.packing import unpacked
 from firsthour.runtime.storage.unit import Unit
-from services.reporting.domain.packing import unpacked
 from services.reporting.store import history, statuses
 
 models = sa.Table(

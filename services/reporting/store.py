@@ -23,7 +23,7 @@ history = sa.Table(
         "heard_at", statements.Integer, nullable=False
     ),  # the start of the retention: not `at`, because an import may contain events of earlier years
     sa.Column("position", statements.Integer, nullable=False),
-    sa.Column("body", statements.Bytes, nullable=False),  # packed: see `domain.packing`
+    sa.Column("body", statements.Bytes, nullable=False),  # packed: see `firsthour.runtime.storage.packing`
     sa.Index("reporting_history_by_lead", "lead_id", "at"),
     sa.Index("reporting_history_by_age", "heard_at"),
     sqlite_with_rowid=False,

@@ -15,13 +15,14 @@ from firsthour.runtime import package_files
 from firsthour.runtime.storage.records import Row
 from firsthour.runtime.storage.unit import StorageError, Unit
 from schemas import topics
+from tests.bulk import bulk
 from tests.contract.conftest import SqliteBackend, drain, open_embedded
 from tests.contract.systems import DATABASE, OpenedSystem, opened, pages_of
 from tests.contract.test_worker import RefusingHandler
 from tests.dead_letters import waiting_letters
 
 ROOMY = 1_000_000
-BULK = "x" * 20_000
+BULK = bulk(27_000).decode()
 
 
 async def make_room(world: OpenedSystem | SqliteBackend) -> None:

@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 import sqlalchemy as sa
 
+from firsthour.runtime.eventlog.log import read
 from firsthour.runtime.storage import installation, statements
 from firsthour.runtime.storage.records import Row, cursors
 from firsthour.runtime.storage.sqlite import PASSED_OVER_MAX
@@ -13,7 +14,7 @@ from firsthour.runtime.storage.unit import Lane, StorageError, Unit
 from schemas import topics
 from schemas.events.leads import LeadTouched
 from tests.backends import Backends, embedded, execute
-from tests.contract.conftest import Backend
+from tests.contract.conftest import Backend, SqliteBackend
 
 NO_ROOM = ("CREATE TRIGGER no_room BEFORE INSERT ON log WHEN NEW.key = 'boom' BEGIN SELECT RAISE(ABORT, 'no'); END",)
 NO_ROOM_THERE = (
@@ -80,6 +81,17 @@ async def test_concurrent_appends_share_commits_and_lose_no_row(backend: Backend
     await asyncio.gather(*(backend.units.append(one) for one in rows))
     event_rows = await backend.rows("SELECT event_id FROM log ORDER BY id")
     assert [row[0] for row in event_rows] == [str(n) for n in range(200)]
+
+
+@embedded
+async def test_log_is_packed_and_read_unchanged(backend: SqliteBackend) -> None:
+    body = b'{"source":"urn:firsthour:scoring","type":"lead.scored","specversion":"1.0"}' * 3
+    await backend.append(Row(topics.LEADS, "lead", "a", body))
+    [(stored,)] = await backend.rows("SELECT body FROM log")
+    assert len(stored) * 2 < len(body)
+    [record] = await backend.reads(lambda connection: read(connection, topics.LEADS, 0, 0, 10))
+    [newest] = await backend.log.fetch(topics.LEADS, 0, 0, 10)
+    assert (record.body, newest.body, newest.packed, record.packed) == (body, body, stored, stored)
 
 
 @embedded

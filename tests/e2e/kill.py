@@ -17,7 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from services.reporting.domain.packing import unpacked
+from firsthour.runtime.storage.packing import unpacked
 from tests.e2e.processes import (
     ProcessInstallation,
     SlackProcess,

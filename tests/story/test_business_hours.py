@@ -5,9 +5,9 @@ from typing import Any, Final
 
 import pytest
 
+from firsthour.runtime.storage.packing import unpacked
 from schemas.envelope import decode, event_of
 from schemas.events.pages import PromiseKept, PromiseMissed
-from services.reporting.domain.packing import unpacked
 from tests.story.conftest import OpenWorld
 from tests.story.sample_config import reps
 from tests.story.world import World

@@ -15,13 +15,13 @@ from firsthour.kernel.time_units import micros, moment
 from firsthour.operations.verify.lead_history import row_differs
 from firsthour.operations.verify.snapshot import Snapshot
 from firsthour.runtime.processing.retention import LOG_DAYS, SEEN_DAYS
+from firsthour.runtime.storage.packing import unpacked
 from schemas import topics
 from schemas.envelope import UnknownEventError, decode, event_of
 from schemas.events.base import Event
 from schemas.events.catalogue import BY_TYPE
 from schemas.events.outside import ABOUT_NO_LEAD
 from schemas.events.routes import RepAvailabilityChanged
-from services.reporting.domain.packing import unpacked
 from services.reporting.domain.timeline import cause_of, lead_of
 
 _SEEN_KEPT: Final = timedelta(days=SEEN_DAYS - LOG_DAYS - 1)
@@ -94,7 +94,7 @@ def _check_log(snapshot: Snapshot) -> Iterator[str]:
         for row in snapshot.stream(_NOT_STORED, topic=topic, position=snapshot.progress.read_to("reporting", topic)):
             yield f"event {row.event_id} (log {row.id}): not in the history"
     for row in snapshot.stream(_STORED_TWICE):
-        if row.is_elsewhere or unpacked(row.body) != bytes(row.sent):
+        if row.is_elsewhere or unpacked(row.body) != unpacked(row.sent):
             yield f"event {row.event_id} (log {row.id}): differs from the history"
     for row in snapshot.ask(_BEYOND_END):
         yield f"{row.consumer}: its cursor of {row.topic} is at {row.position}, beyond the last record"
@@ -157,7 +157,7 @@ def _pending_causes(snapshot: Snapshot) -> set[str] | None:
     position = 0 if snapshot.distributed else snapshot.progress.read_to("reporting", topics.LEADS)
     causes: set[str] = set()
     for row in snapshot.stream(_UNREAD_EFFECTS, position=position):
-        causes.add(_cause(bytes(row.body)) or "")
+        causes.add(_cause(unpacked(row.body)) or "")
     for row in snapshot.stream(_DEAD_EFFECTS):
         cause = _cause(bytes(row.body))
         if cause is None:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from firsthour.kernel.time_units import micros
 from firsthour.operations.verify.snapshot import Snapshot
+from firsthour.runtime.storage.packing import unpacked
 from schemas.envelope import Envelope, UnknownEventError, decode, event_of
 from schemas.events.actions import ActionRequested
 from schemas.events.base import Facts
@@ -26,7 +27,6 @@ from services.notifier.store import tables as notifier
 from services.notifier.store.clocks import find_clocks
 from services.reporting import store as reporting
 from services.reporting.domain import timeline
-from services.reporting.domain.packing import unpacked
 from services.reporting.domain.response import ProspectRequest
 from services.reporting.rebuilding import is_complete
 from services.reporting.response_model import MODEL, MODEL_VERSION

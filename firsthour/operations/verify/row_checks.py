@@ -7,11 +7,11 @@ import msgspec
 
 from firsthour.kernel.time_units import micros
 from firsthour.operations.verify.snapshot import OVERDUE, Snapshot
+from firsthour.runtime.storage.packing import unpacked
 from schemas.envelope import UnknownEventError, decode, event_of
 from schemas.events.pages import PageSent
 from schemas.events.routes import LeadAssigned
 from services.notifier.domain.page import REQUEST_PAGES, WAITING
-from services.reporting.domain.packing import unpacked
 
 _SLACK_US: Final = 50_000
 """The possible difference of two readings of one moment, one of them computed from the other clock."""

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.packing import unpacked
 from firsthour.runtime.storage.reader import Reader
 from firsthour.runtime.storage.records import Record, log
 
@@ -158,7 +159,7 @@ def read(connection: Connection, topic: str, partition: int, after: int, limit: 
         connection.dialect, {"topic": topic, "partition": partition, "after": after, "limit": limit}
     )
     with connection.exec_driver_sql(text, bound) as rows:  # row by row: the result may be larger than memory
-        return within(Record(position, key, event_id, bytes(body)) for position, key, event_id, body in rows)
+        return within(Record(position, key, event_id, unpacked(body)) for position, key, event_id, body in rows)
 
 
 def end(connection: Connection, topic: str, partition: int = 0) -> int:

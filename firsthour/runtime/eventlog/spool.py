@@ -19,6 +19,7 @@ from firsthour.kernel.time_units import moment
 from firsthour.runtime.clock import Clock
 from firsthour.runtime.private_files import UnsafeFileError
 from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.packing import unpacked
 from firsthour.runtime.storage.records import Record, Row, log
 from firsthour.runtime.storage.sqlite import SqliteUnits
 from firsthour.runtime.storage.sqlite_engines import writer_engine
@@ -159,11 +160,12 @@ def _head(unit: Unit, limit: int) -> list[tuple[int, Row]]:
     room = HEAD_BYTES
     text, bound = _HEAD.bound(unit.connection.dialect, {"limit": limit})
     with unit.connection.exec_driver_sql(text, bound) as rows:  # row by row: the result may be larger than memory
-        for id, topic, key, event_id, body in rows:
+        for id, topic, key, event_id, stored in rows:
+            body = unpacked(stored)
             room -= len(body)
             if head and room < 0:
                 break
-            head.append((id, Row(topic, key, event_id, bytes(body))))
+            head.append((id, Row(topic, key, event_id, body)))
     return head
 
 

@@ -6,6 +6,7 @@ from zlib import crc32
 import sqlalchemy as sa
 
 from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.packing import packed
 from schemas.envelope import Envelope, decode, event_of
 from schemas.events.base import Event
 
@@ -18,7 +19,7 @@ log = sa.Table(
     sa.Column("key", statements.Text, nullable=False),
     sa.Column("event_id", statements.Text, nullable=False),
     sa.Column("at", statements.Integer, nullable=False),  # when it was appended, for retention
-    sa.Column("body", statements.Bytes, nullable=False),
+    sa.Column("body", statements.Bytes, nullable=False),  # packed on the embedded profile: see `packing`
     sa.Index("log_by_place", "topic", "partition", "id"),
     sqlite_autoincrement=True,  # a position is never used twice, even after the newest rows were purged
 )
@@ -63,16 +64,32 @@ class Row(NamedTuple):
 class Record:
     """A record for a reader. `position` orders the records of a partition; positions have gaps."""
 
-    __slots__ = ("_envelope", "_event", "body", "event_id", "key", "position")
+    __slots__ = ("_envelope", "_event", "_packed", "body", "event_id", "key", "position")
 
-    def __init__(self, position: int, key: str, event_id: str, body: bytes, event: Event | None = None) -> None:
-        """`event`: the event of the body, if it is known already."""
+    def __init__(
+        self,
+        position: int,
+        key: str,
+        event_id: str,
+        body: bytes,
+        event: Event | None = None,
+        stored: bytes | None = None,
+    ) -> None:
+        """`event`: the event of the body, if it is known already. `stored`: its packed form, likewise."""
         self.position = position
         self.key = key
         self.event_id = event_id
         self.body = body
         self._envelope: Envelope | None = None  # decoded once, at the first use
         self._event = event
+        self._packed = stored
+
+    @property
+    def packed(self) -> bytes:
+        """The stored form of the body."""
+        if self._packed is None:
+            self._packed = packed(self.body)
+        return self._packed
 
     @property
     def envelope(self) -> Envelope:

@@ -5,6 +5,7 @@ from sqlalchemy.engine import Connection
 from firsthour.kernel.config import Config
 from firsthour.runtime.clock import Clock
 from firsthour.runtime.storage import sqlite_rows
+from firsthour.runtime.storage.packing import packed
 from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import Unit
 
@@ -20,17 +21,21 @@ class SqliteUnit(Unit):
         self.ends = dict(ends)
         self.appended: list[tuple[str, Record]] = []
 
+    def stored_form(self, body: bytes) -> bytes:
+        return packed(body)
+
     def flush(self) -> Emitted:
         """Store the pending work and append the emitted events. Return those that were not appended before."""
         events, self.events = self.events, {}
-        count = self.finish()
-        if not count:
+        bodies = self.finish()
+        if not bodies:
             return {}
         last = sqlite_rows.rows(self.connection, "SELECT last_insert_rowid() AS last", ())[0].last
         rows, self.rows = self.rows, []
         emitted: Emitted = {}
-        for position, row in enumerate(rows, last - count + 1):  # one writer: the ids of one insert are consecutive
-            record = Record(position, row.key, row.event_id, row.body, events.get((row.topic, row.event_id)))
+        first = last - len(bodies) + 1  # one writer: the ids of one insert are consecutive
+        for position, (row, stored) in enumerate(zip(rows, bodies, strict=True), first):
+            record = Record(position, row.key, row.event_id, row.body, events.get((row.topic, row.event_id)), stored)
             self.appended.append((row.topic, record))
             emitted.setdefault(row.topic, (self.ends.get(row.topic, 0), []))[1].append(record)
         self.ends.update({topic: records[-1].position for topic, (_, records) in emitted.items()})

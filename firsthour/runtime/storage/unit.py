@@ -126,19 +126,24 @@ class Unit:
         """Run the tick of this name soon after this unit commits, without waiting for its interval."""
         self.woken.add(tick)
 
-    def finish(self) -> int:
-        """Store the pending work, and append the emitted events to `log`. Return their number.
+    def stored_form(self, body: bytes) -> bytes:
+        """Return the body of a record as `log` holds it."""
+        return body
+
+    def finish(self) -> list[bytes]:
+        """Store the pending work, and append the emitted events to `log`. Return their stored bodies.
 
         Only `Units` calls it, as the last step of the unit.
         """
         at, of = micros(self.clock.real()) if self.rows else 0, self._partitions
+        bodies = [self.stored_form(row.body) for row in self.rows]
         rows: list[tuple[Any, ...]] = [
             (topic, partition_of(key, of) if of > 1 else 0, key, event_id, at, body)
-            for topic, key, event_id, body in self.rows
+            for (topic, key, event_id, _), body in zip(self.rows, bodies, strict=True)
         ]
         statements.execute_combined(self.connection, *self._work, (_APPEND, rows))
         self._work = []
-        return len(rows)
+        return bodies
 
     @property
     def places(self) -> set[Place]:

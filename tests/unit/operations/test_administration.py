@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from firsthour.operations import drain
+from firsthour.runtime.storage.packing import unpacked
 from tests.unit.operations.harness import OperationsHarness
 
 
@@ -115,10 +116,12 @@ async def test_dead_letter_that_fails_again_waits_with_its_error(harness: Operat
 async def test_dead_letter_of_a_service_is_retried_by_that_service_only(harness: OperationsHarness) -> None:
     await harness.system.settle()
     await harness.client.post("/v1/forms/demo-request", data={"email": "hal@hal.example"})
+    [(stored,)] = await harness.rows("SELECT body FROM log WHERE topic = 'events'")
     await harness.break_by(
         "UPDATE cursors SET position = (SELECT max(id) FROM log) WHERE consumer = 'scoring' AND topic = 'events'",
-        "INSERT INTO dead_letters (id, at, consumer, origin, source, content_type, body, error, code, state, changed_at, tries) SELECT 'l1', at, 'scoring', 'events/0/1', event_id, 'x', body, 'e', 'c', 'waiting', at, 3 "
+        "INSERT INTO dead_letters (id, at, consumer, origin, source, content_type, body, error, code, state, changed_at, tries) SELECT 'l1', at, 'scoring', 'events/0/1', event_id, 'x', ?, 'e', 'c', 'waiting', at, 3 "
         "FROM log WHERE topic = 'events'",
+        body=unpacked(stored),
     )
     await harness.close()
     await harness.open()

@@ -1,8 +1,8 @@
 """Events and records: a missing row breaks I1 or I3, unless another row explains it."""
 
+from firsthour.runtime.storage.packing import unpacked
 from firsthour.runtime.storage.records import partition_of
 from schemas.envelope import decode
-from services.reporting.domain.packing import unpacked
 from tests.unit.operations.corruptible_database import PARTITIONS, InstallationRows, PostgresRows, broken
 from tests.unit.operations.harness import OperationsHarness
 

@@ -5,10 +5,10 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
+from firsthour.runtime.storage.packing import packed, unpacked
 from schemas.envelope import decode, encode, event_of
 from schemas.events.base import Event
 from schemas.events.routes import LeadAssigned, LeadEvent, LeadQualified, LeadRecycled
-from services.reporting.domain.packing import packed, unpacked
 from tests.unit.operations.corruptible_database import EmbeddedRows, InstallationRows, PostgresRows, broken, lead_id
 
 ASSIGNED, CUSTOMER = '"was":"assigned"', '"was":"customer"'

@@ -13,6 +13,7 @@ from firsthour.runtime.eventlog.producer import SEND_SECONDS, BrokerError, Recor
 from firsthour.runtime.eventlog.spool import Spool
 from firsthour.runtime.storage.records import Row
 from firsthour.runtime.storage.unit import StorageError
+from tests.bulk import bulk
 from tests.hand_clock import HandClock
 
 ROOMY = 64 * 1024 * 1024
@@ -73,7 +74,7 @@ class FakeBroker:
 
 
 def row(id: str, key: str = "k", size: int = 2) -> Row:
-    return Row("events", key, id, b"x" * size)
+    return Row("events", key, id, bulk(size))
 
 
 async def run_pending_tasks(rounds: int = 20) -> None:

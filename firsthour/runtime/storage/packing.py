@@ -1,6 +1,6 @@
-"""The stored form of a record: its JSON, compressed with a dictionary of what records have in common.
+"""The stored form of a record in the log of the embedded profile and in the history: its JSON, compressed with a dictionary.
 
-A record of a few hundred bytes is mostly names of fields, so it becomes a quarter as large or less. `DICTIONARY` never
+A record of a few hundred bytes is mostly what all records have in common, so it becomes a quarter as large or less. `DICTIONARY` never
 changes: records that were packed with it could not be read again. A better one gets another mark.
 """
 
@@ -10,7 +10,9 @@ from typing import Final
 MARK: Final = b"\x01"
 """The first byte of a packed record. JSON begins with another one, so records of older releases are told apart."""
 _LEVEL: Final = 6
-_RAW: Final = -15  # without the header and the checksum of zlib
+_RAW: Final = -13  # a window of 8 KiB, which the dictionary fills, without the header and the checksum of zlib
+_ANY_WINDOW: Final = -15
+_MEMORY: Final = 4  # a small state, because each record copies it
 
 _COMMON: Final = (
     "LeadsMerged merged_id leads.merged lead.touched consent.changed opportunity.moved custom. rep.availability_changed "
@@ -65,7 +67,7 @@ _ENVELOPES: Final = "".join(
 DICTIONARY: Final = (_COMMON + _ENVELOPES).encode()
 """What is common comes last: it is named with the fewest bits."""
 
-_EMPTY: Final = zlib.compressobj(_LEVEL, zlib.DEFLATED, _RAW, zdict=DICTIONARY)
+_EMPTY: Final = zlib.compressobj(_LEVEL, zlib.DEFLATED, _RAW, _MEMORY, zdict=DICTIONARY)
 
 
 def packed(body: bytes) -> bytes:
@@ -82,7 +84,7 @@ def unpacked(stored: bytes) -> bytes:
     body = bytes(stored)
     if not body.startswith(MARK):
         return body
-    stream = zlib.decompressobj(_RAW, DICTIONARY)
+    stream = zlib.decompressobj(_ANY_WINDOW, DICTIONARY)
     try:
         return stream.decompress(body[len(MARK) :]) + stream.flush()
     except zlib.error:

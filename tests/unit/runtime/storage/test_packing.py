@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from firsthour.runtime.storage.packing import DICTIONARY, MARK, packed, unpacked
 from schemas.envelope import encode
 from schemas.events.pages import PageSent
-from services.reporting.domain.packing import DICTIONARY, MARK, packed, unpacked
 
 AT = datetime(2026, 12, 1, 9, tzinfo=UTC)
 LEAD = "01a22c17-966e-7f3e-8bdf-d2abd52788a1"
