@@ -44,6 +44,8 @@ from services.notifier.domain.slack_request import (
     Pressed,
     SlashCommand,
     Submitted,
+    UnreadableRequestError,
+    asker_of,
     click_of,
     read_command,
     read_interaction,
@@ -62,6 +64,9 @@ _LATE: Final = "FirstHour is busy: please look at the message in a minute, and c
 _LATE_COMMAND: Final = "FirstHour is busy: please send the command again in a minute."
 _FAILED: Final = (
     "FirstHour could not do this. Please look at the message in a minute, and click again if nothing has changed."
+)
+_UNREADABLE: Final = (
+    f"FirstHour cannot read this click: Slack sent it in another form. {NOTHING} Open the lead by its link."
 )
 _FULL: Final = "Too many requests of Slack wait for the database. Nothing was changed; send the request again later."
 _UNKNOWN: Final = f"Your Slack account belongs to no rep: its member id is not in team.yaml. {NOTHING}"
@@ -96,13 +101,31 @@ class SlackDesk:
         self._tellings: set[asyncio.Task[None]] = set()  # what people are told after the answer
 
     async def interaction(self, body: bytes) -> bytes:
-        """Return the body of the answer to an interaction. Raises `UnreadableRequestError`, and `Problem` 503."""
-        request = read_interaction(body)
+        """Return the body of the answer to an interaction.
+
+        Raises:
+            UnreadableRequestError: The request cannot be read, and the person cannot be told of it.
+            Problem: 503.
+        """
+        try:
+            request = read_interaction(body)
+        except UnreadableRequestError as error:
+            return self._refuse_unreadable(body, error)
         if request is None:
             return EMPTY
         if isinstance(request, Submitted):
             return await self._in_time(self._answer(request), _shown(notice(_LATE)))
         return await self._in_time(self._answer(request), EMPTY, request.response_url)
+
+    def _refuse_unreadable(self, body: bytes, error: UnreadableRequestError) -> bytes:
+        asker = asker_of(body)
+        if asker is None:
+            raise error
+        _log.warning("slack click unreadable", problem=str(error))
+        if asker.in_dialog:
+            return _shown(notice(_UNREADABLE))
+        self._later(self._slack.tell(asker.response_url, _UNREADABLE))
+        return EMPTY
 
     async def command(self, body: bytes) -> bytes:
         """Return the body of the answer to a slash command, which only the person sees. Raises as `interaction` does."""

@@ -1,9 +1,10 @@
 """A rep acts on a page in Slack: buttons, dialogs and commands, and what a wrong click gets."""
 
 import asyncio
+import json
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode
 
 import pytest
 
@@ -238,3 +239,49 @@ async def test_unusual_requests_of_slack_are_answered(world: World) -> None:
         assert (await send(world, body, "/slack/commands")).status_code == 400
     assert (await send(world, b"x" * 300_000)).status_code == 413
     assert (await world.http.get("/slack/interactions")).status_code == 405
+
+
+def with_field(body: bytes, path: tuple[str | int, ...], value: Any) -> bytes:
+    """Return the body of an interaction with another value in this field."""
+    payload = json.loads(parse_qs(body.decode())["payload"][0])
+    at = payload
+    for name in path[:-1]:
+        at = at[name]
+    at[path[-1]] = value
+    return urlencode({"payload": json.dumps(payload)}).encode()
+
+
+HOSTILE: tuple[Any, ...] = (None, True, -1, 1e300, "x" * 4_000, [], [None], {"a": None}, [[[[]]]])
+
+
+@pytest.mark.parametrize("path", [("user",), ("user", "id"), ("actions",), ("trigger_id",), ("view",)])
+async def test_click_that_cannot_be_read_changes_nothing_and_says_so(world: World, path: tuple[str | int, ...]) -> None:
+    await world.submit_form(email=CTO)
+    body = pressed(world.slack.messages[-1], "accept", "U0ANA", world.slack.response_url)
+    hostile = [value for value in HOSTILE if (path, value) not in ((("actions",), []), (("view",), {"a": None}))]
+    for number, value in enumerate(hostile, 1):
+        answer = await send(world, with_field(body, path, value))
+        assert (answer.status_code, answer.content) == (200, b""), value
+        assert "cannot read this click" in await told(world, number), value
+    assert await world.status_of(CTO) == "assigned"
+
+
+async def test_button_of_a_newer_release_says_that_it_is_not_known(world: World) -> None:
+    await world.submit_form(email=CTO)
+    body = pressed(world.slack.messages[-1], "accept", "U0ANA", world.slack.response_url)
+    await send(world, with_field(body, ("actions", 0, "action_id"), "firsthour.sing"))
+    assert "cannot read this click" in await told(world)
+
+
+@pytest.mark.parametrize("path", [("user",), ("view", "id"), ("view", "state"), ("view", "state", "values", "note")])
+async def test_dialog_that_cannot_be_read_changes_nothing_and_says_so(
+    world: World, path: tuple[str | int, ...]
+) -> None:
+    await world.submit_form(email=CTO)
+    await click(world, "reject")
+    body = submitted(world.slack.views[-1], "no-time", "U0ANA", "on a train")
+    for value in (None, -1, "x" * 4_000, [None]):
+        answer = await send(world, with_field(body, path, value))
+        assert answer.status_code == 200
+        assert "cannot read this click" in answer.json()["view"]["blocks"][0]["text"]["text"], value
+    assert await world.status_of(CTO) == "assigned"

@@ -66,6 +66,17 @@ class _Payload(msgspec.Struct):
     view: _View = msgspec.field(default_factory=_View)
 
 
+class Asker(msgspec.Struct, frozen=True):
+    """Where a person waits for the answer to a request, as far as it can be read."""
+
+    type: _Text = ""
+    response_url: _Text = ""
+
+    @property
+    def in_dialog(self) -> bool:
+        return self.type == "view_submission"
+
+
 class Pressed(msgspec.Struct, frozen=True):
     """A button or menu of a page. `page`: its id."""
 
@@ -100,6 +111,8 @@ class SlashCommand(msgspec.Struct, frozen=True):
 
 Interaction = Pressed | Submitted
 _payload = msgspec.json.Decoder(_Payload).decode
+_asker = msgspec.json.Decoder(Asker).decode
+_NO_PAYLOAD: Final = (msgspec.DecodeError, UnicodeError, RecursionError)
 _action = {f"{PREFIX}{name}": name for name in get_args(Action)}
 
 
@@ -111,11 +124,20 @@ def read_interaction(body: bytes) -> Interaction | None:
     """
     try:
         payload = _payload(_form(body).get("payload", ""))
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+    except _NO_PAYLOAD as error:
         raise UnreadableRequestError("the field `payload` is not an interaction of Slack") from error
     if payload.type == "block_actions" and payload.actions:
         return _pressed(payload, payload.actions[0])
     return _submitted(payload) if payload.type == "view_submission" else None
+
+
+def asker_of(body: bytes) -> Asker | None:
+    """Return where the person waits whose interaction cannot be read; None: that cannot be read either."""
+    try:
+        asker = _asker(_form(body).get("payload", ""))
+    except (*_NO_PAYLOAD, UnreadableRequestError):
+        return None
+    return asker if asker.in_dialog or asker.response_url else None
 
 
 def read_command(body: bytes) -> SlashCommand:
@@ -164,7 +186,9 @@ def _form(body: bytes) -> dict[str, str]:
 def _pressed(payload: _Payload, element: _Element) -> Pressed | None:
     action = _action.get(element.action_id)
     if action is None:
-        return None  # a link, or a button of a newer release
+        if element.action_id.startswith(PREFIX):
+            raise UnreadableRequestError("the button is not known here; it may be of a newer release")
+        return None  # a link, or a button of another app
     number = element.action_ts or payload.trigger_id
     if not number:
         raise UnreadableRequestError(f"the fields `action_ts` and `trigger_id` are missing{_REPLAY}")

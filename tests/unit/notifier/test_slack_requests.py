@@ -26,9 +26,11 @@ from services.notifier.channels.slack_web import SlackWeb
 from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.slack_commands import LEADS_MAX, UnknownTimeError, end_of_absence, leads_text
 from services.notifier.domain.slack_request import (
+    Asker,
     Pressed,
     Submitted,
     UnreadableRequestError,
+    asker_of,
     read_command,
     read_interaction,
 )
@@ -94,6 +96,7 @@ def test_any_body_is_read_or_refused(body: bytes) -> None:
         assert isinstance(read_interaction(body), Pressed | Submitted | None)
     with suppress(UnreadableRequestError):
         assert read_command(body).user
+    assert asker_of(body) is None or isinstance(asker_of(body), Asker)
 
 
 @pytest.mark.parametrize("size", [3_001, 200_000])
