@@ -19,6 +19,7 @@ from firsthour.operations.verify import (
     clock_chain,
     event_checks,
     lead_chain,
+    notice_chain,
     request_checks,
     row_checks,
     rung_chain,
@@ -67,6 +68,7 @@ LEAD_CHECKS: Final[tuple[tuple[str, LeadCheck], ...]] = (
     ("I4", clock_chain.clock_matches_history),
     ("I5", rung_chain.rungs_have_pages),
     ("I5", rung_chain.pages_fit_ladder),
+    ("I5", notice_chain.notices_have_pages),
     ("I6", clock_chain.pages_match_history),
     ("I10", assignment_chain.decisions_replay),
 )

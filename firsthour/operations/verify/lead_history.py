@@ -7,6 +7,7 @@ these leads from each table. Records of scoring are the most numerous. They are 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -20,7 +21,7 @@ from schemas.events.actions import ActionRequested
 from schemas.events.base import Facts
 from schemas.events.catalogue import BY_TYPE
 from schemas.events.leads import LeadScored
-from schemas.events.pages import PageFailed, PageSent, PromiseMissed
+from schemas.events.pages import PageFailed, PageSent, PromiseKept, PromiseMissed
 from schemas.events.routes import LeadEvent
 from services.notifier.domain.clock import ResponseClock
 from services.notifier.store import tables as notifier
@@ -82,6 +83,7 @@ class LeadRecords:
     sent: dict[str, PageSent] = field(default_factory=dict)  # by page
     failed: dict[str, PageFailed] = field(default_factory=dict)  # by page
     promises_missed: list[PromiseMissed] = field(default_factory=list)
+    promises_kept: set[datetime] = field(default_factory=set)  # when the touch was applied
     actions: list[ActionRequested] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)  # rows that differ from their body, or cannot be read
 
@@ -210,6 +212,8 @@ def _add_record(records: LeadRecords, row: Any) -> None:
             records.failed[event.page_id] = event
         case PromiseMissed():
             records.promises_missed.append(event)
+        case PromiseKept():
+            records.promises_kept.add(event.at)
         case ActionRequested():
             records.actions.append(event)
 
