@@ -24,7 +24,9 @@ def record_history(topic: str) -> Handler:
 
     def hear(batch: Sequence[Record], unit: Unit) -> None:
         rows: list[dict[str, object]] = []
-        now = micros(unit.now)
+        now = micros(
+            unit.clock.business()
+        )  # not `unit.now`, which asks the database: the time only decides the age of a row
         statuses: dict[str, tuple[str, int]] = {}
         for record in batch:
             event, envelope = record.event, record.envelope

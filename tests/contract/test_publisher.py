@@ -177,6 +177,18 @@ async def test_rows_without_a_wake_are_published_by_the_sweep(
         await asyncio.gather(running, return_exceptions=True)
 
 
+async def test_sweep_leaves_fresh_rows_to_the_process_that_committed_them(
+    place: Installation, writer: PostgresBackend
+) -> None:
+    async with publishing(place, BlockingProducer()) as other:
+        await other._sweep()
+        await writer.units.run(emitting(["a"], "lead"))
+        await other._sweep()
+        assert other._ready() == set()
+        await other._sweep()  # a second later, the process has not published it
+        assert [topic for topic, _ in other._ready()] == [topics.LEADS]
+
+
 async def test_row_committed_after_a_row_with_higher_id_is_published(
     place: Installation, writer: PostgresBackend
 ) -> None:

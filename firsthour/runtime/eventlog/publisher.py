@@ -46,7 +46,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Publisher:
-    """The runner that publishes the rows of each commit it is woken for, and every second all other rows."""
+    """The runner that publishes the rows of each commit it is woken for, and every second the rows that have waited for one."""
 
     name = "runtime.publisher"
 
@@ -82,6 +82,7 @@ class Publisher:
         self.held: set[Place] = set()  # by other processes, when last tried
         self.held_since = 0.0  # when one of these was last free
         self._swept_at = 0.0
+        self._swept: Mapping[Place, int] | None = None  # `oldest` at the last sweep; None: there was none
         self._more = asyncio.Event()
         self._rounds, self._retries = RoundTasks(), RoundTasks()
         self._busy: set[Place] = set()  # in a round
@@ -198,8 +199,17 @@ class Publisher:
                 async with asyncio.timeout(max(0.0, seconds)):
                     await self._more.wait()
         if now() - self._swept_at >= SWEEP_SECONDS:
-            self._dirty |= dict.fromkeys(await self._runner.waiting())
+            await self._sweep()
             self._swept_at = now()
+
+    async def _sweep(self) -> None:
+        """Publish the partitions whose oldest row has waited since the last sweep. The process that committed a row publishes
+        it at once; another one would only hold the lock that this process then waits for."""
+        before, places = self._swept, await self._runner.waiting()
+        self._swept = dict(self._runner.oldest)
+        self._dirty |= dict.fromkeys(
+            place for place in places if before is None or before.get(place) == self._swept[place]
+        )
 
     def pause(self) -> float:
         """Return the seconds until held partitions are tried again, in proportion to the time they have been held."""
