@@ -20,7 +20,7 @@ from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage.config_versions import AppliedConfig
 from firsthour.runtime.storage.postgres import AT_ONCE, PostgresUnits, database_now
 from firsthour.runtime.storage.postgres_connections import ConnectionPool, open_engine
-from firsthour.runtime.storage.postgres_reader import READING_AT_ONCE
+from firsthour.runtime.storage.postgres_reader import READING_AT_ONCE, StatementReader
 
 
 class ProcessBase:
@@ -81,6 +81,12 @@ def open_units(base: ProcessBase, publisher: Publisher) -> PostgresUnits:
 
 
 def open_reading_engine(base: ProcessBase) -> AsyncEngine:
-    """Return the engine for queries. It has one connection more than they use, so that the monitor never waits for them."""
+    """Return the engine for queries."""
     name = f"{base.name} reads"
-    return open_engine(base.url, base.connect_arguments, size=READING_AT_ONCE + 1, application_name=name)
+    return open_engine(base.url, base.connect_arguments, size=READING_AT_ONCE, application_name=name)
+
+
+def open_looks(base: ProcessBase) -> StatementReader:
+    """Return the reader of the monitor. It has its own connection, so that it waits for no query."""
+    name = f"{base.name} monitor"
+    return StatementReader(ConnectionPool(base.url, base.connect_arguments, size=1, application_name=name))

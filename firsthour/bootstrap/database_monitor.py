@@ -4,13 +4,15 @@ import asyncio
 from datetime import datetime
 from typing import Final
 
+import sqlalchemy as sa
 import structlog
 from sqlalchemy.engine import Connection
 
+from firsthour.kernel.time_units import micros, moment
 from firsthour.runtime.clock import Clock, SharedClock
 from firsthour.runtime.observability.metrics import Telemetry
-from firsthour.runtime.storage.config_versions import AppliedConfig
-from firsthour.runtime.storage.postgres import database_now
+from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.config_versions import IN_FORCE, AppliedConfig
 from firsthour.runtime.storage.reader import Reader
 from firsthour.runtime.storage.unit import StorageError
 
@@ -19,6 +21,10 @@ LOOK_SECONDS: Final = 1.0  # between two checks of configuration and database
 CLOCK_SECONDS: Final = 10.0  # between two settings of the shared clock
 ANSWER_SECONDS: Final = 5.0  # then the database counts as unreachable
 CLOCK_ERROR_SECONDS: Final = 0.1  # a database time that took longer to arrive is too old to set the clock by
+
+_LOOK: Final = statements.Sql(
+    lambda _: sa.select(IN_FORCE.scalar_subquery(), sa.literal_column(statements.MICROSECONDS).label("at"))
+)
 
 _log = structlog.get_logger(__name__)
 
@@ -68,8 +74,9 @@ class DatabaseMonitor:
             self._set_at = started
 
     def _look(self, connection: Connection) -> datetime:
-        self._config.of(connection)
-        return database_now(connection)
+        row = _LOOK.first(connection, now=micros(self._clock.business()))
+        self._config.of(connection, row[0])
+        return moment(row[1])
 
     async def run(self) -> None:
         while True:

@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from starlette.types import ASGIApp
 
 from firsthour.bootstrap.app import gateway_app, health_app
-from firsthour.bootstrap.connections import ProcessBase, open_publisher, open_reading_engine, open_units
+from firsthour.bootstrap.connections import (
+    ProcessBase,
+    open_looks,
+    open_publisher,
+    open_reading_engine,
+    open_units,
+)
 from firsthour.bootstrap.database_monitor import DATABASE_MONITOR, DatabaseMonitor
 from firsthour.bootstrap.distributed_readiness import DistributedReadiness
 from firsthour.bootstrap.gateway_front import GatewayFront, open_front
@@ -40,7 +46,7 @@ from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage.config_versions import AppliedConfig
 from firsthour.runtime.storage.data_directory import hold
 from firsthour.runtime.storage.postgres import PostgresUnits
-from firsthour.runtime.storage.postgres_reader import PostgresReader
+from firsthour.runtime.storage.postgres_reader import PostgresReader, StatementReader
 from services.notifier.channels.base import Channel
 
 # --- the open process ----------------------------------------------------------------------------------------------
@@ -60,6 +66,7 @@ class Distributed:
     state: ProcessState
     units: PostgresUnits
     reads: PostgresReader
+    looks: StatementReader  # of the monitor
     clients: KafkaClients
     publisher: Publisher
     front: GatewayFront | None  # None: the gateway does not run here
@@ -118,6 +125,7 @@ class Distributed:
             await self.front.spool.close()
         await self.units.close()
         await self.reads.close()
+        await self.looks.close()
         if self.front is not None:
             self.front.lock.close()
 
@@ -149,13 +157,13 @@ async def open_distributed(
     services = tuple(service for service in installation if service.name in service_names)
     publisher = open_publisher(base, installation)
     units, engine = open_units(base, publisher), open_reading_engine(base)
-    reads = PostgresReader(engine)
+    reads, looks = PostgresReader(engine), open_looks(base)
     front = open_front(base, lock, units) if lock is not None else None
     log = BrokerEnds(settings)
     resources = Resources(settings, base.clock, base.config, units, reads, log, base.telemetry, base.registry.wake)
     keys = auth.keys_of(settings, base.clock, base.config)
     crews = PartitionReading(base.clients, resources, base.state, fixed).workers(services)
-    monitor = DatabaseMonitor(PostgresReader(engine, at_once=1), base.config, base.clock, base.telemetry)
+    monitor = DatabaseMonitor(looks, base.config, base.clock, base.telemetry)
     base.registry.add([monitor, publisher, KeyRefresher(keys, units, reads, home)])
     base.registry.add(service_runners(services, resources, embedded=False))
     if NOTIFIER in service_names:
@@ -180,6 +188,7 @@ async def open_distributed(
         state=base.state,
         units=units,
         reads=reads,
+        looks=looks,
         clients=base.clients,
         publisher=publisher,
         front=front,

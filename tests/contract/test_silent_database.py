@@ -16,15 +16,17 @@ from devtools import postgres as local_postgres
 from devtools.postgres import PostgresServer
 from firsthour.bootstrap.database_monitor import DatabaseMonitor
 from firsthour.bootstrap.distributed import open_distributed
+from firsthour.kernel.time_units import moment
 from firsthour.runtime import settings
 from firsthour.runtime.clock import HostClock
 from firsthour.runtime.connectivity import connection_options
 from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.processing.worker import Worker
+from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.config_versions import AppliedConfig
 from firsthour.runtime.storage.postgres import PostgresUnits
 from firsthour.runtime.storage.postgres_connections import ConnectionPool, open_engine
-from firsthour.runtime.storage.postgres_reader import PostgresReader
+from firsthour.runtime.storage.postgres_reader import PostgresReader, StatementReader
 from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import StorageError, Unit
 from schemas import topics
@@ -33,6 +35,7 @@ from tests.contract.conftest import NO_CONFIG
 from tests.hand_clock import HandClock
 
 T = TypeVar("T")
+_NOW = statements.Sql(lambda _: sa.select(sa.literal_column(statements.MICROSECONDS)))
 SHORT = {"command_timeout": 0.5}
 """Of a statement. A server that lives answers these within milliseconds."""
 
@@ -125,9 +128,9 @@ async def test_database_probe_ends_with_any_statement_timeout(
 ) -> None:
     url, arguments = connection_options.database(own_settings)
     clock = HostClock()
-    reads = PostgresReader(open_engine(url, arguments, size=1))
+    reads = StatementReader(ConnectionPool(url, arguments, size=1))
     watch = DatabaseMonitor(reads, AppliedConfig(clock, tmp_path, None), clock, Telemetry(), answer_seconds=0.5)
-    watch._look = lambda connection: connection.execute(sa.text("SELECT now()")).scalar_one()  # type: ignore[method-assign]
+    watch._look = lambda connection: moment(_NOW.first(connection)[0])  # type: ignore[method-assign]
     await watch.step()
     assert watch.database == "ok"
     async with silent(server):
