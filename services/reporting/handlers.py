@@ -24,9 +24,7 @@ def record_history(topic: str) -> Handler:
 
     def hear(batch: Sequence[Record], unit: Unit) -> None:
         rows: list[dict[str, object]] = []
-        now = micros(
-            unit.clock.business()
-        )  # not `unit.now`, which asks the database: the time only decides the age of a row
+        now = micros(unit.clock.business())  # it only decides the age of rows: `unit.now` would ask the database
         statuses: dict[str, tuple[str, int]] = {}
         for record in batch:
             event, envelope = record.event, record.envelope
