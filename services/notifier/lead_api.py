@@ -5,6 +5,7 @@ another site cannot make a browser act for a rep. A request that a browser marks
 """
 
 from collections.abc import Awaitable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
@@ -19,6 +20,7 @@ from services.notifier.clicks import apply_click
 from services.notifier.context import NotifierContext
 from services.notifier.domain.click import LEAVING, NOTHING, Action, ClickAnswer
 from services.notifier.domain.lead_actions import FIELD_CHARS_MAX, OfferedAction, click_of, label_of, offered
+from services.notifier.domain.lead_page import OWNER
 from services.notifier.domain.link import Link
 from services.notifier.domain.link_standing import INVALID, Refusal
 from services.notifier.lead_views import History, LeadLoader, OpenedLead
@@ -141,8 +143,11 @@ class LeadPages:
         status = 200 if answer.applied else 409
         if answer.applied and link.action in LEAVING:
             return notice(Refusal(status, label_of(link.action), answer.text))
+        took_over = answer.applied and link.action == "accept" and found.facts.takes_over
         found = await self._find(link, token)
-        return notice(found) if isinstance(found, Refusal) else await self._page(link, found, answer, status)
+        if isinstance(found, Refusal):
+            return notice(found)
+        return await self._page(link, taken_over(found) if took_over else found, answer, status)
 
     async def _find(self, link: Link, token: str) -> OpenedLead | Refusal:
         resources = self._resources
@@ -158,7 +163,10 @@ class LeadPages:
 
     async def _page(self, link: Link, found: OpenedLead, answer: ClickAnswer | None, status: int) -> Response:
         acted = found.used or (answer is not None and answer.applied)
-        forms = await self._forms(link, offered(found.facts), acted=acted)
+        actions = offered(found.facts)
+        if link.action == "accept" and answer is not None and answer.applied:
+            actions = tuple(action for action in actions if action.action != "accept")  # the router has still to do it
+        forms = await self._forms(link, actions, acted=acted)
         if found.lead is None:
             forms = tuple(form for form in forms if form.chosen)
             template: str = "ended.html"
@@ -181,6 +189,14 @@ class LeadPages:
             for action in actions
         ]
         return tuple(sorted(forms, key=lambda form: not form.chosen))
+
+
+def taken_over(found: OpenedLead) -> OpenedLead:
+    """Return the lead of a person who takes it over, before the router has made it theirs: without its former owner."""
+    if found.lead is None:
+        return found
+    facts = tuple(fact for fact in found.lead.facts if fact.label != OWNER)
+    return replace(found, lead=replace(found.lead, facts=facts))
 
 
 def used_before(action: Action) -> str:

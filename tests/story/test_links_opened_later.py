@@ -125,7 +125,7 @@ async def test_page_tells_an_attempt_from_a_contact(mailed: World) -> None:
     paths = links(mailed)
     await send(mailed, paths["No answer"])
     tried = await page(mailed, paths["Open the lead"])
-    assert "Tried once, without an answer yet; the last time at 09:00 UTC." in tried.text
+    assert "Tried once, at 09:00 UTC, without an answer yet." in tried.text
     assert "How did it go?" in tried.text
     mailed.clock.advance(minutes=30)
     reached = await send(mailed, paths["Reached them"])
@@ -148,3 +148,46 @@ async def test_contact_after_the_first_one_stops_no_clock(mailed: World) -> None
     assert "The clock stops." in (await page(mailed, paths["Reached them"])).text
     await send(mailed, paths["No answer"])
     assert "The clock stops." not in (await page(mailed, paths["Reached them"])).text
+
+
+@pytest.fixture
+async def covered(open_world: OpenWorld) -> World:
+    """An installation whose lead of Ana was paged to Bo, who covers, and to Max, who manages."""
+    ladder = [
+        {"at": at, "page": page, "by": ["email"]}
+        for at, page in (("0m", "owner"), ("10m", "cover"), ("20m", "manager"))
+    ]
+    world = await open_world(channels=("email",), agreement={"response": {"ladder": ladder}})
+    await world.submit_form(email=CTO, **PERSON)
+    await world.wait(minutes=21)
+    return world
+
+
+async def test_cover_who_takes_the_lead_over_reads_that_it_is_theirs(covered: World) -> None:
+    path = links(covered, 1)["Accept"]
+    assert "You become the owner of the lead." in (await page(covered, path)).text
+    with covered.down("router"):
+        answer = await covered.http.post(path)
+    assert "The lead is yours now." in answer.text
+    assert "accept" not in forms(answer)
+    assert "<dt>Owner</dt>" not in answer.text
+    assert "tel:+493012345678" in answer.text
+    await covered.settle()
+    assert (await covered.owner_of(CTO)) == covered.mail_recipients[1]
+
+
+async def test_cover_who_was_too_slow_gets_no_way_to_contact_the_person(covered: World) -> None:
+    cover, manager = links(covered, 1), links(covered, 2)
+    other = next(rep for rep in ("bo", "cy") if rep != covered.mail_recipients[1])
+    with covered.down("router"):
+        await covered.http.post(manager["Hand over"], data={"rep": other})
+        await covered.http.post(cover["Accept"])
+    await covered.settle()
+    number = covered.mail_recipients.index(covered.mail_recipients[1], 2)
+    body = covered.smtp.mails[number].message.get_body(("plain",))
+    assert body is not None
+    assert "Not passed on: Ann Lee (Acme Corp) is with" in body.get_content()
+    assert "12345678" not in body.get_content()
+    answer = await page(covered, opening_link(covered, number))
+    assert (answer.status_code, "Ann" in answer.text) == (410, False)
+    assert "Please do not contact the person: one of you is enough." in answer.text

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-import msgspec
-
 from services.notifier.domain.click import (
     Action,
     Click,
@@ -38,7 +36,8 @@ _QUESTIONS: Final[Mapping[Action, tuple[str, str]]] = {
 }
 """The field and the words of the question of a form."""
 _NOTED: Final = frozenset({"reached", "no_answer", "reject"})
-ALREADY_STOPPED: Final = "You have been in touch with the person."
+_TALKED: Final = "You have been in touch with the person."
+_TAKEN_OVER: Final = "You become the owner of the lead. The clock keeps running."
 _TRIAL: Final = "trial"
 
 
@@ -94,6 +93,11 @@ class Facts:
         return unlinked(rep.name, NAME_CHARS_MAX) if rep else ""
 
     @property
+    def takes_over(self) -> bool:
+        """Whether Accept makes the person the owner in place of another."""
+        return self.page.person != self.clock.rep and takes_over(self.clock, self.paged)
+
+    @property
     def heading(self) -> str:
         """The heading of the forms."""
         return "How did it go?" if self.clock.talked_at is None else "In touch again?"
@@ -142,15 +146,20 @@ def _form(words: ActionWords, facts: Facts) -> OfferedAction | None:
     field, question = _QUESTIONS.get(action, ("", ""))
     if field and not choices:
         return None
-    if action == "accept" and facts.page.person != facts.clock.rep and not takes_over(facts.clock, facts.paged):
+    if action == "accept" and facts.page.person != facts.clock.rep and not facts.takes_over:
         return None  # a manager's Accept is one for the owner: it is said here that the reader takes the lead
     first = {field: choices[0].value} if choices else {}
     if not facts.answer(action, **first).applied:
         return None
-    if action == "reached" and not facts.clock.running:
-        words = msgspec.structs.replace(words, effect=ALREADY_STOPPED)
     remark = not_free(facts.terms, facts.clock) if action == "hand_over" else ""
-    return OfferedAction(action, words.label, words.effect, field, question, choices, action in _NOTED, remark)
+    return OfferedAction(action, words.label, _effect(words, facts), field, question, choices, action in _NOTED, remark)
+
+
+def _effect(words: ActionWords, facts: Facts) -> str:
+    """Return the effect of an action as the lead stands."""
+    if words.action == "reached" and not facts.clock.running:
+        return _TALKED
+    return _TAKEN_OVER if words.action == "accept" and facts.takes_over else words.effect
 
 
 def _choices(action: Action, facts: Facts) -> tuple[Choice, ...]:

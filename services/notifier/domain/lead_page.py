@@ -68,6 +68,7 @@ class LeadPage:
     zone: str
 
 
+OWNER: Final = "Owner"
 _CONTACTS: Final = frozenset({"Phone", "Email"})
 _IN_THE_HEAD: Final = _CONTACTS | {"Contact by", "Promised by"}
 
@@ -82,7 +83,7 @@ def lead_page(
     parts, zone, card = words(message), zone_of(message.zone), message.card
     facts = [_labelled(fact) for fact in parts.facts]
     if clock.running and clock.rep is None:
-        facts.append(LabelledText("Owner", f"Nobody yet. {blocked}".rstrip(), ""))
+        facts.append(LabelledText(OWNER, f"Nobody yet. {blocked}".rstrip(), ""))
     return LeadPage(
         name=unlinked(card.name, 2 * NAME_CHARS_MAX) or clean(card.email) or clean(card.phone) or "Someone",
         company=unlinked(card.company, 2 * NAME_CHARS_MAX),
@@ -123,9 +124,9 @@ def _standing(clock: ResponseClock, now: datetime, zone: ZoneInfo) -> Standing:
 def _after_touch(clock: ResponseClock, touched_at: datetime, now: datetime, zone: ZoneInfo) -> Standing:
     """Return the standing after the first touch: an attempt alone does not end the work on the lead."""
     if clock.talked_at is None and clock.attempts:
-        times = "once" if clock.attempts == 1 else f"{clock.attempts} times"
+        times = "once, at" if clock.attempts == 1 else f"{clock.attempts} times, last at"
         last = at(clock.attempted_at or touched_at, now, zone)
-        return Standing("calm", f"Tried {times}, without an answer yet; the last time at {last}.")
+        return Standing("calm", f"Tried {times} {last}, without an answer yet.")
     if clock.talked_at is None:  # a click was applied whose record was not read yet
         return Standing("done", f"A first contact or attempt was recorded at {at(touched_at, now, zone)}.")
     return Standing("done", f"Contacted at {at(clock.talked_at, now, zone)}.")

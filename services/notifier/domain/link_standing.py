@@ -55,7 +55,8 @@ def refusal(link: Link, page: Page, clock: ResponseClock, team: Team) -> Refusal
 def ending(page: Page, clock: ResponseClock, team: Team) -> Refusal | None:
     """Return where the lead went after the assignment of this page; None: the assignment goes on."""
     is_of_manager = page.kind == "queued" or page.kind in TO_MANAGER
-    if page.epoch == clock.epoch and (clock.rep is not None or (clock.running and is_of_manager)):
+    is_stranger = page.kind == "refused" and page.person not in (clock.rep, *team.managers(clock.rep or ""))
+    if page.epoch == clock.epoch and (clock.rep is not None or (clock.running and is_of_manager)) and not is_stranger:
         return None
     title = "This lead is no longer yours" if page.kind in _OF_OWNER else "This message is out of date"
     if clock.opted_out:

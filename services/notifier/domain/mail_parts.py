@@ -76,7 +76,7 @@ def mail_parts(message: Message) -> MailParts:
     if message.kind == "test":
         return MailParts(page, facts, contacts, parts, ())
     voice, actions = voice_of(message), tuple(_actions(message))
-    question = "How did it go?" if voice.actions else "Were you in touch before? Then say so."
+    question = "How did it go?" if voice.contacts else "Were you in touch before? Then say so."
     says_todo = not (actions and voice.promised and voice.asks)
     return MailParts(page, facts, contacts, parts, actions, question, says_todo, _REPLY)
 

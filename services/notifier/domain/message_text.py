@@ -55,8 +55,8 @@ def words(message: Message) -> Words:
         url=own_url(message.lead_url),
         footer=voice.footer.format_map(names),
     )
-    # Two people never call the same person: a former owner gets no number, no address and nothing to talk about.
-    return replace(page, request=(), reasons=(), activity=()) if voice in (LOST, LOST_WITHOUT_OWNER) else page
+    # Two people never call the same person: such a reader gets no number, no address and nothing to talk about.
+    return page if voice.contacts else replace(page, request=(), reasons=(), activity=())
 
 
 def settled(page: Words, message: Message) -> Words:
@@ -126,8 +126,7 @@ def _by(message: Message, voice: Voice, zone: ZoneInfo) -> str:
 def _facts(message: Message, voice: Voice, zone: ZoneInfo) -> list[Fact]:
     card, now = message.card, message.written_at
     facts: list[Fact] = []
-    is_lost = voice in (LOST, LOST_WITHOUT_OWNER)
-    if is_lost and message.previous is not None:
+    if message.previous is not None and not voice.contacts:
         facts.append(Fact("Why", (reason_of(message.previous, message.previous_by),)))
     if voice.promised:
         label = "Contact by" if voice.asks and not _overdue(message) else "Promised by"
@@ -135,11 +134,11 @@ def _facts(message: Message, voice: Voice, zone: ZoneInfo) -> list[Fact]:
     if message.kind == "next_attempt":
         of = f" of {message.attempts_promised}" if message.attempts_promised else ""
         facts.append(Fact("Attempts", (f"{message.attempts}{of} so far",)))
-    if not is_lost:
+    if voice.contacts:
         home, read = zone if message.is_own_zone else None, "opened" if message.is_opened else "sent"
         facts += card_text.contact_facts(card, now, zone, home, read)
     facts += card_text.about_facts(card)
-    if message.previous is not None and not is_lost:
+    if message.previous is not None and voice.contacts:
         facts.append(Fact("Before you", (tried_by(message.previous, message.previous_name),)))
     facts.append(Fact("Received", (earlier(message.submit_at, now, zone),)))
     owner = unlinked(message.owner_name) if voice.names_owner else ""

@@ -20,6 +20,7 @@ class Voice:
         asks: whether the recipient is to contact the person.
         promised: whether the page is about a promise that still counts.
         names_owner: whether the owner is among the facts.
+        contacts: whether the recipient may contact the person: two people never call the same person.
     """
 
     headline: str
@@ -30,6 +31,7 @@ class Voice:
     asks: bool = False
     promised: bool = True
     names_owner: bool = True
+    contacts: bool = True
 
 
 ACTIONS: Final[Mapping[ActionName, ActionWords]] = {
@@ -73,10 +75,11 @@ LOST: Final = Voice(
     "Moved on: {lead} is now with {owner}",
     (
         "Please do not contact the person any more: this lead is no longer yours.",
-        "Were you in touch before? Record the touch: it counts.",
+        "A contact of before still counts: record it.",
     ),
     "FirstHour sent this page because you were the owner of this lead.",
     promised=False,
+    contacts=False,
 )
 LOST_WITHOUT_OWNER: Final = replace(LOST, headline="No longer yours: {lead}", overdue="No longer yours: {lead}")
 VOICES: Final[Mapping[str, Voice]] = {
@@ -129,6 +132,7 @@ VOICES: Final[Mapping[str, Voice]] = {
         "FirstHour sent this page because you have handed this lead over, accepted it or given it back.",
         _OF_MANAGER,
         promised=False,
+        contacts=False,
     ),
     "next_attempt": Voice(
         "Try again: {call}",
@@ -159,6 +163,7 @@ REFUSED_TO_OWNER: Final = replace(
     overdue="Not passed on: {lead} is still yours",
     todo=(_NOT_PASSED_ON, "Contact the lead, or hand it over to someone else."),
     names_owner=False,
+    contacts=True,
 )
 _WAITS: Final = VOICES["queued"]
 OF_WAITING: Final[Mapping[str, Voice]] = {

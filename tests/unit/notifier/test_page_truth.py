@@ -222,6 +222,10 @@ def test_lead_that_was_only_tried_is_not_handed_on_as_contacted() -> None:
 def test_refused_click_of_another_person_asks_to_speak_to_the_owner_first() -> None:
     page = words(page_message(kind="refused"))
     assert page.todo[1] == "Ask the owner before you contact the person: one of you is enough."
+    for text in everywhere(page_message(kind="refused", links=(ActionLink("reached", LINK),))).values():
+        assert "12345678" not in text
+        assert "How did it go?" not in text
+    assert all("12345678" in text for text in everywhere(page_message(kind="refused", is_owner=True)).values())
     waiting = words(page_message(kind="refused", owner_name=""))
     assert waiting.headline == "Not passed on: Ann Lee (Acme) waits for an owner"
     assert not any("Ask the owner" in sentence for sentence in waiting.todo)
