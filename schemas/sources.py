@@ -140,6 +140,22 @@ class EchoHandshake(Shape):
 Handshake = Annotated[HubHandshake | ChallengeCodeHandshake | EchoHandshake, Field(discriminator="kind")]
 
 
+class Quota(Shape):
+    """What a source usually sends at most. Beyond it, events that are no requests for contact are quarantined.
+
+    A request for contact meets a line of `qualify` with `on:`. Each process of the gateway counts on its own.
+    """
+
+    per_minute: Annotated[Whole, Field(ge=1)] | None = None  # events
+    leads_per_hour: Annotated[Whole, Field(ge=1)] | None = None  # requests for contact
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        if self.per_minute is None and self.leads_per_hour is None:
+            raise wrong("the quota limits nothing", "add `per_minute: 600`, `leads_per_hour: 200`, or both")
+        return self
+
+
 class FormSource(Shape):
     """Web forms that browsers post to /v1/forms/<form>."""
 
@@ -152,6 +168,7 @@ class FormSource(Shape):
     honeypot: Annotated[str, Field(min_length=1, max_length=100)] = "_hp"  # a person leaves it empty, a robot fills it
     redirect: Annotated[str, AfterValidator(_page)] | None = None  # the next page after a plain HTML form
     fields: TheirNames = Field(default_factory=dict)  # names of this form's fields, before the built-in ones
+    quota: Quota | None = None
 
 
 class WebhookSource(Shape):
@@ -165,6 +182,7 @@ class WebhookSource(Shape):
     answer: VendorAnswer | None = None
     events: tuple[EventMapping, ...] = ()  # empty: the body is already an event of ours (only with Standard Webhooks)
     types: SentTypes | None = None  # allowed types; absent: the marketing types, and those named in `events`
+    quota: Quota | None = None
 
     @property
     def sends(self) -> frozenset[str]:
@@ -196,6 +214,7 @@ class ApiSource(Shape):
     id: Id
     kind: Literal["api"]
     types: SentTypes  # the only types that its keys may send
+    quota: Quota | None = None
 
 
 class PresetSource(Shape):
@@ -215,6 +234,7 @@ class PresetSource(Shape):
     answer: VendorAnswer | None = None
     events: tuple[EventMapping, ...] = ()
     types: SentTypes | None = None
+    quota: Quota | None = None
 
     @model_validator(mode="after")
     def _is_known(self) -> Self:

@@ -44,6 +44,7 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
         "List the sources of events: last seen, accepted, refused by reason, lag, and whether a source fell silent.",
     ),
     "source": CommandEntry("source", "Sources of events: fields, try."),
+    "quarantine": CommandEntry("quarantine", "Events beyond the quota of their source: list, release, drop."),
     "keys": CommandEntry("keys", "API keys: create, list, revoke."),
     "webhooks": CommandEntry("webhooks", "Webhooks: list, log, show, resend, enable."),
     "tell": CommandEntry("tell", "Send a notice to a team: marketing, sales or operator."),

@@ -2,6 +2,7 @@
 
 import re
 from email.utils import parseaddr
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -96,6 +97,16 @@ def _hosts(value: object) -> object:
     return tuple(filter(None, (host.strip().lower() for host in value.split(",")))) if isinstance(value, str) else value
 
 
+def _networks(value: object) -> object:
+    listed = value.split(",") if isinstance(value, str) else value
+    if not isinstance(listed, (list, tuple)):
+        return value
+    try:
+        return tuple(ip_network(text.strip()) if isinstance(text, str) else text for text in listed if text != "")
+    except ValueError:
+        raise ValueError("write addresses or networks, separated by commas, such as 10.0.0.5,172.18.0.0/16") from None
+
+
 def _authorities(value: Path | None) -> Path | None:
     if value is not None:
         addresses.authorities(value)
@@ -119,4 +130,6 @@ Database = Annotated[SecretStr | None, AfterValidator(_database)]
 Brokers = Annotated[str | None, AfterValidator(_brokers)]
 Hosts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_hosts)]
 """Names or addresses of hosts, separated by commas."""
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks)]
+"""Addresses or networks, separated by commas."""
 AuthoritiesFile = Annotated[Path | None, AfterValidator(_authorities)]

@@ -27,6 +27,7 @@ from firsthour.runtime.setting_types import (
     LowerCase,
     MailSender,
     MailServer,
+    Networks,
     RolePrefix,
     WebAddress,
 )
@@ -105,6 +106,18 @@ class Settings(BaseSettings):
         le=100_000,
         description="Open connections of a process at most. A further one replaces the connection that has been idle for "
         "longest, or is answered 503.",
+    )
+    trusted_proxies: Networks = Field(
+        "127.0.0.1,::1",
+        validate_default=True,
+        description="Addresses or networks of your proxies, `10.0.0.5,172.18.0.0/16`: the address of a client behind them is read "
+        "from `X-Forwarded-For`. The flood guard needs it.",
+    )
+    form_posts_per_minute: int = Field(
+        3_000,
+        ge=1,
+        description="Posts of forms that a gateway accepts from one client address, and for one mail domain, in a minute; further "
+        "ones are answered 429.",
     )
     keys_age_seconds_max: int = Field(
         14_400,

@@ -9,6 +9,7 @@ from firsthour.runtime.processing.service import Resources
 from schemas.http import ProblemItem, ResponseModel
 from services.gateway import shapes
 from services.gateway.domain.segment import CALLS
+from services.gateway.quarantine_api import add_quarantine_routes
 from services.gateway.source_api import add_source_routes
 
 _TEXT: Final = {"type": "string", "minLength": 1}
@@ -92,6 +93,7 @@ def router(resources: Resources) -> APIRouter:
         _add_call(api, f"/v1/{name}", shapes.call(name))
     _add_call(api, "/v1/batch", shapes.CALL_BATCH)
     add_source_routes(api, resources)
+    add_quarantine_routes(api, resources)
     return api
 
 

@@ -11,13 +11,15 @@ from typing import Final
 from firsthour.runtime.clock import new_id
 from firsthour.runtime.eventlog.dead_letters import retention_of
 from firsthour.runtime.http.auth import Keys
+from firsthour.runtime.http.client_address import FORWARDED, TrustedProxies
 from firsthour.runtime.http.middleware import App, Receive, Scope, Send, request_id_of
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
 from services.gateway import body_reader, form_script, pages, replies
 from services.gateway.domain.forms import Form
+from services.gateway.flood_guard import FloodGuard
 from services.gateway.intake import events, forms, handshakes, segment, webhooks
-from services.gateway.intake.outcome import Accepted
+from services.gateway.intake.outcome import Accepted, Rejected
 from services.gateway.intake.request import EVENTS_PATH, FORMS_PATH, HOOKS_PATH, Headers, IncomingRequest
 from services.gateway.replies import Reply
 from services.gateway.source_counts import SourceCounts
@@ -61,7 +63,9 @@ class Gateway:
         self._counts = SourceCounts()
         retention = retention_of(resources.settings)
         self._store = IntakeStore(resources.units, resources.telemetry, retention, self._counts)
-        self.runners = (SourceKeeper(self._counts, resources.units),)
+        self._guard = FloodGuard(resources.config, resources.clock, resources.settings.form_posts_per_minute)
+        self._proxies = TrustedProxies(resources.settings.trusted_proxies)
+        self.runners = (SourceKeeper(self._counts, self._guard, resources),)
         self.inner = inner
         self._process_id, self._count = new_id(), count(1)  # request ids are made of these: they need not be random
 
@@ -83,25 +87,31 @@ class Gateway:
                 return await self._serve(scope, receive, send, HOOKS_ROUTE, Gateway._handshake)
             elif scope["method"] == "GET" and path == form_script.PATH:
                 return await self._serve(scope, receive, send, path, Gateway._script)
+            self._find_client(scope)
         await self.inner(scope, receive, send)
         return None
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, route: str, endpoint: Endpoint) -> None:
         """Answer one request. Every failure becomes an answer."""
         start = self._clock.monotonic()
-        method, path, client = scope["method"], scope["path"], scope.get("client")
+        method, path = scope["method"], scope["path"]
         headers: Headers = dict(scope["headers"])
         request_id = request_id_of(scope) if b"x-request-id" in headers else f"{self._process_id}-{next(self._count)}"
         in_browser = route == FORMS_ROUTE and pages.wants_page(headers.get(b"accept", b""))
         cors: HeaderPairs = ()
+        address = client[0] if (client := scope.get("client")) else ""
+        if FORWARDED in headers:
+            address = self._proxies.client(address, headers[FORWARDED])
         try:
             sources = self._sources.index
             if route == FORMS_ROUTE:
                 cors = _cors(sources.forms.get(path.removeprefix(FORMS_PATH)), headers.get(b"origin"))
+                if method == "POST":
+                    self._guard.door.check_address(address, start)
             limit = segment.BATCH_BYTES_MAX if path in segment.PATHS else body_reader.BODY_LIMIT
             body = await body_reader.read_request_body(scope, receive, headers, limit)
             target = _target(scope) if route == HOOKS_ROUTE else b""
-            request = IncomingRequest(path, headers, body, client[0] if client else "", in_browser, target)
+            request = IncomingRequest(path, headers, body, address, in_browser, target)
             answer = await endpoint(self, request, sources)
             reply = (
                 answer if isinstance(answer, Reply) else replies.failed(answer, request_id, method, route, in_browser)
@@ -126,12 +136,13 @@ class Gateway:
     async def _events(self, request: IncomingRequest, sources: SourceIndex) -> Reply | Problem:
         sender = self._keys.identify(request.headers.get(b"authorization", b"").decode("latin-1"), request.address)
         team, now = self._config.current.team, self._clock.business()
-        return await self._store.commit(
-            await events.decide(request, sender, sources.keys, team, now),
-        )
+        outcome = await events.decide(request, sender, sources.keys, team, now)
+        return await self._store.commit(self._admitted(outcome, sender.source or "", sources))
 
     async def _form(self, request: IncomingRequest, sources: SourceIndex) -> Reply | Problem:
-        outcome = forms.decide(request, sources.forms, self._clock.business(), self._clock.real())
+        decided = forms.decide(request, sources.forms, self._clock.business(), self._clock.real())
+        self._guard.check_form(decided)
+        outcome = self._admitted(decided, decided.source, sources) if sources.quotas else decided
         answer = await self._store.commit(outcome)
         if request.in_browser and isinstance(outcome, Accepted) and isinstance(answer, Reply):
             return replies.for_browser(answer, outcome.next_page)
@@ -140,7 +151,7 @@ class Gateway:
     async def _webhook(self, request: IncomingRequest, sources: SourceIndex) -> Reply | Problem:
         team, now, received = self._config.current.team, self._clock.business(), self._clock.real()
         outcome = await webhooks.decide(request, sources.webhooks, self._public_url, team, now, received)
-        answer = await self._store.commit(outcome)
+        answer = await self._store.commit(self._admitted(outcome, outcome.source, sources))
         if isinstance(outcome, Accepted) and outcome.reply is not None and isinstance(answer, Reply):
             return replies.for_vendor(outcome.reply)
         return answer
@@ -152,10 +163,24 @@ class Gateway:
             return replies.for_segment(problem)
         team, now = self._config.current.team, self._clock.business()
         outcome = await segment.decide(request, value, sender, sources.keys, team, now)
+        try:
+            outcome = self._admitted(outcome, sender.source or "", sources)
+        except Problem as problem:
+            return replies.for_segment(problem)
         answer = await self._store.commit(outcome)
         if isinstance(answer, Problem):
             return replies.for_segment(answer)
         return replies.for_vendor(outcome.reply) if isinstance(outcome, Accepted) and outcome.reply else answer
+
+    def _admitted(self, outcome: Accepted | Rejected, source: str, sources: SourceIndex) -> Accepted | Rejected:
+        quota = sources.quotas.get(source)
+        return outcome if quota is None else self._guard.admit(outcome, source, quota)
+
+    def _find_client(self, scope: Scope) -> None:
+        """Set the address of the client to the one that a trusted proxy states, for the application behind."""
+        values = [value for name, value in scope["headers"] if name == FORWARDED]
+        if values and (client := scope.get("client")):
+            scope["client"] = (self._proxies.client(client[0], b",".join(values)), client[1])
 
     async def _handshake(self, request: IncomingRequest, sources: SourceIndex) -> Reply | Problem:
         endpoint = handshakes.expects_get(request.path, self._sources)

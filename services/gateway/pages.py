@@ -16,6 +16,7 @@ _TEXTS: Final[Mapping[int, tuple[str, str]]] = {
     413: ("Message too large", "Your message is too large. Please go back and send less."),
     415: ("Message not readable", "Your message could not be read. Please leave out files and send text alone."),
     422: ("Please check your entries", "Please go back, check your entries and send the form again."),
+    429: ("Not sent", "Too many messages are sent at the moment. Please go back and send yours again in a minute."),
     503: ("Not sent", "Your message could not be saved. Please go back and send it again in a moment."),
 }
 _FALLBACK: Final = ("Not sent", "Your message could not be taken. Please go back and send it again.")

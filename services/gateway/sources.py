@@ -13,7 +13,7 @@ from firsthour.runtime.config import source_secrets
 from firsthour.runtime.config.reading import Configs
 from firsthour.runtime.config.source_secrets import SecretMissingError, UnusableSecretError, resolve
 from firsthour.runtime.settings import environ
-from schemas.sources import ApiSource, FormSource, Handshake, HubHandshake, WebhookSource
+from schemas.sources import ApiSource, FormSource, Handshake, HubHandshake, Quota, WebhookSource
 from schemas.verification import BodyKey, Scheme, Secret, StandardWebhooks, UrlToken
 from services.gateway.domain import webhooks
 from services.gateway.domain.forms import Form, field_names
@@ -52,11 +52,15 @@ class WebhookEndpoint:
 
 @dataclass(frozen=True)
 class SourceIndex:
-    """Forms by form id, webhooks by source id. `keys`: the types that the keys of each `kind: api` source may send."""
+    """Forms by form id, webhooks by source id. `keys`: the types that the keys of each `kind: api` source may send.
+
+    `quotas`: by source id.
+    """
 
     forms: Mapping[str, Form]
     webhooks: Mapping[str, WebhookEndpoint]
     keys: Mapping[str, Types] = field(default_factory=dict)
+    quotas: Mapping[str, Quota] = field(default_factory=dict)
 
 
 def source_index(config: Config, environ: Mapping[str, str]) -> SourceIndex:
@@ -76,7 +80,8 @@ def source_index(config: Config, environ: Mapping[str, str]) -> SourceIndex:
                 endpoints[source.id] = _endpoint(source, _entries(source, config.expression_places), read)
             case ApiSource():
                 keys[source.id] = frozenset(source.types)
-    return SourceIndex(forms, endpoints, keys)
+    quotas = {source.id: source.quota for source in config.sources.sources if source.quota is not None}
+    return SourceIndex(forms, endpoints, keys, quotas)
 
 
 def _entries(source: WebhookSource, places: Mapping[tuple[str, int, str], str]) -> tuple[webhooks.CompiledMapping, ...]:

@@ -13,10 +13,10 @@ from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.storage.unit import StorageError, Unit, Units
 from firsthour.runtime.version import VERSION
-from services.gateway import replies
-from services.gateway.intake.outcome import Accepted, Rejected, RejectedBody, RetryKey
+from services.gateway import quarantine, replies
+from services.gateway.intake.outcome import Accepted, Quarantined, Rejected, RejectedBody, RetryKey
 from services.gateway.replies import Reply
-from services.gateway.source_counts import ROBOT, UNMAPPED, SourceCounts
+from services.gateway.source_counts import QUARANTINED, ROBOT, UNMAPPED, SourceCounts
 
 _KEPT: Final = " The body is kept: it can be corrected and retried."
 
@@ -36,6 +36,8 @@ class IntakeStore:
         if isinstance(outcome, Rejected):
             self._counts.refuse(outcome.source, outcome.problem.status)
             return self._reject(outcome.problem, outcome.body)
+        if outcome.quarantined is not None:
+            return self._append_and_quarantine(outcome, outcome.quarantined)
         if outcome.bodies:
             return self._append_with_bodies(outcome)
         if outcome.retry_key is not None:
@@ -69,6 +71,29 @@ class IntakeStore:
         if not answer.replayed:
             self._count(accepted)
         return Reply(answer.status, answer.body, replayed=answer.replayed)
+
+    async def _append_and_quarantine(self, accepted: Accepted, quarantined: Quarantined) -> Reply:
+        """Append in one unit with the events that are quarantined, and the dead letters of rejected bodies."""
+
+        def work(unit: Unit) -> list[str]:
+            unit.rows.extend(accepted.rows)
+            quarantine.keep(unit, quarantined.source, quarantined.rows)
+            return [self._dead_letter(unit, body) for body in accepted.bodies]
+
+        try:
+            letters = await self._units.run(work)
+        except StorageError:
+            if accepted.bodies:
+                raise
+            # Nothing can be quarantined now. The log may still accept the events: a flood is better than a loss.
+            await self._units.append([*accepted.rows, *(row for _, row in quarantined.rows)])
+            letters = []
+        self._counts.note(accepted.source, QUARANTINED, len(quarantined.rows))
+        self._count(accepted)
+        if not accepted.faults:
+            return replies.accepted(accepted.ids)
+        self._counts.note(accepted.source, UNMAPPED, len(accepted.faults))
+        return replies.partly_accepted(accepted.ids, letters, accepted.faults)
 
     async def _append_with_bodies(self, accepted: Accepted) -> Reply:
         """Append in one unit with the dead letters of the rejected bodies."""

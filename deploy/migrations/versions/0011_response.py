@@ -48,8 +48,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Undo the changes, in the opposite order."""
     _show()
-    op.drop_table("gateway_sources")
-    op.drop_table("reporting_fields")
+    for name in ("gateway_quarantine", "gateway_sources", "reporting_fields"):
+        op.drop_table(name)
     for name in ("notifier_alerts", "notifier_endpoints", "notifier_dispatch_attempts", "notifier_dispatches"):
         op.drop_table(name)
     _drop_rungs()
@@ -80,11 +80,9 @@ def _add_clicks() -> None:
     op.create_table(
         "notifier_clicks",
         sa.Column("id", TEXT, primary_key=True),
-        sa.Column("lead_id", TEXT, nullable=False),
-        sa.Column("epoch", INTEGER, nullable=False),
-        sa.Column("person", TEXT, nullable=False),
-        sa.Column("action", TEXT, nullable=False),
-        sa.Column("source", TEXT, nullable=False),
+        *_filled(TEXT, "lead_id"),
+        *_filled(INTEGER, "epoch"),
+        *_filled(TEXT, "person", "action", "source"),
         sa.Column("at", INTEGER, nullable=False),
         sa.Column("until", INTEGER),
         sa.Column("refused", TEXT),
@@ -144,9 +142,9 @@ def _count_in_hours() -> None:
     op.create_table(
         "notifier_hours",
         sa.Column("id", INTEGER, primary_key=True, autoincrement=False),
-        sa.Column("revision", INTEGER, nullable=False),
-        sa.Column("configuration", TEXT, nullable=False),
-        sa.Column("changed_at", INTEGER, nullable=False),
+        *_filled(INTEGER, "revision"),
+        *_filled(TEXT, "configuration"),
+        *_filled(INTEGER, "changed_at"),
     )
 
 
@@ -187,9 +185,7 @@ def _add_audit() -> None:
     op.create_table(
         "notifier_findings",
         sa.Column("check_name", TEXT, primary_key=True),
-        sa.Column("since", INTEGER, nullable=False),
-        sa.Column("seen_at", INTEGER, nullable=False),
-        sa.Column("number", INTEGER, nullable=False),
+        *_filled(INTEGER, "since", "seen_at", "number"),
         sa.Column("text", TEXT, nullable=False),
     )
     op.create_table(
@@ -238,10 +234,7 @@ def _add_requests() -> None:
         sa.Column("urgency", TEXT, nullable=False),
         sa.Column("source", TEXT),
         sa.Column("rep", TEXT),
-        sa.Column("touched_at", INTEGER),
-        sa.Column("working_us", INTEGER),
-        sa.Column("hour_at", INTEGER),
-        sa.Column("left_at", INTEGER),
+        *(sa.Column(name, INTEGER) for name in ("touched_at", "working_us", "hour_at", "left_at")),
         sa.Column("attempts", INTEGER, nullable=False),
         sa.Column("conversations", INTEGER, nullable=False),
         sa.PrimaryKeyConstraint("submit_at", "lead_id"),
@@ -332,8 +325,7 @@ def _add_dispatches() -> None:
         sa.Column("dispatch_id", TEXT, primary_key=True),
         sa.Column("n", INTEGER, primary_key=True),
         sa.Column("channel", TEXT, nullable=False),
-        sa.Column("at", INTEGER, nullable=False),
-        sa.Column("milliseconds", INTEGER, nullable=False),
+        *_filled(INTEGER, "at", "milliseconds"),
         sa.Column("outcome", TEXT, nullable=False),
         sa.Column("detail", TEXT),
     )
@@ -367,7 +359,7 @@ def _add_fields() -> None:
 
 
 def _add_sources() -> None:
-    """Add the counts of sources by outcome."""
+    """Add the counts of sources by outcome, and the events beyond their quotas."""
     op.create_table(
         "gateway_sources",
         sa.Column("source", TEXT, primary_key=True),
@@ -378,6 +370,15 @@ def _add_sources() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("gateway_sources_by_hour", "gateway_sources", ["hour"])
+    op.create_table(
+        "gateway_quarantine",
+        sa.Column("event_id", TEXT, primary_key=True),
+        *_filled(TEXT, "source", "type", "key"),
+        *_filled(INTEGER, "at"),
+        *_filled(sa.LargeBinary(), "body"),
+    )
+    op.create_index("gateway_quarantine_by_source", "gateway_quarantine", ["source", "at", "event_id"])
+    op.create_index("gateway_quarantine_by_age", "gateway_quarantine", ["at"])
 
 
 def _add_attempts() -> None:

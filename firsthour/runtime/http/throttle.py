@@ -1,16 +1,15 @@
 """Counts failed attempts per address in a bounded table."""
 
 from dataclasses import dataclass, field
-from ipaddress import IPv6Address, ip_address
 from math import ceil
 from typing import Final
 
 from firsthour.runtime.clock import Clock
+from firsthour.runtime.http.client_address import network
 
 ATTEMPTS_MAX: Final = 20
 WINDOW_SECONDS: Final = 60.0
 ADDRESSES_MAX: Final = 10_000
-_NETWORK_BITS: Final = 64  # of an IPv6 address; one subscriber has all addresses of such a network
 
 
 @dataclass
@@ -31,16 +30,3 @@ class Throttle:
                 del self._windows[next(iter(self._windows))]
         self._windows[source] = end, failures + 1
         return ceil(end - now) if failures >= ATTEMPTS_MAX else None
-
-
-def network(address: str) -> str:
-    """Return the network of one sender: an IPv4 address, or an IPv6 network of 64 bits."""
-    try:
-        ip = ip_address(address)
-    except ValueError:
-        return address[:100]
-    if isinstance(ip, IPv6Address):
-        if ip.ipv4_mapped is not None:
-            return str(ip.ipv4_mapped)
-        return f"{int(ip) >> (128 - _NETWORK_BITS):x}::/{_NETWORK_BITS}"
-    return str(ip)

@@ -57,12 +57,19 @@ class RetryKey(msgspec.Struct, frozen=True):
     body: RejectedBody | None = None
 
 
+class Quarantined(msgspec.Struct, frozen=True):
+    """The rows of a source that are kept and not handled, each with the type of its event."""
+
+    source: str
+    rows: Sequence[tuple[str, Row]]
+
+
 class Accepted(msgspec.Struct, frozen=True):
     """A request to append and to answer with 202, or with `reply`.
 
     `ids` are the senders' ids. `bodies` and `faults`: items of a list that were rejected while the rest is accepted, or
     the form of a robot, which has no fault. `next_page`: where a browser that posted a form goes next; None: to a page
-    of the gateway.
+    of the gateway. `quarantined`: the events beyond the quota of the source.
     """
 
     source: str
@@ -74,6 +81,7 @@ class Accepted(msgspec.Struct, frozen=True):
     faults: Sequence[FieldFault] = ()
     next_page: str | None = None
     reply: FixedReply | None = None
+    quarantined: Quarantined | None = None
 
 
 class Rejected(msgspec.Struct, frozen=True):

@@ -68,6 +68,10 @@ TABLES_ASIDE: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "counts of requests by outcome, shown to people",
         ("source", "hour", "outcome", "number", "last_at", "lag"),
     ),
+    "gateway_quarantine": (
+        "events that are not handled yet: none of them is on the log",
+        ("event_id", "source", "type", "key", "at", "body"),
+    ),
     "reporting_sources": (
         "the events of each source and hour: the auditor compares a source with its own history",
         ("source", "hour", "events"),

@@ -227,6 +227,9 @@ CASES = [
     (S, '"http://localhost:3000"', "«https://www.ours.example/", "not a web origin"),
     (S, '"http://localhost:3000"', "«https://bücher.example:8443", "send it, https://xn--bcher-kva.example:8443"),
     (S, "    honeypot: _hp", "    redirect: «javascript:alert(1)", "write a full https:// address"),
+    (S, "    honeypot: _hp", "    quota: «{}", "the quota limits nothing; add `per_minute: 600`"),
+    (S, "    honeypot: _hp", "    quota: {per_minute: «0}", "`0` is out of range; give a number at least 1"),
+    (S, "    honeypot: _hp", "    quota: {«per_minut: 6}", "did you mean `per_minute`?"),
     (
         S,
         "sources:\n",

@@ -4,7 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from firsthour.runtime.http.throttle import ADDRESSES_MAX, ATTEMPTS_MAX, WINDOW_SECONDS, Throttle, network
+from firsthour.runtime.http.client_address import network
+from firsthour.runtime.http.throttle import ADDRESSES_MAX, ATTEMPTS_MAX, WINDOW_SECONDS, Throttle
 from tests.hand_clock import HandClock
 
 

@@ -1,0 +1,83 @@
+"""`firsthour quarantine`: events beyond the quota of their source."""
+
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from firsthour.cli.installation import connect
+from firsthour.runtime.terminal import AsJson, ConfigDir, DataDir, print_json, print_table, run, say
+
+app = typer.Typer(
+    help="Events beyond the quota of their source: list, release, drop.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+Source = Annotated[str, typer.Argument(help="Id of a source in sources.yaml, or the name of an API key.")]
+
+
+@app.callback()
+def _group() -> None:
+    """Events beyond the quota of their source: list, release, drop."""
+
+
+@app.command("list")
+def listed(
+    limit: Annotated[int, typer.Option(help="Events that are shown, 200 at most.", min=1, max=200)] = 50,
+    data: DataDir = None,
+    config: ConfigDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the events in quarantine: their number for each source, and the oldest.
+
+    Example: firsthour quarantine list
+    """
+    answer = _ask("GET", f"/v1/quarantine?limit={limit}", data, config)
+    if as_json:
+        print_json(answer)
+        return
+    if not answer["items"]:
+        say("No event is in quarantine.")
+        return
+    print_table(
+        ("source", "events", "since"), ([id, one["events"], one["since"]] for id, one in answer["sources"].items())
+    )
+    print_table(
+        ("source", "type", "person", "arrived"),
+        ([item["source"], item["type"], item["person"], item["at"]] for item in answer["items"]),
+    )
+
+
+@app.command()
+def release(source: Source, data: DataDir = None, config: ConfigDir = None, as_json: AsJson = False) -> None:
+    """Release the events of a source: each takes effect as of the time at which it arrived.
+
+    Example: firsthour quarantine release website
+    """
+    answer = _ask("POST", f"/v1/quarantine/{quote(source, safe='')}/release", data, config)
+    if as_json:
+        print_json(answer)
+    else:
+        say(f"Released: {answer['released']}.")
+
+
+@app.command()
+def drop(source: Source, data: DataDir = None, config: ConfigDir = None, as_json: AsJson = False) -> None:
+    """Drop the events of a source for good.
+
+    Example: firsthour quarantine drop website
+    """
+    answer = _ask("POST", f"/v1/quarantine/{quote(source, safe='')}/drop", data, config)
+    if as_json:
+        print_json(answer)
+    else:
+        say(f"Dropped: {answer['dropped']}.")
+
+
+def _ask(method: str, path: str, data: Any, config: Any) -> dict[str, Any]:
+    async def ask() -> dict[str, Any]:
+        async with connect(data, config, configured=True) as line:
+            return await line.ask(method, path)
+
+    return run(ask)
