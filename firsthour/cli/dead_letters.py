@@ -1,16 +1,29 @@
 """`firsthour deadletters`: lists, shows, retries and drops dead letters."""
 
 import base64
+from collections import Counter
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from firsthour.cli.installation import connect
-from firsthour.runtime.http.errors import BAD_INPUT
-from firsthour.runtime.terminal import AsJson, ConfigDir, DataDir, fail, print_json, print_raw, print_table, run, say
+from firsthour.runtime.http.errors import BAD_INPUT, NO
+from firsthour.runtime.terminal import (
+    AsJson,
+    ConfigDir,
+    DataDir,
+    err,
+    fail,
+    print_json,
+    print_raw,
+    print_table,
+    run,
+    say,
+)
 
 Id = Annotated[str, typer.Argument(help="Id of the dead letter, as in `deadletters list`.")]
 
@@ -36,6 +49,7 @@ def listing(
     state: Annotated[LetterState, typer.Option(help="Dead letters in this state.")] = LetterState.waiting,
     limit: Annotated[int, typer.Option(min=1, max=500, help="At most this many, oldest first.")] = 100,
     cursor: Annotated[str | None, typer.Option(help="Continue an earlier list: the cursor at its end.")] = None,
+    source: Annotated[str, typer.Option(help="Only the input of this source or API key.")] = "",
     data: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -44,7 +58,8 @@ def listing(
     Example: firsthour deadletters list
     """
     after = f"&cursor={quote(cursor, safe='')}" if cursor else ""
-    page = _ask(data, "GET", f"/v1/deadletters?state={state.value}&limit={limit}{after}")
+    of = f"&source={quote(source, safe='')}" if source else ""
+    page = _ask(data, "GET", f"/v1/deadletters?state={state.value}&limit={limit}{of}{after}")
     if as_json:
         print_json(page)
     elif page["items"]:
@@ -74,22 +89,70 @@ def show(id: Id, data: DataDir = None, as_json: AsJson = False) -> None:
 
 @app.command()
 def retry(
-    id: Id,
+    id: Annotated[str, typer.Argument(help="Id of the dead letter, as in `deadletters list`.")] = "",
     body: Annotated[Path | None, typer.Option(help="File with a corrected body.")] = None,
+    source: Annotated[str, typer.Option(help="Source or API key whose dead letters are retried, with --all.")] = "",
+    all: Annotated[bool, typer.Option("--all", help="Every waiting dead letter of --source.")] = False,
     data: DataDir = None,
     config: ConfigDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Handle a dead letter again, by the service that failed only. --body replaces its body.
 
-    Example: firsthour deadletters retry 01a20150-fb39-7fc5-a695-acdd5a79d9b2 --body corrected.json
+    With --source and --all: every waiting dead letter of that source, with the mapping of now. The command can be stopped at
+    any time: what was retried is done, the rest waits. Exit code 1 if some fail again.
+
+    Example: firsthour deadletters retry --source hubspot --all
     """
+    if source or all:
+        if id or body is not None or not (source and all):
+            raise typer.BadParameter("name an id, or both --source and --all", param_hint="ID")
+        _retry_all(source, data, config, as_json)
+        return
+    if not id:
+        raise typer.BadParameter("is missing; name an id, or both --source and --all", param_hint="ID")
     raw = _read(body) if body is not None else None
     answer = _ask(data, "POST", f"{_path(id)}/retry", raw=raw, config=config, configured=True)
     if as_json:
         print_json(answer)
     else:
         say(f"Retried: {', '.join(answer['events'])}.")
+
+
+def _retry_all(source: str, data: Path | None, config: Path | None, as_json: bool) -> None:
+    """Retry page after page, with a progress bar on a terminal."""
+    console, numbers, errors = err(), Counter[str](), dict[str, dict[str, Any]]()
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+    async def ask() -> dict[str, Any]:
+        path, cursor = f"/v1/deadletters/retry?source={quote(source, safe='')}", ""
+        async with connect(data, config, configured=True) as line:
+            with progress:
+                task = progress.add_task("retrying", total=None)
+                while True:
+                    page = await line.ask("POST", path + cursor)
+                    numbers.update({name: page[name] for name in ("retried", "events", "failed")})
+                    for error in page["errors"]:
+                        first = errors.setdefault(error["error"], {**error, "number": 0})
+                        first["number"] += error["number"]
+                    done = numbers["retried"] + numbers["failed"]
+                    progress.update(task, completed=done, total=done + page["left"])
+                    if page["next"] is None:
+                        return {"source": source, **numbers, "errors": list(errors.values())}
+                    cursor = f"&cursor={quote(page['next'], safe='')}"
+
+    answer = run(ask)
+    if as_json:
+        print_json(answer)
+    else:
+        say(f"Retried: {answer['retried']}, which became {answer['events']} events. Failed again: {answer['failed']}.")
+        if answer["errors"]:
+            print_table(
+                ("number", "first", "error"), ([one["number"], one["id"], one["error"]] for one in answer["errors"])
+            )
+    if answer["failed"]:
+        raise typer.Exit(NO)
 
 
 @app.command()

@@ -23,17 +23,24 @@ WAITING = "waiting"
 
 def find(connection: Connection, id: str) -> DeadLetter:
     """Return a dead letter. Raises `Problem` 404."""
-    letter = dead_letters.get(connection, id)
-    if letter is None:
-        raise Problem(404, "Unknown dead letter", f"There is no dead letter {id!r}: `firsthour deadletters list`.")
-    return letter
+    return _known(dead_letters.get(connection, id), id)
 
 
 def find_waiting(connection: Connection, id: str) -> DeadLetter:
     """Return a dead letter in state `waiting`. Raises `Problem` 404, or 409 in another state."""
-    letter = find(connection, id)
-    if letter.state != WAITING:
-        raise Problem(409, "Already resolved", f"This dead letter is already {letter.state}; nothing is left to do.")
+    return _waiting(dead_letters.get(connection, id), id)
+
+
+def _waiting(letter: DeadLetter | None, id: str) -> DeadLetter:
+    found = _known(letter, id)
+    if found.state != WAITING:
+        raise Problem(409, "Already resolved", f"This dead letter is already {found.state}; nothing is left to do.")
+    return found
+
+
+def _known(letter: DeadLetter | None, id: str) -> DeadLetter:
+    if letter is None:
+        raise Problem(404, "Unknown dead letter", f"There is no dead letter {id!r}: `firsthour deadletters list`.")
     return letter
 
 
@@ -83,7 +90,7 @@ async def _store_failure(units: Units, clock: Clock, id: str, reason: str) -> No
 
 
 def _retry(unit: Unit, services: Sequence[Service], id: str, body: bytes | None) -> dict[str, Any]:
-    letter = find_waiting(unit.connection, id)
+    letter = _waiting(dead_letters.lock(unit, id), id)
     if letter.consumer == GATEWAY:
         return {"id": id, "state": "retried", "events": gateway_retry.retry(unit, letter, body)}
     corrected = letter if body is None else replace(letter, body=body)

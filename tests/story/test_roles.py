@@ -67,6 +67,7 @@ NEEDED: Final[dict[str, str | None]] = {
     "DELETE /v1/keys/{id}": "admin",
     "GET /v1/deadletters": "manager",
     "GET /v1/deadletters/{id}": "admin",
+    "POST /v1/deadletters/retry": "admin",
     "POST /v1/deadletters/{id}/retry": "admin",
     "POST /v1/deadletters/{id}/drop": "admin",
     "POST /v1/verify": "admin",

@@ -44,23 +44,36 @@ INSERT = statements.Sql(
     lambda f: f.insert(dead_letters).values({c.name: sa.bindparam(c.name) for c in dead_letters.columns})
 )
 GET = statements.Sql(lambda _: sa.select(dead_letters).where(dead_letters.c.id == sa.bindparam("id")))
+LOCK = statements.Sql(
+    lambda _: sa.select(dead_letters).where(dead_letters.c.id == sa.bindparam("id")).with_for_update()
+)
 
 
-def _list_page(_: statements.SqlDialect) -> Any:
+def _after() -> sa.ColumnElement[bool]:
+    """Select the dead letters after a position."""
+    return sa.and_(
+        dead_letters.c.at >= sa.bindparam("at", type_=sa.BigInteger),
+        sa.or_(dead_letters.c.at > sa.bindparam("at"), dead_letters.c.id > sa.bindparam("id", type_=sa.Text)),
+    )
+
+
+def _list_page(*conditions: sa.ColumnElement[bool]) -> Any:
     columns = [column for column in dead_letters.columns if column.name != "body"]
     return (
         sa.select(*columns, sa.func.length(dead_letters.c.body).label("size"))
-        .where(
-            dead_letters.c.state == sa.bindparam("state"),
-            dead_letters.c.at >= sa.bindparam("at", type_=sa.BigInteger),
-            sa.or_(dead_letters.c.at > sa.bindparam("at"), dead_letters.c.id > sa.bindparam("id", type_=sa.Text)),
-        )
+        .where(*conditions, _after())
         .order_by(dead_letters.c.at, dead_letters.c.id)
         .limit(sa.bindparam("limit", type_=sa.Integer))
     )
 
 
-LIST = statements.Sql(_list_page)
+_IN_STATE = dead_letters.c.state == sa.bindparam("state")
+_OF_BUDGET = dead_letters.c.budget == sa.bindparam("budget")
+_WAITING_PERSON = dead_letters.c.rank == 1  # a robot's post, and a dead letter that is resolved, have rank 0
+LIST = statements.Sql(lambda _: _list_page(_IN_STATE))
+LIST_OF_BUDGET = statements.Sql(lambda _: _list_page(_IN_STATE, _OF_BUDGET))
+LIST_TO_RETRY = statements.Sql(lambda _: _list_page(_WAITING_PERSON, _OF_BUDGET))
+COUNT_TO_RETRY = statements.Sql(lambda _: sa.select(sa.func.count()).where(_WAITING_PERSON, _OF_BUDGET, _after()))
 CHANGE = statements.Sql(
     lambda _: (
         sa.update(dead_letters)

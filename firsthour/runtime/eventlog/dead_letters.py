@@ -19,10 +19,14 @@ from firsthour.runtime.eventlog.dead_letter_statements import (
     ADD_BYTES,
     CHANGE,
     COUNT,
+    COUNT_TO_RETRY,
     DROP,
     GET,
     INSERT,
     LIST,
+    LIST_OF_BUDGET,
+    LIST_TO_RETRY,
+    LOCK,
     OLDER_THAN,
     OLDEST_OF_BUDGET,
     REMOVE,
@@ -30,6 +34,7 @@ from firsthour.runtime.eventlog.dead_letter_statements import (
 )
 from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage.records import Row
+from firsthour.runtime.storage.unit import Unit
 from firsthour.runtime.version import VERSION
 
 GATEWAY: Final = "gateway"
@@ -141,7 +146,7 @@ def dead_letter(
         retention: the bounds of dead letters.
     """
     letter_id, error = new_id(), _storable(error)
-    budget = f"{consumer}:{source}" if consumer == GATEWAY else consumer
+    budget = budget_of(source) if consumer == GATEWAY else consumer
     size = ROW_BYTES + sum(map(len, (body, error, origin, source, content_type, key)))
     row = {
         "id": letter_id,
@@ -226,12 +231,37 @@ def get(connection: Connection, letter_id: str) -> DeadLetter | None:
     return _from_row(row) if row else None
 
 
+def lock(unit: Unit, letter_id: str) -> DeadLetter | None:
+    """Return a dead letter, locked: another unit that retries it waits, and then finds it resolved."""
+    rows = unit.lock(LOCK, id=letter_id)
+    return _from_row(rows[0]) if rows else None
+
+
+def budget_of(source: str) -> str:
+    """Return the budget of the input of this source."""
+    return f"{GATEWAY}:{source}"
+
+
 def find_by_state(
-    connection: Connection, state: str = "waiting", limit: int = 100, after: Cursor = BEGINNING
+    connection: Connection, state: str = "waiting", limit: int = 100, after: Cursor = BEGINNING, source: str = ""
 ) -> list[Summary]:
-    """Return the oldest `limit` dead letters in `state` after that position."""
-    rows = LIST.all(connection, state=state, limit=limit, at=after.at, id=after.id)
+    """Return the oldest `limit` dead letters in `state` after that position. `source`: only the input of this source."""
+    place = {"state": state, "limit": limit, "at": after.at, "id": after.id}
+    rows = (
+        LIST_OF_BUDGET.all(connection, budget=budget_of(source), **place) if source else LIST.all(connection, **place)
+    )
     return [_summary(row) for row in rows]
+
+
+def find_to_retry(connection: Connection, budget: str, limit: int, after: Cursor) -> list[Summary]:
+    """Return the oldest `limit` dead letters of this budget after that position that wait, without posts of robots."""
+    rows = LIST_TO_RETRY.all(connection, budget=budget, limit=limit, at=after.at, id=after.id)
+    return [_summary(row) for row in rows]
+
+
+def count_to_retry(connection: Connection, budget: str, after: Cursor) -> int:
+    """Return the number of dead letters that `find_to_retry` finds after that position."""
+    return int(COUNT_TO_RETRY.first(connection, budget=budget, at=after.at, id=after.id)[0])
 
 
 def counts(connection: Connection) -> dict[str, int]:

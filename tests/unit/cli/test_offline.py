@@ -232,6 +232,24 @@ def test_retry_with_a_wrong_body_says_each_mistake_once(run: Run, letter: str) -
         assert (code, wrong.count("\n")) == (2, 1), wrong
 
 
+def test_bulk_retry_shows_what_fails_again(run: Run, letter: str) -> None:
+    source = json.loads(run("deadletters", "list", "--json")[1])["items"][0]["source"]
+    assert json.loads(run("deadletters", "list", "--json", "--source", "other")[1])["items"] == []
+    code, output, wrong = run("deadletters", "retry", "--source", source, "--all")
+    assert (code, wrong) == (1, "")
+    assert output.startswith("Retried: 0, which became 0 events. Failed again: 1.\n")
+    assert letter in output
+    code, output, _ = run("deadletters", "retry", "--source", source, "--all", "--json")
+    assert (code, json.loads(output)["failed"], json.loads(output)["errors"][0]["id"]) == (1, 1, letter)
+    assert run("deadletters", "retry", "--source", "other", "--all")[0] == 0
+
+
+@pytest.mark.parametrize("words", [(), ("--all",), ("--source", "x"), ("l1", "--source", "x", "--all")])
+def test_retry_needs_an_id_or_a_source(run: Run, letter: str, words: tuple[str, ...]) -> None:
+    code, _, wrong = run("deadletters", "retry", *words)
+    assert (code, "both --source and --all" in wrong) == (2, True)
+
+
 def test_verify_says_first_how_many_leads_were_not_judged(run: Run, tmp_path: Path) -> None:
     async def receive() -> None:
         harness = OperationsHarness(tmp_path)

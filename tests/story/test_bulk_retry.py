@@ -1,0 +1,104 @@
+"""The dead letters of a source are retried together, after its mapping was corrected."""
+
+import json
+from typing import Any
+
+import pytest
+
+from firsthour.operations import dead_letters
+from tests.story.conftest import OpenWorld
+from tests.story.world import World
+
+_VERIFY = {"scheme": "hmac-sha256", "header": "X-Signature", "encoding": "hex", "secrets": [{"file": "phone.secret"}]}
+_EVENT = {"type": "form.submitted", "id": "uuid", "data": {"form": "'demo-request'"}}
+PEOPLE = ("ann", "ben", "cem", "dee", "eve")
+
+
+def sources(email: str) -> dict[str, Any]:
+    """Return `sources.yaml` with the source `chat`. `email`: the expression of the address."""
+    chat = {"id": "chat", "kind": "webhook", "verify": _VERIFY, "events": [{**_EVENT, "email": email}]}
+    return {"sources": [chat]}
+
+
+WRONG, RIGHT = sources("contact.phone"), sources("contact.email")
+
+
+async def send(world: World, *people: str) -> None:
+    """Deliver a webhook of each person. `?`: one without any address."""
+    for person in people:
+        contact = {} if person == "?" else {"phone": f"none of {person}", "email": f"{person}@prospect.example"}
+        answer = await world.hook("chat", json.dumps({"uuid": person, "contact": contact}).encode())
+        assert answer.status_code == 202
+        assert answer.json()["kept"] == 1
+
+
+async def retry(world: World, **query: Any) -> Any:
+    answer = await world.ask("POST", "/v1/deadletters/retry?" + "&".join(f"{k}={v}" for k, v in query.items()))
+    return answer.json() if answer.status_code == 200 else answer.status_code
+
+
+async def waiting(world: World, source: str = "chat") -> int:
+    return len((await world.get(f"/v1/deadletters?source={source}"))["items"])
+
+
+@pytest.mark.both_profiles
+async def test_letters_of_a_source_become_leads_after_its_mapping_is_corrected(open_world: OpenWorld) -> None:
+    world = await open_world(sources=WRONG)
+    await send(world, *PEOPLE, "?")
+    assert await world.ask("POST", "/v1/events", body={"id": "1", "type": "nonsense"})
+    assert (await waiting(world), await waiting(world, "website"), await world.appended("events")) == (6, 0, 0)
+    first = await retry(world, source="chat", limit=500)
+    assert (first["retried"], first["failed"], first["left"], first["next"]) == (0, 6, 0, None)
+
+    await world.change("sources", RIGHT)
+    pages, cursor = [], ""
+    while cursor is not None:
+        pages.append(await retry(world, source="chat", limit=2, **({"cursor": cursor} if cursor else {})))
+        cursor = pages[-1]["next"]
+    await world.settle()
+
+    assert [(page["retried"], page["failed"], page["left"]) for page in pages] == [(2, 0, 4), (2, 0, 2), (1, 1, 0)]
+    assert [error["number"] for error in pages[-1]["errors"]] == [1]
+    assert await world.appended("events") == len(PEOPLE)
+    assert [await world.owner_of(f"{person}@prospect.example") is not None for person in PEOPLE] == [True] * 5
+    assert (await waiting(world), len((await world.get("/v1/deadletters"))["items"])) == (1, 2)
+
+
+@pytest.mark.both_profiles
+async def test_bulk_retry_that_is_killed_goes_on_where_it_was(
+    open_world: OpenWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = await open_world(sources=WRONG)
+    await send(world, *PEOPLE)
+    await world.change("sources", RIGHT)
+    whole, calls = dead_letters.retry, 0
+
+    async def cut_off(*given: Any) -> dict[str, Any]:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise RuntimeError("killed")
+        return await whole(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dead_letters, "retry", cut_off)
+        assert await retry(world, source="chat") == 500
+    await world.restart()
+    assert await waiting(world) == 3
+    page = await retry(world, source="chat")
+    await world.settle()
+    assert (page["retried"], page["events"], page["failed"], page["next"]) == (3, 3, 0, None)
+    assert (await waiting(world), await world.appended("events")) == (0, 5)
+
+
+async def test_bulk_retry_leaves_posts_of_robots_alone(world: World) -> None:
+    await world.post_form("demo-request", email="robot@prospect.example", _hp="filled in")
+    await world.post_form("demo-request", email="no address")
+    page = await retry(world, source="website")
+    assert (page["retried"], page["failed"], page["left"]) == (0, 1, 0)
+    assert await world.appended("events") == 0
+
+
+async def test_bulk_retry_needs_a_source(world: World) -> None:
+    assert await retry(world) == 422
+    assert await retry(world, source="chat", cursor="x") == 422
