@@ -51,10 +51,9 @@ async def test_letters_of_a_source_become_leads_after_its_mapping_is_corrected(o
     assert (first["retried"], first["failed"], first["left"], first["next"]) == (0, 6, 0, None)
 
     await world.change("sources", RIGHT)
-    pages, cursor = [], ""
-    while cursor is not None:
-        pages.append(await retry(world, source="chat", limit=2, **({"cursor": cursor} if cursor else {})))
-        cursor = pages[-1]["next"]
+    pages = [await retry(world, source="chat", limit=2)]
+    while pages[-1]["next"] is not None:
+        pages.append(await retry(world, source="chat", limit=2, cursor=pages[-1]["next"]))
     await world.settle()
 
     assert [(page["retried"], page["failed"], page["left"]) for page in pages] == [(2, 0, 4), (2, 0, 2), (1, 1, 0)]
