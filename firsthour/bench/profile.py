@@ -1,20 +1,23 @@
-"""Profile of the CPU time from a topic to an owner: by process, by our functions, by library, by statement."""
+"""Profiles: embedded, the stages of a lead; distributed, the CPU time by process, function, library and statement."""
 
 import asyncio
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from firsthour.bench import environment, paging
+from firsthour.bench import environment, fixtures, paging
 from firsthour.bench.distributed import CONSUMERS, GATEWAY, all_services
 from firsthour.bench.distributed_rounds import ROUTER, SCORING, CpuWatch, DistributedBench
-from firsthour.bench.lines import BenchLine, line
+from firsthour.bench.lines import BenchLine, line, percentile
 from firsthour.bench.paging import PagedProgram, SlackPages
 from firsthour.bench.recorder import RecordedUnit, read_recording
 from firsthour.bench.samples import Shares
+from firsthour.bench.server_process import server_process
 from firsthour.bench.slack_process import api_url, slack_process
+from firsthour.bench.stages import STAGES
 from firsthour.runtime.clock import HostClock
 from firsthour.runtime.settings import Settings
 
@@ -23,6 +26,7 @@ SHOWN: Final = 24
 PAGE_RATE: Final = 100.0
 PAGE_POOL: Final = 150
 PAGE_SECONDS: Final = 20.0
+STAGE_RATES: Final = (20.0, 100.0)
 _WHITE: Final = re.compile(r"\s+")
 
 
@@ -45,6 +49,33 @@ def pages(server_settings: Settings, home: Path) -> list[BenchLine]:
         lines += [line(f"webhook to page, CPU, {process}", [us], "us/event") for process, us in used.items()]
         for name, child in children.items():
             lines += _sample_lines(f"webhook to page, {name}", child.ask("samples"), used[name])
+    return lines
+
+
+def stages(home: Path) -> list[BenchLine]:
+    """Return the time of each stage of a lead in the embedded process, at each rate."""
+    fixtures.furnish(home, ladder=paging.LADDER, reps=PAGE_POOL)
+    lines: list[BenchLine] = []
+    with (
+        slack_process() as slack,
+        server_process(home, slack_url=api_url(slack), staged=True) as process,
+    ):
+        product = PagedProgram(process.port, partial(process.ask, "cpu"))
+        pages = SlackPages(slack)
+        pages.offer(product, STAGE_RATES[0], paging.WARM_SECONDS, measured=False)
+        for rate in STAGE_RATES:
+            process.ask("stages")
+            pages.offer(product, rate, PAGE_SECONDS)
+            lines += _stage_lines(rate, process.ask("stages"))
+    return lines
+
+
+def _stage_lines(rate: float, seconds: dict[str, list[float]]) -> list[BenchLine]:
+    lines = []
+    for stage in STAGES:
+        ms = [each * 1_000 for each in seconds[stage]]
+        note = f"p99 {percentile(ms, 0.99):.1f} ms; {len(ms)} times"
+        lines.append(line(f"at {rate:.0f}/s: {stage}", [percentile(ms, 0.5)], "ms", note=note))
     return lines
 
 

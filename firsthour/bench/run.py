@@ -140,6 +140,8 @@ def distributed(server_settings: Settings, *, full: bool) -> list[Measurement]:
 
 def profiled(server_settings: Settings) -> list[Measurement]:
     """Return the measurements of `--profile`."""
+    if not server_settings.distributed:
+        return [Measurement("Profile, from form to Slack", 55, bench_profile.stages)]
     return [
         Measurement("Profile, from a topic to an owner", 60, partial(bench_profile.profile, server_settings)),
         Measurement("Profile, from webhook to page", 40, partial(bench_profile.pages, server_settings)),
@@ -171,7 +173,7 @@ def run(
         only: measure only the titles that contain this text.
         json: a file for the result. `-`: standard output, which then contains nothing else.
         strict: a missed goal is a failure.
-        profile: measure where the CPU time is spent instead (distributed profile only).
+        profile: measure where the time is spent instead.
         console: the output of the table. None: standard output.
         directory: on the disk to measure. None: that of temporary files.
 
@@ -179,22 +181,18 @@ def run(
         The exit code: 1 for a missed goal with `strict`, else 0.
 
     Raises:
-        SettingsError: `profile` without Kafka and PostgreSQL, or no title contains `only`.
+        SettingsError: no title contains `only`.
     """
     server_settings = settings.load()
-    if profile and not server_settings.distributed:
-        raise SettingsError(
-            ("FIRSTHOUR_DATABASE_URL, FIRSTHOUR_KAFKA_BOOTSTRAP: --profile needs the distributed profile; set both",)
-        )
     screen = Console(stderr=True) if json == "-" else console or Console()
     if not screen.is_terminal:
         # No window limits the width, and the verdict is the last column.
         screen.width = max(screen.width, WIDTH_IN_A_FILE)
     over = asyncio.run(environment.server_releases(server_settings)) if server_settings.distributed else ""
-    if not server_settings.distributed:
-        todo = measurements(full=full)
+    if profile:
+        todo = profiled(server_settings)
     else:
-        todo = profiled(server_settings) if profile else distributed(server_settings, full=full)
+        todo = distributed(server_settings, full=full) if server_settings.distributed else measurements(full=full)
     titles = [one.title for one in todo]
     todo = [measurement for measurement in todo if only is None or only.lower() in measurement.title.lower()]
     if not todo:

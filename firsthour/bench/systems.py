@@ -13,6 +13,7 @@ import uvloop
 from pydantic import SecretStr
 
 from firsthour.bench.fixtures import KEY
+from firsthour.bench.stages import StageTimes
 from firsthour.bootstrap.distributed import Distributed, open_distributed
 from firsthour.bootstrap.embedded import System, open_clock, open_system
 from firsthour.runtime.config.reading import ConfigFiles
@@ -47,19 +48,24 @@ def channels_of(slack_url: str | None) -> dict[str, Channel]:
     return {"slack": SlackChannel(SLACK_TOKEN, slack_url, clickable=True)}
 
 
-async def open_embedded(home: Path, *, only: Sequence[str] | None = None, slack_url: str | None = None) -> System:
+async def open_embedded(
+    home: Path, *, only: Sequence[str] | None = None, slack_url: str | None = None, stages: StageTimes | None = None
+) -> System:
     """Open the system with the data and the configuration in `home`.
 
     Args:
         home: the directory that `furnish` filled.
         only: these services alone. None: all.
         slack_url: see `channels_of`.
+        stages: times the stages of each lead. None: they are not timed.
     """
     lock, clock = open_clock(home, 1.0)
     settings = load(config_dir=home / "config", data_dir=home, admin_key=SecretStr(KEY))
-    return await open_system(
-        settings, clock, ConfigFiles(home / "config"), channels_of(slack_url), lock=lock, only=only
-    )
+    channels = channels_of(slack_url)
+    system = await open_system(settings, clock, ConfigFiles(home / "config"), channels, lock=lock, only=only)
+    if stages is not None:
+        stages.watch(system, channels.values())
+    return system
 
 
 async def open_services(settings: Settings, service_names: Sequence[str], slack_url: str | None) -> Distributed:

@@ -22,9 +22,7 @@ def bench(
         str | None, typer.Option(metavar="FILE|-", help="Write the results as JSON to a file; - prints them.")
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with code 1 if a goal is missed.")] = False,
-    profile: Annotated[
-        bool, typer.Option("--profile", help="With Kafka and PostgreSQL: also show where the time is spent.")
-    ] = False,
+    profile: Annotated[bool, typer.Option("--profile", help="Show where the time of a lead is spent instead.")] = False,
 ) -> None:
     """Measure this machine against the performance goals. This takes about five minutes.
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from firsthour.bench import fixtures, paging, pipeline, rules, run
+from firsthour.bench import fixtures, paging, pipeline, profile, rules, run
 from firsthour.bench.fixtures import furnish
 from firsthour.bench.http_client import LoadRefusedError, OpenLoop, closed_loop
 from firsthour.bench.lines import BenchLine, line, percentile
@@ -17,6 +17,7 @@ from firsthour.bench.paging import Load
 from firsthour.bench.recorder import RecordedUnit, by_worker
 from firsthour.bench.samples import Samples
 from firsthour.bench.server_process import server_process
+from firsthour.bench.stages import ANSWERED, CARRIED, CHECKED, COMMITTED, HANDED_OVER, STAGES, WHOLE
 from firsthour.bench.systems import cpu_seconds
 from firsthour.kernel.conditions.evaluation import compile_set, trace_set
 from firsthour.runtime.clock import HostClock
@@ -118,9 +119,16 @@ def test_samples_are_shares_that_add_up_to_one() -> None:
     assert sum(shares.values()) == pytest.approx(1.0)
 
 
-def test_profile_option_needs_the_distributed_profile() -> None:
-    with pytest.raises(SettingsError, match="--profile"):
-        run.run(profile=True)
+def test_stages_of_a_lead_add_up_to_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profile, "STAGE_RATES", (20.0,))
+    monkeypatch.setattr(profile, "PAGE_SECONDS", 1.0)
+    monkeypatch.setattr(paging, "WARM_SECONDS", 0.2)
+    monkeypatch.setattr(paging, "REST_SECONDS", 0.1)
+    lines = {one.name.removeprefix("at 20/s: "): one.value for one in profile.stages(tmp_path)}
+    assert list(lines) == list(STAGES)
+    assert min(lines.values()) > 0.0
+    parts = sum(lines[stage] for stage in (CHECKED, HANDED_OVER, CARRIED, COMMITTED, ANSWERED))
+    assert lines[WHOLE] / 2 < parts < lines[WHOLE] * 2  # medians
 
 
 def test_option_only_selects_by_a_part_of_the_title(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
