@@ -31,8 +31,8 @@ FIELD_CHARS_MAX: Final = 4_000
 """Characters of a field of a form that are read. A note is cut further where it is stored."""
 _QUESTIONS: Final[Mapping[Action, tuple[str, str]]] = {
     "reject": ("reason", "Reason"),
-    "snooze": ("minutes", "For"),
-    "hand_over": ("rep", "To"),
+    "snooze": ("minutes", "Snooze for"),
+    "hand_over": ("rep", "Hand over to"),
 }
 """The field and the words of the question of a form."""
 _NOTED: Final = frozenset({"reached", "no_answer", "reject"})
