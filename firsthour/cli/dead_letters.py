@@ -29,11 +29,19 @@ Id = Annotated[str, typer.Argument(help="Id of the dead letter, as in `deadlette
 
 
 class LetterState(StrEnum):
-    """The state of a dead letter."""
+    """The state of a dead letter. `unmatched`: no entry of the mapping of its source applies to it."""
 
     waiting = "waiting"
+    unmatched = "unmatched"
     retried = "retried"
     dropped = "dropped"
+
+
+class OpenState(StrEnum):
+    """The state of a dead letter that can be retried."""
+
+    waiting = "waiting"
+    unmatched = "unmatched"
 
 
 app = typer.Typer(
@@ -92,14 +100,18 @@ def retry(
     id: Annotated[str, typer.Argument(help="Id of the dead letter, as in `deadletters list`.")] = "",
     body: Annotated[Path | None, typer.Option(help="File with a corrected body.")] = None,
     source: Annotated[str, typer.Option(help="Source or API key whose dead letters are retried, with --all.")] = "",
-    all: Annotated[bool, typer.Option("--all", help="Every waiting dead letter of --source.")] = False,
+    all: Annotated[bool, typer.Option("--all", help="Every dead letter of --source.")] = False,
+    state: Annotated[
+        OpenState,
+        typer.Option(help="With --all: those that failed, or those to which no entry of the mapping applied."),
+    ] = OpenState.waiting,
     data: DataDir = None,
     config: ConfigDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Handle a dead letter again, by the service that failed only. --body replaces its body.
 
-    With --source and --all: every waiting dead letter of that source, with the mapping of now. The command can be stopped at
+    With --source and --all: every dead letter of that source, with the mapping of now. The command can be stopped at
     any time: what was retried is done, the rest waits. Exit code 1 if some fail again.
 
     Example: firsthour deadletters retry --source hubspot --all
@@ -107,7 +119,7 @@ def retry(
     if source or all:
         if id or body is not None or not (source and all):
             raise typer.BadParameter("name an id, or both --source and --all", param_hint="ID")
-        _retry_all(source, data, config, as_json)
+        _retry_all(source, state, data, config, as_json)
         return
     if not id:
         raise typer.BadParameter("is missing; name an id, or both --source and --all", param_hint="ID")
@@ -119,14 +131,14 @@ def retry(
         say(f"Retried: {', '.join(answer['events'])}.")
 
 
-def _retry_all(source: str, data: Path | None, config: Path | None, as_json: bool) -> None:
+def _retry_all(source: str, state: OpenState, data: Path | None, config: Path | None, as_json: bool) -> None:
     """Retry page after page, with a progress bar on a terminal."""
     console, numbers, errors = err(), Counter[str](), dict[str, dict[str, Any]]()
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
     async def ask() -> dict[str, Any]:
-        path, cursor = f"/v1/deadletters/retry?source={quote(source, safe='')}", ""
+        path, cursor = f"/v1/deadletters/retry?source={quote(source, safe='')}&state={state.value}", ""
         async with connect(data, config, configured=True) as line:
             with progress:
                 task = progress.add_task("retrying", total=None)

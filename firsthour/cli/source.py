@@ -127,7 +127,14 @@ def _show(report: dict[str, Any]) -> None:
             rows.append((name, value, texts.get(name) or texts.get("form_fields", ""), _place(places, name)))
         print_table(("field", "value", "expression", "place"), rows)
     if not report["events"] and not report["faults"]:
-        say("No event: no entry of `events:` applies to this body.")
+        say(
+            "No event: no entry of `events:` applies to this body. It would be counted as `nothing matched`, and the newest of its"
+        )
+        say("type kept: `firsthour deadletters list --state unmatched --source ID`.")
+    elif report["unmatched"]:
+        say(
+            f"Items to which no entry of `events:` applies: {report['unmatched']}. They are counted as `nothing matched`."
+        )
     for fault in report["faults"]:
         say(f"{fault['pointer']}: {fault['detail']}")
     if report["unused"]:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from firsthour.operations import dead_letters
 from firsthour.runtime.clock import Clock
-from firsthour.runtime.eventlog.dead_letters import Cursor, Summary, budget_of, count_to_retry, find_to_retry
+from firsthour.runtime.eventlog.dead_letters import Cursor, Summary, count_to_retry, find_to_retry
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Service
 from firsthour.runtime.storage.reader import Reader
@@ -16,9 +16,9 @@ ERRORS_MAX: Final = 10
 
 
 async def retry_page(
-    reads: Reader, units: Units, clock: Clock, services: Sequence[Service], source: str, limit: int, after: Cursor
+    reads: Reader, units: Units, clock: Clock, services: Sequence[Service], budget: str, limit: int, after: Cursor
 ) -> dict[str, Any]:
-    """Retry the oldest `limit` waiting dead letters of a source after that position, each in a unit of its own.
+    """Retry the oldest `limit` dead letters of this budget after that position, each in a unit of its own.
 
     A dead letter is marked in the unit that appends its events. So a page that is cut off loses nothing, and the next one
     repeats nothing. One that fails again stays, with its error, and the page goes on. Posts of robots are left out.
@@ -28,7 +28,6 @@ async def retry_page(
         of them, each with its number and the id of the first dead letter. `left`: the number that wait after this page.
         `next`: the position of the next page; null: there is none.
     """
-    budget = budget_of(source)
     letters = await reads(lambda connection: find_to_retry(connection, budget, limit, after))
     retried = failed = events = 0
     errors: dict[str, dict[str, Any]] = {}

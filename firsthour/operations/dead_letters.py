@@ -8,6 +8,7 @@ from sqlalchemy.engine import Connection
 
 from firsthour.runtime.clock import Clock
 from firsthour.runtime.eventlog import dead_letters
+from firsthour.runtime.eventlog.dead_letter_statements import OPEN_STATES
 from firsthour.runtime.eventlog.dead_letters import GATEWAY, PUBLISHER, DeadLetter, Summary
 from firsthour.runtime.eventlog.failure_reason import failure_reason
 from firsthour.runtime.http.problem import Problem
@@ -18,8 +19,6 @@ from firsthour.runtime.storage.unit import StorageError, Unit, Units
 from schemas.envelope import RECORD_BYTES_MAX, UnknownEventError, decode
 from services.gateway import retry as gateway_retry
 
-WAITING = "waiting"
-
 
 def find(connection: Connection, id: str) -> DeadLetter:
     """Return a dead letter. Raises `Problem` 404."""
@@ -27,13 +26,13 @@ def find(connection: Connection, id: str) -> DeadLetter:
 
 
 def find_waiting(connection: Connection, id: str) -> DeadLetter:
-    """Return a dead letter in state `waiting`. Raises `Problem` 404, or 409 in another state."""
+    """Return a dead letter that is not resolved. Raises `Problem` 404, or 409 if it is."""
     return _waiting(dead_letters.get(connection, id), id)
 
 
 def _waiting(letter: DeadLetter | None, id: str) -> DeadLetter:
     found = _known(letter, id)
-    if found.state != WAITING:
+    if found.state not in OPEN_STATES:
         raise Problem(409, "Already resolved", f"This dead letter is already {found.state}; nothing is left to do.")
     return found
 
@@ -65,7 +64,7 @@ async def retry(units: Units, clock: Clock, services: Sequence[Service], id: str
     """Handle a dead letter again. `body`: a corrected body; None: the stored one.
 
     Raises:
-        Problem: It failed. The letter stays `waiting`, with the number of tries and the last error.
+        Problem: It failed. The letter stays as it is, with the number of tries and the last error.
     """
     try:
         return await units.run(lambda unit: _retry(unit, services, id, body))
@@ -86,7 +85,12 @@ async def retry(units: Units, clock: Clock, services: Sequence[Service], id: str
 
 
 async def _store_failure(units: Units, clock: Clock, id: str, reason: str) -> None:
-    await units.run(lambda unit: dead_letters.store_outcome(unit.connection, id, WAITING, clock.real(), reason))
+    def work(unit: Unit) -> None:
+        letter = dead_letters.lock(unit, id)
+        if letter is not None and letter.state in OPEN_STATES:
+            dead_letters.store_outcome(unit.connection, id, letter.state, clock.real(), reason)
+
+    await units.run(work)
 
 
 def _retry(unit: Unit, services: Sequence[Service], id: str, body: bytes | None) -> dict[str, Any]:

@@ -62,7 +62,9 @@ class Gateway:
         self._sources = CurrentSources(resources.config, resources.clock)
         self._counts = SourceCounts()
         retention = retention_of(resources.settings)
-        self._store = IntakeStore(resources.units, resources.telemetry, retention, self._counts)
+        self._store = IntakeStore(
+            resources.units, resources.telemetry, retention, self._counts, resources.clock.monotonic
+        )
         self._guard = FloodGuard(resources.config, resources.clock, resources.settings.form_posts_per_minute)
         self._proxies = TrustedProxies(resources.settings.trusted_proxies)
         self.runners = (SourceKeeper(self._counts, self._guard, resources),)

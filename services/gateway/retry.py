@@ -12,7 +12,7 @@ from schemas.sources import TOUCH
 from schemas.team import Team
 from schemas.topics import EVENTS
 from services.gateway import request_bodies, senders, webhook_bodies
-from services.gateway.domain import forms
+from services.gateway.domain import forms, unmatched
 from services.gateway.domain.coerce import UnmappableError
 from services.gateway.domain.forms import Form
 from services.gateway.domain.mapping import ParsedEvent
@@ -107,6 +107,8 @@ def _parse_delivery(
         if isinstance(item, RejectedItem):
             raise item.error.anew()
         events += [event for event, _ in item]
+    if not events:
+        raise unmatched.error()
     return events
 
 

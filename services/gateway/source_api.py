@@ -42,7 +42,7 @@ def add_source_routes(api: APIRouter, resources: Resources) -> None:
 
         `verified`: whether the proof holds; `why`: the reason if it does not. `events`: each with its facts, and the
         expression and the place of each field. `faults`: what cannot be mapped. `unused`: the parts of the body that no
-        expression reads.
+        expression reads. `unmatched`: the number of items to which no entry of `events` applies.
         """
         endpoint = sources.index.webhooks.get(id)
         if endpoint is None:

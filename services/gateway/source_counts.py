@@ -17,6 +17,7 @@ from services.gateway.domain.mapping import ParsedEvent
 ACCEPTED: Final = "accepted"
 UNMAPPED: Final = "unmapped"
 ROBOT: Final = "robot"
+UNMATCHED: Final = "nothing matched"
 QUARANTINED: Final = "quarantined"
 REASONS: Final[Mapping[int, str]] = {
     400: "malformed",

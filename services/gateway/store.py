@@ -1,6 +1,7 @@
 """Stores the outcome of a request, and answers it: rows in the log, rejected bodies as dead letters."""
 
-from collections.abc import Coroutine
+import contextlib
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -11,12 +12,12 @@ from firsthour.runtime.eventlog.dead_letters import GATEWAY, Retention
 from firsthour.runtime.http import idempotency
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.observability.metrics import Telemetry
-from firsthour.runtime.storage.unit import StorageError, Unit, Units
+from firsthour.runtime.storage.unit import Lane, StorageError, Unit, Units
 from firsthour.runtime.version import VERSION
-from services.gateway import quarantine, replies
-from services.gateway.intake.outcome import Accepted, Quarantined, Rejected, RejectedBody, RetryKey
+from services.gateway import quarantine, replies, unmatched
+from services.gateway.intake.outcome import Accepted, Quarantined, Rejected, RejectedBody, RetryKey, UnmatchedBody
 from services.gateway.replies import Reply
-from services.gateway.source_counts import QUARANTINED, ROBOT, UNMAPPED, SourceCounts
+from services.gateway.source_counts import QUARANTINED, ROBOT, UNMAPPED, UNMATCHED, SourceCounts
 
 _KEPT: Final = " The body is kept: it can be corrected and retried."
 
@@ -24,11 +25,20 @@ _KEPT: Final = " The body is kept: it can be corrected and retried."
 class IntakeStore:
     """Stores the outcomes of requests. A reply or a problem is returned after the commit."""
 
-    def __init__(self, units: Units, telemetry: Telemetry, retention: Retention, counts: SourceCounts) -> None:
+    def __init__(
+        self,
+        units: Units,
+        telemetry: Telemetry,
+        retention: Retention,
+        counts: SourceCounts,
+        seconds: Callable[[], float],
+    ) -> None:
+        """`seconds`: a clock that only moves on."""
         self._units = units
         self._counts = counts
         self._telemetry = telemetry
         self._retention = retention
+        self._sample = unmatched.UnmatchedSample(seconds)
         self._accepted_of: dict[str, Counter] = {}  # by source: finding the child of a metric costs a lock
 
     def commit(self, outcome: Accepted | Rejected) -> Coroutine[Any, Any, Reply | Problem]:
@@ -36,6 +46,10 @@ class IntakeStore:
         if isinstance(outcome, Rejected):
             self._counts.refuse(outcome.source, outcome.problem.status)
             return self._reject(outcome.problem, outcome.body)
+        if outcome.unmatched:
+            self._counts.note(outcome.source, UNMATCHED, outcome.unmatched)
+        if outcome.unmatched_body is not None:
+            return self._keep_sample(outcome, outcome.unmatched_body)
         if outcome.quarantined is not None:
             return self._append_and_quarantine(outcome, outcome.quarantined)
         if outcome.bodies:
@@ -48,6 +62,13 @@ class IntakeStore:
         if accepted.rows:
             await self._units.append(accepted.rows)
             self._count(accepted)
+        return replies.accepted(accepted.ids)
+
+    async def _keep_sample(self, accepted: Accepted, body: UnmatchedBody) -> Reply:
+        """Keep the body if it is one of the newest of its type. If it cannot be stored, it is only counted."""
+        if self._sample.takes(body):
+            with contextlib.suppress(StorageError):  # logged by the storage
+                await self._units.run(lambda unit: unmatched.keep(unit, body, self._retention), Lane.BULK)
         return replies.accepted(accepted.ids)
 
     async def _append_once(self, accepted: Accepted, retry_key: RetryKey) -> Reply | Problem:

@@ -38,6 +38,8 @@ def outcome(
 ) -> dict[str, Any]:
     """Return what the request would do: `verified`, `events`, `faults` and `unused`, the parts that no expression reads.
 
+    `unmatched`: the number of items to which no entry of `events` applies, as the gateway counts them.
+
     `verified` is null if the request was given without headers. A body is mapped whether it is verified or not.
     """
     report: dict[str, Any] = {
@@ -45,6 +47,7 @@ def outcome(
         "events": [],
         "faults": [],
         "unused": [],
+        "unmatched": 0,
     }
     try:
         media, options = request_bodies.parse_content_type(request.headers.get(b"content-type", b"application/json"))
@@ -55,6 +58,7 @@ def outcome(
     mapped = [pair for item in items if not isinstance(item, RejectedItem) for pair in item]
     report["events"] = [_event(event, entry) for event, entry in mapped[:EVENTS_MAX]]
     report["faults"] = [fault_of(item.error) for item in items if isinstance(item, RejectedItem)]
+    report["unmatched"] = sum(not item for item in items) or (0 if items else 1)
     report["unused"] = [] if report["faults"] else _unused(endpoint, parsed.value)
     return report
 

@@ -25,10 +25,11 @@ from firsthour.operations.audit.checks import (
     sources_send,
 )
 from firsthour.operations.audit.heartbeat import Heartbeat
+from firsthour.operations.audit.unmapped import SOURCE_UNMAPPED, sources_are_mapped
 from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.storage.unit import Lane, Unit
 from services.notifier.domain.notice import MARKETING, OPERATOR
-from services.notifier.store.findings import OpenFinding, end_findings, lock_findings, save_findings
+from services.notifier.store.findings import OpenFinding, end_findings, findings_of, lock_findings, save_findings
 from services.notifier.telling import tell
 
 SEEN_TWICE: Final = frozenset({"page_late"})
@@ -43,8 +44,12 @@ REMEDIES: Final = {
     "come late: assign each anew by hand, or call. `firsthour doctor` names more.",
     "record_waits": "See /readyz of each service for a stopped consumer, and the database and the broker.",
     SOURCE_SILENT: "See whether its forms, webhooks and keys still work. It may also be a holiday.",
+    SOURCE_UNMAPPED: "Correct its mapping in sources.yaml. What was kept is then retried by one command.",
 }
 """What the operator does about the finding of each check."""
+TOLD_HOURLY: Final = frozenset({SOURCE_UNMAPPED})
+"""Checks that count what is new. They are told again after an hour if there is more, and their end is not told."""
+HOUR: Final = timedelta(hours=1)
 AUDITOR: Final = "operations.auditor"
 EVERY_SECONDS: Final = 60.0
 SILENCE_RUNS: Final = 10
@@ -130,10 +135,11 @@ class Auditor:
         found.append(clockless_finding(list(missing.values())))
         if self._runs % SILENCE_RUNS == 0:
             self._silent = sources_send(connection, time)
+        told = {one.about: one.since for one in findings_of(connection, SOURCE_UNMAPPED)}
         self._runs += 1
         seen, self._seen = self._seen, {finding.check for finding in found if finding is not None}
         lasting = (one for one in found if one is not None and (one.check not in SEEN_TWICE or one.check in seen))
-        return [*lasting, *self._silent]
+        return [*lasting, *self._silent, *sources_are_mapped(connection, time, told)]
 
     def _report(self, changes: FindingChanges) -> None:
         """Log what began and ended, and show what is open."""
@@ -153,16 +159,25 @@ def _stored(unit: Unit, found: Sequence[AuditFinding]) -> FindingChanges:
     """Compare what was found with what was found before, and store it. A finding begins once, and ends when it is cured."""
     before = {one.check: one for one in lock_findings(unit)}
     real = unit.clock.real()
+    lines = {one.key: one.lines for one in found}
     after = [_continued(before.get(one.key), one, real) for one in found]
+    after += [one for one in before.values() if one.check not in lines and _lasts(one, real)]
     ended = [one for name, one in before.items() if name not in {new.check for new in after}]
-    begun = [one for one in after if one.check not in before]
+    begun = [one for one in after if one.check not in before or one.since != before[one.check].since]
     save_findings(unit, after)
     end_findings(unit, [one.check for one in ended])
     for one in begun:
-        tell(unit, _team(one), key=_key(one), subject=f"Audit: {one.text}", lines=(REMEDIES[_check(one)],))
+        told = (*lines[one.check], REMEDIES[_check(one)])
+        tell(unit, _team(one), key=_key(one), subject=f"Audit: {one.text}", lines=told)
     for one in ended:
-        tell(unit, _team(one), key=f"{_key(one)} over", subject=f"Audit: over since {real:%H:%M} UTC: {one.text}")
+        if _check(one) not in TOLD_HOURLY:
+            tell(unit, _team(one), key=f"{_key(one)} over", subject=f"Audit: over since {real:%H:%M} UTC: {one.text}")
     return FindingChanges(after, begun, ended)
+
+
+def _lasts(one: OpenFinding, real: datetime) -> bool:
+    """Tell whether a finding that is told once an hour stays, so that the next one is told when the hour is over."""
+    return _check(one) in TOLD_HOURLY and real - one.since < HOUR
 
 
 def _check(one: OpenFinding) -> str:
@@ -172,14 +187,18 @@ def _check(one: OpenFinding) -> str:
 
 def _team(one: OpenFinding) -> str:
     """Return the team that is told: sources belong to Marketing."""
-    return MARKETING if _check(one) == SOURCE_SILENT else OPERATOR
+    return MARKETING if _check(one) in (SOURCE_SILENT, SOURCE_UNMAPPED) else OPERATOR
 
 
 def _key(one: OpenFinding) -> str:
     """Return the key of a notice: a finding that comes and goes is told once an hour at most."""
-    return f"audit {one.check} {one.since:%Y-%m-%dT%H}"
+    moment = f"{one.since:%Y-%m-%dT%H:%M:%S}" if _check(one) in TOLD_HOURLY else f"{one.since:%Y-%m-%dT%H}"
+    return f"audit {one.check} {moment}"
 
 
 def _continued(before: OpenFinding | None, found: AuditFinding, real: datetime) -> OpenFinding:
-    since = before.since if before is not None else real
+    if found.check in TOLD_HOURLY and (before is None or real - before.since >= HOUR):
+        since = found.until or real
+    else:
+        since = before.since if before is not None else real
     return OpenFinding(found.key, since, real, found.number, found.text)

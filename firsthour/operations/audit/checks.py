@@ -38,6 +38,8 @@ class AuditFinding(NamedTuple):
     number: int
     text: str
     about: str = ""  # the part of the installation, if each is told on its own: the source
+    lines: tuple[str, ...] = ()  # more for the team that is told; they may have text from outside
+    until: datetime | None = None  # what was found reaches to this real time; None: to the time of the run
 
     @property
     def key(self) -> str:

@@ -7,6 +7,8 @@ import sqlalchemy as sa
 from firsthour.runtime.storage import statements
 
 ROW_BYTES: Final = 512  # of a dead letter, without its content
+OPEN_STATES: Final = ("waiting", "unmatched")
+"""The states of dead letters that can be retried or dropped. Nothing is wrong with input that matched no entry of a mapping."""
 
 dead_letters = sa.Table(
     "dead_letters",
@@ -21,7 +23,7 @@ dead_letters = sa.Table(
     sa.Column("body", statements.Bytes, nullable=False),  # raw, as received; empty once dropped
     sa.Column("error", statements.Text, nullable=False),
     sa.Column("code", statements.Text, nullable=False),  # version of FirstHour that failed
-    sa.Column("state", statements.Text, nullable=False),  # waiting, retried, dropped
+    sa.Column("state", statements.Text, nullable=False),  # waiting, unmatched, retried, dropped
     sa.Column("changed_at", statements.Integer, nullable=False),
     sa.Column("tries", statements.Integer, nullable=False),
     # The key of the record; empty: the input never became an event.
@@ -71,7 +73,7 @@ _IN_STATE = dead_letters.c.state == sa.bindparam("state")
 _OF_BUDGET = dead_letters.c.budget == sa.bindparam("budget")
 _WAITING_PERSON = dead_letters.c.rank == 1  # a robot's post, and a dead letter that is resolved, have rank 0
 LIST = statements.Sql(lambda _: _list_page(_IN_STATE))
-LIST_OF_BUDGET = statements.Sql(lambda _: _list_page(_IN_STATE, _OF_BUDGET))
+LIST_OF_BUDGETS = statements.Sql(lambda f: _list_page(_IN_STATE, f.is_any_of(dead_letters.c.budget, "budgets")))
 LIST_TO_RETRY = statements.Sql(lambda _: _list_page(_WAITING_PERSON, _OF_BUDGET))
 COUNT_TO_RETRY = statements.Sql(lambda _: sa.select(sa.func.count()).where(_WAITING_PERSON, _OF_BUDGET, _after()))
 CHANGE = statements.Sql(
@@ -90,7 +92,10 @@ CHANGE = statements.Sql(
 DROP = statements.Sql(
     lambda _: (
         sa.update(dead_letters)
-        .where(dead_letters.c.id == sa.bindparam("letter_id"), dead_letters.c.state == "waiting")
+        .where(
+            dead_letters.c.id == sa.bindparam("letter_id"),
+            sa.or_(*(dead_letters.c.state == state for state in OPEN_STATES)),
+        )
         .values(
             state="dropped",
             changed_at=sa.bindparam("changed_at"),
@@ -121,6 +126,15 @@ OLDEST_OF_BUDGET = statements.Sql(
         sa.select(dead_letters.c.id, dead_letters.c.budget, dead_letters.c.bytes)
         .where(dead_letters.c.budget == sa.bindparam("budget"))
         .order_by(dead_letters.c.rank, dead_letters.c.at)
+        .limit(sa.bindparam("limit", type_=sa.Integer))
+        .with_for_update(skip_locked=True)
+    )
+)
+NEWEST_OF_BUDGET = statements.Sql(
+    lambda _: (
+        sa.select(dead_letters.c.id, dead_letters.c.budget, dead_letters.c.bytes, dead_letters.c.key)
+        .where(dead_letters.c.budget == sa.bindparam("budget"))
+        .order_by(dead_letters.c.rank.desc(), dead_letters.c.at.desc())
         .limit(sa.bindparam("limit", type_=sa.Integer))
         .with_for_update(skip_locked=True)
     )

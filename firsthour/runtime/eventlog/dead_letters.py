@@ -24,11 +24,13 @@ from firsthour.runtime.eventlog.dead_letter_statements import (
     GET,
     INSERT,
     LIST,
-    LIST_OF_BUDGET,
+    LIST_OF_BUDGETS,
     LIST_TO_RETRY,
     LOCK,
+    NEWEST_OF_BUDGET,
     OLDER_THAN,
     OLDEST_OF_BUDGET,
+    OPEN_STATES,
     REMOVE,
     ROW_BYTES,
 )
@@ -39,6 +41,7 @@ from firsthour.runtime.version import VERSION
 
 GATEWAY: Final = "gateway"
 PUBLISHER: Final = "publisher"
+UNMATCHED: Final = "unmatched"
 REMOVED_ROWS_MAX: Final = (
     1_000  # to free bytes for a new dead letter; 1,000 rows take at least as many bytes as the largest one
 )
@@ -126,6 +129,7 @@ def dead_letter(
     key: str = "",
     tries: int = 1,
     robot: bool = False,
+    state: str = "waiting",
     retention: Retention = DEFAULT,
 ) -> str:
     """Store `body` as a dead letter, and return its id.
@@ -137,16 +141,16 @@ def dead_letter(
         origin: topic/partition/position of the record, or the path of the request.
         source: the authenticated source, or the id of the record's event.
         body: the raw bytes, as received.
-        error: the reason, without personal data.
-        code: the version of FirstHour that failed.
+        error, code: the reason, without personal data, and the version of FirstHour that failed.
         content_type: the type of the body.
         key: the key of the record; empty: the input never became an event.
         tries: the number of tries of its handler.
         robot: a robot posted it; it is removed before other dead letters when its budget is exceeded.
+        state: `unmatched`: no entry of the mapping matched it, which is no fault; such input has a budget of its own.
         retention: the bounds of dead letters.
     """
     letter_id, error = new_id(), _storable(error)
-    budget = budget_of(source) if consumer == GATEWAY else consumer
+    budget = budget_of(source, state) if consumer == GATEWAY else consumer
     size = ROW_BYTES + sum(map(len, (body, error, origin, source, content_type, key)))
     row = {
         "id": letter_id,
@@ -158,7 +162,7 @@ def dead_letter(
         "body": body,
         "error": error,
         "code": code,
-        "state": "waiting",
+        "state": state,
         "changed_at": micros(at),
         "tries": tries,
         "key": key,
@@ -167,9 +171,7 @@ def dead_letter(
         "bytes": size,
     }
     INSERT.run(connection, **row)
-    excess = _add_to(connection, budget, size) - retention.bytes_max
-    if excess > 0:
-        _free(connection, budget, excess)
+    _free(connection, budget, _add_to(connection, budget, size) - retention.bytes_max)
     return letter_id
 
 
@@ -198,6 +200,8 @@ def _add_to(connection: Connection, budget: str, size: int) -> int:
 
 def _free(connection: Connection, budget: str, size: int) -> None:
     """Remove dead letters of this budget until `size` bytes are free."""
+    if size <= 0:
+        return
     rows, freed = [], 0
     for row in OLDEST_OF_BUDGET.all(connection, budget=budget, limit=REMOVED_ROWS_MAX):
         rows.append(row)
@@ -237,9 +241,21 @@ def lock(unit: Unit, letter_id: str) -> DeadLetter | None:
     return _from_row(rows[0]) if rows else None
 
 
-def budget_of(source: str) -> str:
+def budget_of(source: str, state: str = "waiting") -> str:
     """Return the budget of the input of this source."""
-    return f"{GATEWAY}:{source}"
+    return f"{UNMATCHED}:{source}" if state == UNMATCHED else f"{GATEWAY}:{source}"
+
+
+def keep_newest(connection: Connection, budget: str, of_key: int, total: int) -> None:
+    """Remove all but the newest `of_key` dead letters of each key, and all but the newest `total`."""
+    kept: Counter[str] = Counter()
+    excess = []
+    for row in NEWEST_OF_BUDGET.all(connection, budget=budget, limit=REMOVED_ROWS_MAX):
+        if kept[row.key] < of_key and kept.total() < total:
+            kept[row.key] += 1
+        else:
+            excess.append(row)
+    _remove(connection, excess)
 
 
 def find_by_state(
@@ -248,7 +264,9 @@ def find_by_state(
     """Return the oldest `limit` dead letters in `state` after that position. `source`: only the input of this source."""
     place = {"state": state, "limit": limit, "at": after.at, "id": after.id}
     rows = (
-        LIST_OF_BUDGET.all(connection, budget=budget_of(source), **place) if source else LIST.all(connection, **place)
+        LIST_OF_BUDGETS.all(connection, budgets=[budget_of(source), budget_of(source, UNMATCHED)], **place)
+        if source
+        else LIST.all(connection, **place)
     )
     return [_summary(row) for row in rows]
 
@@ -271,7 +289,7 @@ def counts(connection: Connection) -> dict[str, int]:
 
 def store_outcome(connection: Connection, letter_id: str, state: str, at: datetime, error: str) -> None:
     """Store the outcome of a retry."""
-    rank = 1 if state == "waiting" else 0
+    rank = 1 if state in OPEN_STATES else 0
     CHANGE.run(
         connection, letter_id=letter_id, state=state, changed_at=micros(at), error=_storable(error), new_rank=rank
     )

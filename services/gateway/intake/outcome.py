@@ -45,6 +45,13 @@ class RejectedBody(msgspec.Struct, frozen=True):
         return f"{self.path}#{quote(self.id, safe='')}" if self.id else self.path
 
 
+class UnmatchedBody(msgspec.Struct, frozen=True):
+    """A verified body to which no entry of its mapping applies. `type`: of the vendor; empty: it states none."""
+
+    type: str
+    body: RejectedBody
+
+
 class RetryKey(msgspec.Struct, frozen=True):
     """The key under which a repeated request gets the stored answer.
 
@@ -68,7 +75,8 @@ class Accepted(msgspec.Struct, frozen=True):
     """A request to append and to answer with 202, or with `reply`.
 
     `ids` are the senders' ids. `bodies` and `faults`: items of a list that were rejected while the rest is accepted, or
-    the form of a robot, which has no fault. `next_page`: where a browser that posted a form goes next; None: to a page
+    the form of a robot, which has no fault. `unmatched`: the number of items to which no entry of the mapping applies;
+    `unmatched_body`: the body, if that is so for all of them. `next_page`: where a browser that posted a form goes next; None: to a page
     of the gateway. `quarantined`: the events beyond the quota of the source.
     """
 
@@ -79,6 +87,8 @@ class Accepted(msgspec.Struct, frozen=True):
     retry_key: RetryKey | None = None
     bodies: Sequence[RejectedBody] = ()
     faults: Sequence[FieldFault] = ()
+    unmatched: int = 0
+    unmatched_body: UnmatchedBody | None = None
     next_page: str | None = None
     reply: FixedReply | None = None
     quarantined: Quarantined | None = None

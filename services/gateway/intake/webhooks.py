@@ -13,12 +13,12 @@ from firsthour.runtime.http.problem import Problem
 from schemas.sources import TOUCH
 from schemas.team import Team
 from services.gateway import request_bodies, senders, webhook_bodies
-from services.gateway.domain import webhooks
+from services.gateway.domain import unmatched, webhooks
 from services.gateway.domain.coerce import Json, UnmappableError
 from services.gateway.domain.mapping import ParsedEvent, parse_event
 from services.gateway.domain.verification.request import SignedRequest, Verdict
 from services.gateway.intake import handshakes
-from services.gateway.intake.outcome import Accepted, Rejected, RejectedBody, fault_of, rows_of
+from services.gateway.intake.outcome import Accepted, Rejected, RejectedBody, UnmatchedBody, fault_of, rows_of
 from services.gateway.intake.request import HOOKS_PATH, Headers, IncomingRequest, is_compressed
 from services.gateway.intake.turns import in_turns
 from services.gateway.sources import WebhookEndpoint
@@ -74,19 +74,23 @@ async def decide(
         if rejected and not events:
             raise rejected[0].error.anew()
         rows = rows_of(events)
+        missed = sum(not item for item in parsed)
     except UnmappableError as error:
         # The sender has proven itself and cannot mend the mapping, so it is not told to disable the address.
-        id = delivery if endpoint.standard_header is not None else ""
-        body = RejectedBody(path, endpoint.id, sent_type, kept, str(error), id)
+        body = RejectedBody(path, endpoint.id, sent_type, kept, str(error), _kept_id(endpoint, delivery))
         return Accepted(endpoint.id, [], bodies=[body], faults=[fault_of(error)], reply=reply)
     ids = [event.sent_id for event in events]
+    if not parsed or missed == len(parsed):
+        body = RejectedBody(path, endpoint.id, sent_type, kept, unmatched.WHY, _kept_id(endpoint, delivery))
+        sample = UnmatchedBody(unmatched.vendor_type(value.value), body)
+        return Accepted(endpoint.id, [], unmatched=max(1, missed), unmatched_body=sample, reply=reply)
     if not rejected:
-        return Accepted(endpoint.id, ids, events, rows, reply=reply)
+        return Accepted(endpoint.id, ids, events, rows, unmatched=missed, reply=reply)
     bodies, faults = (
         _rejected_bodies(path, endpoint.id, sent_type, rejected),
         [fault_of(item.error) for item in rejected],
     )
-    return Accepted(endpoint.id, ids, events, rows, bodies=bodies, faults=faults, reply=reply)
+    return Accepted(endpoint.id, ids, events, rows, bodies=bodies, faults=faults, unmatched=missed, reply=reply)
 
 
 def _without_secrets(body: bytes, endpoint: WebhookEndpoint) -> bytes:
@@ -201,6 +205,11 @@ def _delivery_id(endpoint: WebhookEndpoint, headers: Headers, body: bytes) -> st
     if endpoint.standard_header is not None:
         return headers.get(endpoint.standard_header, b"").decode("latin-1")
     return sha256(body).hexdigest()[:32]
+
+
+def _kept_id(endpoint: WebhookEndpoint, delivery: str) -> str:
+    """Return the delivery id that is kept with a body. Empty: it is a digest of the body."""
+    return delivery if endpoint.standard_header is not None else ""
 
 
 def _content_type(headers: Headers) -> tuple[str, request_bodies.Options]:

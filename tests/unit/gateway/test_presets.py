@@ -56,6 +56,18 @@ async def test_delivery_that_is_altered_or_has_another_secret_is_refused(
     assert (harness.records, harness.letters) == ([], [])
 
 
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.preset}-{case.body}-{case.sign.__qualname__}")
+async def test_delivery_that_cannot_be_mapped_is_kept_counted_and_accepted(
+    harness: GatewayHarness, case: PresetCase
+) -> None:
+    configure(harness, case.preset, ", events: [{type: custom.broken, email: \"'no address'\"}]")
+    answer = await deliver(harness, case)
+    assert answer.status in (200, 202), answer.body
+    assert "custom.broken" not in {record.type for record in harness.records}
+    assert [letter.source for letter in harness.letters] == ["vendor"]
+    assert harness.gateway._counts.take()["vendor", "unmapped"].number == 1
+
+
 def test_each_preset_has_a_file_and_a_delivery() -> None:
     assert sorted(file.stem for file in presets.DIRECTORY.glob("*.yaml")) == sorted(PRESETS)
     assert {case.preset for case in CASES} == set(PRESETS)

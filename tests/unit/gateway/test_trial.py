@@ -72,7 +72,7 @@ def test_trial_names_the_expression_that_fails_its_place_and_the_value(harness: 
 
 def test_trial_of_a_body_that_matches_nothing_has_no_event(harness: GatewayHarness) -> None:
     report = tried(harness, b'{"kind":"call.started"}', signed=False)
-    assert (report["events"], report["faults"]) == ([], [])
+    assert (report["events"], report["faults"], report["unmatched"]) == ([], [], 1)
 
 
 def test_trial_of_any_bytes_has_faults_and_no_error(harness: GatewayHarness) -> None:
