@@ -100,6 +100,10 @@ class FakeSlack:
         """Answer the next calls with 200 and `ok: false`, as Slack does."""
         self.respond(200, retry_after, times, json.dumps({"ok": False, "error": code}))
 
+    def fail(self, fault: SlackFault) -> None:
+        """Answer the next calls with this fault."""
+        self._faults.append(fault)
+
     def hang(self, times: int | None = 1) -> None:
         """Read the next calls and never answer."""
         self._faults.append(SlackFault("hang", times))

@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Final
 
 from firsthour.runtime.http.client import HttpAnswer
@@ -12,12 +14,28 @@ TEMPORARY: Final = frozenset({408, 425, 429})
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return `retry-after` in seconds, from 0 to 300; None if it is absent or not a number."""
+    """Return `retry-after` in seconds, from 0 to 300; None if it is absent or unreadable.
+
+    It is a number, or a date, which is compared with the service's own clock in `date`.
+    """
+    value = headers.get("retry-after", "")
     try:
-        seconds = float(headers.get("retry-after", ""))
+        seconds = float(value)
     except ValueError:
-        return None
+        until, now = _moment(value), _moment(headers.get("date", ""))
+        if until is None or now is None:
+            return None
+        seconds = (until - now).total_seconds()
     return min(max(seconds, 0.0), RETRY_AFTER_SECONDS_MAX) if math.isfinite(seconds) else None
+
+
+def _moment(text: str) -> datetime | None:
+    """Return the date of a header; None: it is none."""
+    try:
+        at = parsedate_to_datetime(text)
+    except (ValueError, OverflowError, IndexError, TypeError):
+        return None
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
 def temporary(service: str, answer: HttpAnswer) -> TryAgain | None:

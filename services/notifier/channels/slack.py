@@ -4,7 +4,6 @@ Slack answers most failures with 200 and `ok: false`. It does not guarantee that
 Every attempt to send a page carries the same `client_msg_id`, which is the best that the API offers.
 """
 
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -14,8 +13,8 @@ import msgspec
 from slack_sdk.models.blocks import HeaderBlock, SectionBlock
 
 from firsthour.runtime.http.client import Endpoint, HttpAnswer, NoAnswerError
+from services.notifier.channels.answers import retry_after
 from services.notifier.channels.base import (
-    RETRY_AFTER_SECONDS_MAX,
     TIMEOUT_SECONDS,
     GiveUp,
     Outcome,
@@ -195,9 +194,9 @@ def _blocks(message: Message, page: Words, clickable: bool) -> list[SlackBlock]:
 def outcome(answer: HttpAnswer) -> Outcome:
     """Return the outcome that Slack's answer means for the page."""
     if answer.status == 429:
-        return TryAgain(_retry_after(answer.headers), "Slack: rate limit reached")
+        return TryAgain(retry_after(answer.headers), "Slack: rate limit reached")
     if answer.status >= 500 or answer.status in (408, 425):
-        return TryAgain(_retry_after(answer.headers), f"Slack answered {answer.status}")
+        return TryAgain(retry_after(answer.headers), f"Slack answered {answer.status}")
     if not 200 <= answer.status < 300:
         return Unusable(f"Slack answered {answer.status}; check FIRSTHOUR_SLACK_API_URL")
     try:
@@ -210,20 +209,11 @@ def outcome(answer: HttpAnswer) -> Outcome:
 def _error_outcome(error: str, headers: Mapping[str, str]) -> TryAgain | GiveUp | Unusable:
     code = error if _CODE.fullmatch(error) else "an unreadable error"
     if code in _RATE_LIMITED:
-        return TryAgain(_retry_after(headers), "Slack: rate limit reached")
+        return TryAgain(retry_after(headers), "Slack: rate limit reached")
     if code in _TEMPORARY_ERRORS:
-        return TryAgain(_retry_after(headers), f"Slack answered {code}")
+        return TryAgain(retry_after(headers), f"Slack answered {code}")
     if code in _INSTALLATION_ERRORS:
         return Unusable(f"Slack rejects this installation: {code}; {_INSTALLATION_ERRORS[code]}")
     return GiveUp(
         f"Slack rejected the page: {code}" + (f"; {_RECIPIENT_ERRORS[code]}" if code in _RECIPIENT_ERRORS else "")
     )
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return `retry-after` in seconds, from 0 to 300; None if it is absent or not a number."""
-    try:
-        seconds = float(headers.get("retry-after", ""))
-    except ValueError:
-        return None
-    return min(max(seconds, 0.0), RETRY_AFTER_SECONDS_MAX) if math.isfinite(seconds) else None
