@@ -13,6 +13,7 @@ import pytest
 from firsthour.operations.audit.auditor import AUDITOR
 from firsthour.runtime import package_files
 from firsthour.runtime.storage.records import Row
+from firsthour.runtime.storage.sqlite_engines import LOCK_SECONDS
 from firsthour.runtime.storage.unit import StorageError, Unit
 from schemas import topics
 from tests.bulk import bulk
@@ -140,6 +141,27 @@ async def test_readiness_reports_failing_commits_until_they_succeed(tmp_path: Pa
         await world.system.runners["runtime.keys"].step()
         await world.system.runners[AUDITOR].step()
         assert (await world.client.get("/readyz")).json()["warnings"] == []
+
+
+@pytest.mark.slow
+async def test_lock_of_another_process_is_answered_at_once_after_the_first_wait(tmp_path: Path) -> None:
+    async with opened(tmp_path / "data") as world:
+        with closing(sqlite3.connect(world.data / DATABASE, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            answer = await world.asks("first")
+            assert (answer.status_code, int(answer.headers["retry-after"]) >= 1) == (503, True)
+            async with asyncio.timeout(15):  # ten times five seconds otherwise
+                for n in range(10):
+                    assert (await world.asks(f"late{n}")).status_code == 503
+            ready = await world.client.get("/readyz")
+            assert (ready.status_code, "locked" in ready.json()["checks"]["writer"]) == (503, True)
+            other.execute("ROLLBACK")
+        assert (await world.asks("after")).status_code == 202
+        await world.system.settle()
+        assert (await world.lead("after"))["status"] == "assigned"
+        assert (await world.client.get("/readyz")).status_code == 200
+        wait = await world.system.units.run(lambda u: u.connection.exec_driver_sql("PRAGMA busy_timeout").scalar())
+        assert wait == LOCK_SECONDS * 1_000, "the next unit waits as long as before"
 
 
 async def test_configuration_comes_into_force_once_it_can_be_stored(tmp_path: Path) -> None:

@@ -18,7 +18,15 @@ from sqlalchemy.exc import DBAPIError
 from firsthour.kernel.config import Config
 from firsthour.runtime.clock import Clock
 from firsthour.runtime.storage.records import Record, Row
-from firsthour.runtime.storage.sqlite_engines import DAMAGED, error_code, storage_error
+from firsthour.runtime.storage.sqlite_engines import (
+    DAMAGED,
+    LOCK_SECONDS,
+    LOCK_SECONDS_AFTERWARDS,
+    LOCKED,
+    error_code,
+    storage_error,
+    wait_for_lock,
+)
 from firsthour.runtime.storage.sqlite_rows import Transaction
 from firsthour.runtime.storage.sqlite_unit import SqliteUnit
 from firsthour.runtime.storage.unit import Lane, Unit
@@ -103,6 +111,7 @@ class SqliteUnits:
         )
         self.trouble: str | None = None  # the failure of the last commit with changes; None: it succeeded
         self._failed: tuple[datetime, str] | None = None  # the last failure, also after later commits succeeded
+        self._locked = False  # another process held the lock longer than a unit waits for it
         self._damaged = False  # stays true: a later commit that succeeds repairs no damaged page
 
     def warnings(self) -> list[str]:
@@ -187,7 +196,7 @@ class SqliteUnits:
                 carry(unit)
 
         result, failure, unit = self._transact(connection, append_and_carry)
-        if failure is not None and carry is not None:
+        if failure is not None and carry is not None and not self._locked:
             result, failure, unit = self._transact(connection, append)
         self._answer(result, failure, unit, waiting)
 
@@ -212,13 +221,21 @@ class SqliteUnits:
             self.trouble = str(error)
             self._failed = self._clock.real(), self.trouble
             self._damaged = self._damaged or error_code(failure) in DAMAGED
+            self._note_lock(connection, error_code(failure) in LOCKED)
             return None, error, unit
         except BaseException as failure:  # noqa: BLE001  # the caller of the unit gets the exception of its handler
             return None, failure, unit
         if self.trouble is not None and not self._damaged and _changes(connection) != before:
             self.trouble = None
+        self._note_lock(connection, False)
         self._ends = unit.ends
         return result, None, unit
+
+    def _note_lock(self, connection: Connection, locked: bool) -> None:
+        """Let the next units wait for the lock of another process only briefly, until one of them gets it."""
+        if locked != self._locked:
+            self._locked = locked
+            wait_for_lock(connection, LOCK_SECONDS_AFTERWARDS if locked else LOCK_SECONDS)
 
     def _answer(
         self,

@@ -22,6 +22,11 @@ _UNAVAILABLE: Final = {
     sqlite3.SQLITE_LOCKED,
     sqlite3.SQLITE_NOMEM,
 }
+LOCKED: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+LOCK_SECONDS: Final = 5.0
+"""How long a unit waits for the lock of another process."""
+LOCK_SECONDS_AFTERWARDS: Final = 0.1
+"""The same once a unit has waited in vain: the requests in the queue are answered, each in its turn, while the lock is held."""
 DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
@@ -30,7 +35,9 @@ def writer_engine(file: Path, *, pages_max: int | None = None) -> Engine:
 
     Connecting raises `UnsafeFileError` when the file is a symbolic link.
     """
-    engine = sa.create_engine(f"sqlite+pysqlite:///{file}", poolclass=sa.NullPool, connect_args=_MANUAL)
+    engine = sa.create_engine(
+        f"sqlite+pysqlite:///{file}", poolclass=sa.NullPool, connect_args={"timeout": LOCK_SECONDS} | _MANUAL
+    )
 
     def prepare(dbapi: Any, _: object) -> None:
         dbapi.isolation_level = None  # the driver's own BEGIN comes too late: updates after a read would be lost
@@ -48,6 +55,12 @@ def writer_engine(file: Path, *, pages_max: int | None = None) -> Engine:
     return engine
 
 
+def wait_for_lock(connection: Connection, seconds: float) -> None:
+    """Let the later units on this connection wait so long for the lock of another process."""
+    driver: Any = connection.connection.driver_connection  # on the connection itself this would begin a transaction
+    driver.execute(f"PRAGMA busy_timeout={round(seconds * 1_000)}")
+
+
 def used_bytes(connection: Connection) -> int:
     """Return the bytes of the file that hold data. Free pages, which new rows reuse, do not count."""
     pages, free, size = [
@@ -60,7 +73,9 @@ def used_bytes(connection: Connection) -> int:
 def reader_engine(file: Path) -> Engine:
     """Return the engine for connections that only read."""
     engine = sa.create_engine(
-        f"sqlite+pysqlite:///{file}", connect_args={"check_same_thread": False, "timeout": 5.0} | _MANUAL, pool_size=4
+        f"sqlite+pysqlite:///{file}",
+        connect_args={"check_same_thread": False, "timeout": LOCK_SECONDS} | _MANUAL,
+        pool_size=4,
     )
 
     def prepare(dbapi: Any, _: object) -> None:
