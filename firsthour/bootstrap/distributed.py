@@ -95,13 +95,16 @@ class Distributed:
     async def settle(self) -> None:
         """Step every runner until nothing is due at this moment, for tests. The logs run as tasks meanwhile."""
         await self._hear()
-        busy = True
-        while busy:
-            busy = False
-            for runner in self.runners.values():
+        idle: set[str] = set()  # these are stepped again only after another runner has done something
+        while len(idle) < len(self.runners):
+            for name, runner in self.runners.items():
+                if name in idle:
+                    continue
                 while await runner.step():
-                    busy = True
-            busy = await self._hear() or busy  # a tick may have emitted something
+                    idle.clear()
+                idle.add(name)
+            if await self._hear():  # a tick may have emitted something
+                idle.clear()
 
     async def _hear(self) -> bool:
         """Publish and process until nothing more is emitted; return whether anything was done."""

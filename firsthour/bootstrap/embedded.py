@@ -63,15 +63,21 @@ class System:
             self.units.carry = None
 
     async def settle(self) -> None:
-        """Step every runner until nothing is due at this moment of both clocks, for tests."""
-        busy = True
-        while busy:
-            busy = False
-            for runner in self.runners.values():
+        """Step every runner until nothing is due at this moment of both clocks, for tests.
+
+        A runner that had nothing to do is stepped again only after another one has done something.
+        """
+        idle: set[str] = set()
+        while len(idle) < len(self.runners):
+            for name, runner in self.runners.items():
+                if name in idle:
+                    continue
                 while await runner.step():
-                    busy = True
+                    idle.clear()
+                idle.add(name)
             for worker in self.workers:  # a tick that ran last may have emitted something
-                busy = busy or (worker.stopped is None and await worker.lag() > 0)
+                if worker.stopped is None and await worker.lag() > 0:
+                    idle.clear()
 
     async def close(self) -> None:
         """Finish the queued work and release the data directory."""

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import Final
 
 import structlog
+from sqlalchemy.engine import Connection
 
 from firsthour.kernel.time_units import micros
 from firsthour.runtime.observability.metrics import Telemetry
@@ -70,17 +71,22 @@ class Gauges:
             lags: Counter[tuple[str, str]] = Counter()
             for worker in self._workers:
                 lags[worker.consumer, worker.topic] += await worker.lag()
-            waiting = await self._reads(waiting_by_pool) if self._queues else None
-            if self._bytes_max is not None:
-                self._bytes = await self._reads(used_bytes)
-                self._telemetry.database(self._bytes)
+            waiting, used = await self._reads(self._look)
         except StorageError:  # logged by the storage
             return False
         for (consumer, topic), records in lags.items():
             self._telemetry.lag(consumer, topic, records)
         if waiting is not None:
             self._telemetry.queues(waiting)
+        if used is not None:
+            self._bytes = used
+            self._telemetry.database(used)
         return False
+
+    def _look(self, connection: Connection) -> tuple[dict[str, int] | None, int | None]:
+        """Return the leads that wait in each pool, and the bytes of the embedded file. None: not read by this process."""
+        waiting = waiting_by_pool(connection) if self._queues else None
+        return waiting, used_bytes(connection) if self._bytes_max is not None else None
 
     def warnings(self) -> list[str]:
         """Return a warning if the embedded file exceeds its size."""

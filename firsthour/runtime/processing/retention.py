@@ -7,7 +7,7 @@ proportional pause follows, so that the writer thread has at least nine tenths o
 import asyncio
 from collections.abc import Sequence
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 import structlog
@@ -104,6 +104,12 @@ def standard_sweeps(retention: Retention, *, database_bytes_max: int | None) -> 
     return [forget_seen, *read, partial(drop_dead_letters, retention=retention)]
 
 
+class _Step(NamedTuple):
+    limit: int  # rows that it could remove
+    removed: int
+    seconds: float
+
+
 class Housekeeping:
     """The runner of all sweeps."""
 
@@ -115,8 +121,13 @@ class Housekeeping:
         self._rows = [ROWS_FIRST] * len(self._sweeps)
 
     async def step(self) -> bool:
-        """Run one step of each sweep. Return whether any sweep has more to do."""
-        return any([(await self._once(n))[0] for n in range(len(self._sweeps))])
+        """Run one step of each sweep, all in one unit, for tests. Return whether any sweep has more to do."""
+
+        def work(unit: Unit) -> list[_Step]:
+            return [self._run(unit, n) for n in range(len(self._sweeps))]
+
+        more = [self._adapt(n, step) for n, step in enumerate(await self._units.run(work, Lane.BULK))]
+        return any(more)
 
     async def run(self) -> None:
         while True:
@@ -138,15 +149,17 @@ class Housekeeping:
 
     async def _once(self, n: int) -> tuple[bool, float]:
         """Run one step of a sweep. Return whether it has more to do, and the seconds it took."""
-        limit = self._rows[n]
+        step = await self._units.run(lambda unit: self._run(unit, n), Lane.BULK)
+        return self._adapt(n, step), step.seconds
 
-        def work(unit: Unit) -> tuple[int, float]:
-            start = unit.clock.monotonic()
-            return self._sweeps[n](unit, limit), unit.clock.monotonic() - start
+    def _run(self, unit: Unit, n: int) -> _Step:
+        start = unit.clock.monotonic()
+        return _Step(self._rows[n], self._sweeps[n](unit, self._rows[n]), unit.clock.monotonic() - start)
 
-        removed, seconds = await self._units.run(work, Lane.BULK)
-        if seconds > STEP_SECONDS:
-            self._rows[n] = max(ROWS_MIN, limit // 2)
-        elif removed >= limit and seconds < STEP_SECONDS / 2:
-            self._rows[n] = min(ROWS_MAX, limit * 2)
-        return removed >= limit, seconds
+    def _adapt(self, n: int, step: _Step) -> bool:
+        """Set the rows of the next step by the duration of this one. Return whether the sweep has more to do."""
+        if step.seconds > STEP_SECONDS:
+            self._rows[n] = max(ROWS_MIN, step.limit // 2)
+        elif step.removed >= step.limit and step.seconds < STEP_SECONDS / 2:
+            self._rows[n] = min(ROWS_MAX, step.limit * 2)
+        return step.removed >= step.limit

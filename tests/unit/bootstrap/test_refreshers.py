@@ -8,10 +8,10 @@ from structlog.testing import capture_logs
 from firsthour.bootstrap.refreshers import ConfigReloader
 from firsthour.runtime.config.reading import ConfigFiles
 from firsthour.runtime.observability.metrics import Telemetry
-from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.config_versions import AppliedConfig, applied
 from firsthour.runtime.storage.sqlite import SqliteUnits
 from tests.hand_clock import HandClock
+from tests.memory_database import memory_engine
 from tests.unit.runtime.config.harness import ConfigHarness
 
 
@@ -40,8 +40,7 @@ async def test_correction_is_logged_even_if_the_file_is_unchanged(harness: Confi
 
 def test_version_that_corrects_a_refused_one_is_logged(harness: ConfigHarness) -> None:
     """Another release applied a configuration that this one cannot read."""
-    engine = sa.create_engine("sqlite://")
-    statements.metadata.create_all(engine)
+    engine = memory_engine()
     applied_config = AppliedConfig(HandClock(), harness.directory)
     texts = {name: (harness.directory / f"{name}.yaml").read_text() for name in ("agreement", "team", "sources")}
     before = texts["agreement"]

@@ -5,14 +5,13 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar, cast
 from urllib.parse import urlencode
 
 import msgspec
-import sqlalchemy as sa
 
 from firsthour.kernel.config import Config
 from firsthour.runtime.config.reading import ConfigFiles, load
@@ -23,7 +22,6 @@ from firsthour.runtime.http.middleware import Message, Receive, Scope, Send
 from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.settings import Settings
-from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.reader import Reader
 from firsthour.runtime.storage.records import Row
 from firsthour.runtime.storage.unit import Lane, StorageError, Unit
@@ -32,6 +30,7 @@ from schemas.events.outside import ExternalEvent
 from services.gateway.asgi import Gateway
 from tests.dead_letters import waiting_letters
 from tests.hand_clock import HandClock
+from tests.memory_database import memory_engine
 
 T = TypeVar("T")
 EXAMPLES = Path(__file__).parents[3] / "deploy" / "examples"
@@ -92,8 +91,7 @@ class RememberingUnits:
 
     def __init__(self, clock: HandClock, config: Callable[[], Config]) -> None:
         self._clock, self._config = clock, config
-        self.engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool, connect_args={"check_same_thread": False})
-        statements.metadata.create_all(self.engine)
+        self.engine = memory_engine()
         self.rows: list[Row] = []
         self.full = False
         self.keyless = False
@@ -163,6 +161,11 @@ def _config(sources: str) -> Config:
         return load(Path(directory))
 
 
+@cache
+def _settings() -> Settings:
+    return Settings(public_url="https://leads.example")
+
+
 @dataclass
 class GatewayHarness:
     """A gateway and the clients that send it requests."""
@@ -182,7 +185,7 @@ class GatewayHarness:
         with self.units.engine.begin() as connection:
             self.keys.replace(key_store.list_keys(connection))
         resources = Resources(
-            Settings(public_url="https://leads.example"),
+            _settings(),
             self.clock,
             cast(ConfigFiles, self.files),
             self.units,

@@ -42,21 +42,22 @@ async def lead_id(rows: InstallationRows, person: str) -> str:
     return str(id)
 
 
+@dataclass
 class EmbeddedRows:
-    """The rows in the SQLite file of the installation."""
+    """The rows in the SQLite file of an installation, in a transaction that is never committed."""
 
-    def __init__(self, harness: OperationsHarness) -> None:
-        self._harness = harness
-        self.clock = harness.clock
+    connection: Connection
+    clock: HandClock
 
     async def rows(self, question: str) -> list[tuple[Any, ...]]:
-        return await self._harness.rows(question)
+        return [tuple(row) for row in self.connection.exec_driver_sql(question)]
 
     async def break_by(self, *statements: str, **values: Any) -> None:
-        await self._harness.break_by(*statements, **values)
+        for statement in statements:
+            self.connection.exec_driver_sql(statement, tuple(values.values()) if "?" in statement else ())
 
     async def report(self, **how: Any) -> VerifyReport:
-        return await self._harness.report(**how)
+        return invariants.run(self.connection, self.clock, **how)
 
 
 @dataclass

@@ -15,10 +15,10 @@ from firsthour.runtime.http.app import Readiness, create_app
 from firsthour.runtime.http.idempotency import Once, fingerprint, idempotent, key_of
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.observability.metrics import Telemetry
-from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.records import Row
 from firsthour.runtime.storage.unit import Lane, Unit
 from tests.hand_clock import HandClock
+from tests.memory_database import memory_engine
 
 T = TypeVar("T")
 
@@ -32,8 +32,7 @@ class CommandApp:
     rejects: bool = False
 
     def __post_init__(self) -> None:
-        self.engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool, connect_args={"check_same_thread": False})
-        statements.metadata.create_all(self.engine)
+        self.engine = memory_engine()
         self.app = create_app(title="t", routers=[], telemetry=Telemetry(), ready=lambda: Readiness(True))
         self.app.state.keys = auth.Keys(self.clock, admin_key="a key that is long enough")
         _command(self.app, self)
