@@ -1,4 +1,4 @@
-"""Data directories and database files of the embedded profile. Their tables are copied from a file that is made once."""
+"""Data directories of the embedded profile. Their tables are copied from a file that is made once."""
 
 import tempfile
 from functools import cache
@@ -7,8 +7,6 @@ from typing import IO, Final
 
 from firsthour.bootstrap import embedded
 from firsthour.runtime.private_files import make_directory
-from firsthour.runtime.storage import statements
-from firsthour.runtime.storage.sqlite_engines import writer_engine
 
 DATABASE: Final = "firsthour.db"
 
@@ -19,22 +17,6 @@ def _tables() -> bytes:
         lock, _ = embedded.open_clock(Path(directory), 1.0)
         lock.close()
         return (Path(directory) / DATABASE).read_bytes()
-
-
-@cache
-def _empty_tables() -> bytes:
-    with tempfile.TemporaryDirectory() as directory:
-        file = Path(directory) / DATABASE
-        engine = writer_engine(file)
-        statements.metadata.create_all(engine)  # of every service: `embedded` imports them
-        engine.dispose()
-        return file.read_bytes()
-
-
-def create_tables(file: Path) -> None:
-    """Write a database with all tables and no rows, if there is no file."""
-    if not file.exists():
-        file.write_bytes(_empty_tables())
 
 
 def open_directory(directory: Path) -> IO[str]:

@@ -34,7 +34,7 @@ from firsthour.runtime.storage.unit import Unit, Units
 from schemas import topics
 from schemas.events.leads import LeadTouched
 from tests.backends import Backends, Installation
-from tests.data_directory import create_tables
+from tests.empty_tables import create_tables
 from tests.hand_clock import HandClock
 
 NO_CONFIG = cast(Config, SimpleNamespace(version="none"))

@@ -10,8 +10,8 @@ from firsthour.runtime.config.reading import ConfigFiles
 from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.storage.config_versions import AppliedConfig, applied
 from firsthour.runtime.storage.sqlite import SqliteUnits
+from tests.empty_tables import memory_engine
 from tests.hand_clock import HandClock
-from tests.memory_database import memory_engine
 from tests.unit.runtime.config.harness import ConfigHarness
 
 

@@ -29,8 +29,8 @@ from schemas.envelope import decode, event_of
 from schemas.events.outside import ExternalEvent
 from services.gateway.asgi import Gateway
 from tests.dead_letters import waiting_letters
+from tests.empty_tables import memory_engine
 from tests.hand_clock import HandClock
-from tests.memory_database import memory_engine
 
 T = TypeVar("T")
 EXAMPLES = Path(__file__).parents[3] / "deploy" / "examples"

@@ -35,7 +35,7 @@ from services.notifier.delivery import Delivery
 from services.notifier.domain.message import Message
 from services.notifier.handlers import fire_due, hear_routes
 from services.notifier.ways import Ways
-from tests.data_directory import create_tables
+from tests.empty_tables import create_tables
 from tests.hand_clock import HandClock
 from tests.unit.notifier.router_records import NINE, RouterRecords
 

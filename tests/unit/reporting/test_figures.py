@@ -13,11 +13,11 @@ import pytest
 from msgspec.structs import asdict
 
 from firsthour.kernel.time_units import micros, moment
-from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.sqlite_engines import writer_engine
 from services.reporting.domain.response import ProspectRequest
 from services.reporting.figures import KEYS, figures
 from services.reporting.responses import responses
+from tests.empty_tables import create_tables
 
 NOW = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -91,8 +91,8 @@ def by_hand(rows: Iterable[ProspectRequest]) -> dict[str, Any]:
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "Australia/Lord_Howe"])
 def test_figures_equal_a_hand_count(tmp_path: Path, zone: str) -> None:
     rows, since = requests(1_000), NOW - timedelta(days=200)
+    create_tables(tmp_path / "f.db")
     engine = writer_engine(tmp_path / "f.db")
-    statements.metadata.create_all(engine)
     with engine.begin() as connection:
         connection.execute(responses.insert(), [asdict(row) for row in rows])
         for by in ("all", *KEYS):

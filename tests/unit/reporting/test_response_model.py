@@ -17,7 +17,7 @@ from schemas.events.leads import LeadsMerged
 from schemas.events.routes import LeadEvent
 from services.reporting import store
 from services.reporting.response_model import LEADS_AT_ONCE, follow, rebuild
-from tests.data_directory import create_tables
+from tests.empty_tables import create_tables
 from tests.hand_clock import HandClock
 from tests.unit.notifier.harness import CONFIG
 from tests.unit.reporting.test_response import NINE, assigned, at, qualified, touched

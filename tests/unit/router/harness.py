@@ -29,7 +29,7 @@ from services.router.store.decisions import decisions_of
 from services.router.store.leads import find_lead
 from services.router.store.team import presences
 from services.router.ticks import ServeQueue, WatchTeam
-from tests.data_directory import create_tables
+from tests.empty_tables import create_tables
 from tests.hand_clock import HandClock
 
 E = TypeVar("E", bound=Event)

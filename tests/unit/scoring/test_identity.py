@@ -8,13 +8,12 @@ from typing import Any, cast
 import pytest
 
 from firsthour.kernel.config import Config
-from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.sqlite_engines import writer_engine
 from firsthour.runtime.storage.unit import Unit
 from schemas.events.outside import ExternalEvent
 from services.scoring import store
 from services.scoring.domain.identity import SHARED_MAX, IdentityRow, People, ResolvedIdentity
-from tests.data_directory import create_tables
+from tests.empty_tables import create_tables
 from tests.hand_clock import HandClock
 from tests.unit.scoring.test_score import NOW
 
@@ -147,8 +146,8 @@ def test_learned_identifiers_are_stored(tmp_path: Path) -> None:
 
 def test_unit_that_lost_a_claim_resolves_by_the_rows_of_the_other_unit(tmp_path: Path) -> None:
     """The other unit stores the phone between the SELECT and the claim of this unit."""
+    create_tables(tmp_path / "x.db")
     engine = writer_engine(tmp_path / "x.db")
-    statements.metadata.create_all(engine)
     [other] = resolved(tmp_path / "x.db", event(phone=P))
     events = [("e1", event(email=E1, phone=P), 1)]
     with engine.begin() as connection:

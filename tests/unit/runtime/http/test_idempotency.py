@@ -17,8 +17,8 @@ from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.storage.records import Row
 from firsthour.runtime.storage.unit import Lane, Unit
+from tests.empty_tables import memory_engine
 from tests.hand_clock import HandClock
-from tests.memory_database import memory_engine
 
 T = TypeVar("T")
 

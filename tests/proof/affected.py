@@ -1,0 +1,194 @@
+"""Runs the quick tests that the changes since the last run without a failure can affect, for `make quick`.
+
+A test file is affected by the modules that it imports, directly or through others, and by the `conftest.py` files above it.
+Where imports do not show it, the rules select more than needed:
+
+- Files that are not Python affect all tests, except documents. Documents affect the tests of the whole tree.
+- Another release of Python affects all tests.
+- A module of the program that imports by name may import each module of its package.
+- A test that starts programs, imports by name or lists Python files is a test of the whole tree.
+"""
+
+import ast
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+GREEN: Final = Path(".pytest_cache/green.json")
+"""The files of the last run without a failure; removed by `make clean` and `pytest --cache-clear`."""
+PARTS: Final = ("tests/unit/", "tests/story/")
+WHOLE_TREE: Final = "tests/unit/test_*.py"
+NO_TESTS: Final = 5  # exit code of pytest: all tests of the files were deselected by their marks
+_PACKAGES: Final = ("schemas", "firsthour", "services", "devtools", "tests")
+_BY_NAME: Final = {"import_module", "__import__"}
+_LISTS: Final = {"rglob", "iterdir", "glob", "walk"}
+_PROGRAMS: Final = {"subprocess", "multiprocessing"}
+_NOT_NEEDED: Final = {"tests/conftest.py": "tests/backends.py"}
+"""Imports that do not count. `tests/backends.py` imports the whole program, and its fixtures are for tests on servers; a story
+imports it by itself."""
+
+Hashes = Mapping[str, str]
+"""Files by path, relative to the root, with the hash of the content."""
+
+
+@dataclass(frozen=True)
+class ModuleImports:
+    """What the source of one module says about the modules that it needs."""
+
+    names: Set[str]  # every name that an import may mean: `a.b` and `a.b.c` for `from a.b import c`
+    by_name: bool  # it imports modules whose names are computed
+    whole_tree: bool  # as a test, it sees files that it does not import
+
+
+def module_imports(text: str) -> ModuleImports:
+    """Return the imports of a module, also those in functions."""
+    names: set[str] = set()
+    by_name = lists = False
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Call):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            by_name = by_name or called in _BY_NAME
+            lists = lists or (called in _LISTS and not _lists_data(node))
+            names |= {"subprocess"} if called.startswith("create_subprocess") else set()
+    return ModuleImports(names, by_name, by_name or lists or bool(names & _PROGRAMS))
+
+
+def _lists_data(call: ast.Call) -> bool:
+    """Return whether the pattern of the call is a text that matches no Python file."""
+    pattern = call.args[0].value if call.args and isinstance(call.args[0], ast.Constant) else None
+    return isinstance(pattern, str) and not PurePosixPath("x.py").match(pattern) and not pattern.endswith("*")
+
+
+@dataclass
+class Tree:
+    """The Python files, by path, and what each imports."""
+
+    modules: Mapping[str, ModuleImports]
+    _needs: dict[str, frozenset[str]] = field(default_factory=dict)
+
+    def tests(self) -> list[str]:
+        """Return the test files of `make quick`."""
+        return [
+            path for path in self.modules if path.startswith(PARTS) and PurePosixPath(path).name.startswith("test_")
+        ]
+
+    def sees_whole_tree(self, test: str) -> bool:
+        """Return whether the result of this test can depend on any file."""
+        return PurePosixPath(test).match(WHOLE_TREE) or any(
+            self.modules[path].whole_tree for path in self.needs(test) if path.startswith(PARTS)
+        )
+
+    def needs(self, test: str) -> frozenset[str]:
+        """Return the paths of all modules that a test file imports, directly or through others, and its own."""
+        seen: set[str] = set()
+        waiting = [test, *self._above(test)]
+        while waiting:
+            path = waiting.pop()
+            if path not in seen:
+                seen.add(path)
+                waiting += self._direct(path)
+        return frozenset(seen)
+
+    def _above(self, test: str) -> Iterator[str]:
+        for directory in PurePosixPath(test).parents:
+            path = str(directory / "conftest.py")
+            if path in self.modules:
+                yield path
+
+    def _direct(self, path: str) -> frozenset[str]:
+        if path not in self._needs:
+            names = {*self.modules[path].names, _module_of(path)}
+            paths = {file for name in names for file in _files_of(name) if file in self.modules}
+            if self.modules[path].by_name:
+                paths |= {file for file in self.modules if PurePosixPath(file).parent == PurePosixPath(path).parent}
+            self._needs[path] = frozenset(paths - {_NOT_NEEDED.get(path)})
+        return self._needs[path]
+
+
+def _module_of(path: str) -> str:
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def _files_of(module: str) -> Iterator[str]:
+    """Yield the paths that a module may have, and those of the packages above it, which are loaded first."""
+    place = PurePosixPath(module.replace(".", "/"))
+    yield f"{place}.py"
+    for package in (place, *place.parents):
+        yield str(package / "__init__.py")
+
+
+def affected(tree: Tree, changed: Iterable[str]) -> list[str]:
+    """Return the test files whose result can differ after a change of these files."""
+    paths = [path for path in changed if not _is_document(path)]
+    if any(path not in tree.modules for path in paths):
+        return tree.tests()
+    return [test for test in tree.tests() if not tree.needs(test).isdisjoint(paths) or tree.sees_whole_tree(test)]
+
+
+def _is_document(path: str) -> bool:
+    return path.endswith(".md")
+
+
+# --- the files of this tree, and the last run --------------------------------------------------------------------
+
+
+def hashes() -> dict[str, str]:
+    """Return the files that git knows or would add."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
+    paths = {path for path in listed if path and (ROOT / path).is_file()}
+    return {path: hashlib.sha256((ROOT / path).read_bytes()).hexdigest() for path in sorted(paths)}
+
+
+def changes(now: Hashes, green: Mapping[str, Any] | None) -> set[str] | None:
+    """Return the files that were changed, added or removed since the last run without a failure. None: no run is known."""
+    if green is None or green["python"] != sys.version:
+        return None
+    before = green["files"]
+    return {path for path in now.keys() | before.keys() if now.get(path) != before.get(path)}
+
+
+def read_tree(now: Hashes, changed: Iterable[str]) -> Tree:
+    """Return the Python files of this tree, and those that were removed, since others may still import them."""
+    removed = {path for path in changed if path not in now}
+    paths = [path for path in (*now, *removed) if path.endswith(".py") and path.split("/")[0] in _PACKAGES]
+    return Tree({path: module_imports("" if path in removed else (ROOT / path).read_text()) for path in paths})
+
+
+def run(arguments: list[str], everything: bool, partial: bool) -> int:
+    """Run the affected tests, and note the files if no test failed. `partial`: not all affected tests are run."""
+    now = hashes()
+    green = json.loads((ROOT / GREEN).read_text()) if (ROOT / GREEN).exists() else None
+    changed = None if everything else changes(now, green)
+    if changed is None:
+        places = list(PARTS)
+        print("all tests:", "as requested" if everything else "no run without a failure is known")
+    elif not changed:
+        print("no file has changed since the last run without a failure; `make quick ALL=1` runs all tests")
+        return 0
+    else:
+        tree = read_tree(now, changed)
+        places = affected(tree, changed)
+        print(
+            f"{len(places)} of {len(tree.tests())} test files, for {len(changed)} changed; `ALL=1` runs all", flush=True
+        )
+    code = subprocess.run([sys.executable, "-m", "pytest", *arguments, *places], cwd=ROOT, check=False).returncode
+    if code in (0, NO_TESTS) and not partial:
+        (ROOT / GREEN).parent.mkdir(exist_ok=True)
+        (ROOT / GREEN).write_text(json.dumps({"python": sys.version, "files": now}))
+    return 0 if code == NO_TESTS else code
+
+
+if __name__ == "__main__":
+    options, _, rest = " ".join(sys.argv[1:]).partition("-- ")
+    sys.exit(run(sys.argv[1 + len(options.split()) + 1 :], "--all" in options, "--partial" in options))
