@@ -8,6 +8,8 @@
 #   COVERAGE=yes        `make test` also prints the branches that unit tests and embedded stories do not reach
 #   EXAMPLES_SHARE=1    the share of the random examples that `make test` tries; `make prove-long` tries all
 #   WORKERS=1           how many processes run the tests; by default one for each processor, four at most
+#   ALL=1               `make quick` runs all its tests
+#   TIMES=yes           `make test` and `make quick` also print the processor time of each directory
 #   SEED=7              the seed of `make prove`; another each time by default
 
 PYTHON ?= python3
@@ -19,13 +21,17 @@ KAFKA_VERSION ?= 4.3.0
 BROKERS ?= 1
 SEED ?=
 COVERAGE ?=
+ALL ?=
+TIMES ?=
 EXAMPLES_SHARE ?= 0.3
 WORKERS ?= logical --maxprocesses 4
 BIN := $(VENV)/bin
 # Compiled modules are kept in the environment, outside of the tree: each worker and each process of a test needs them.
 TESTED := PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(abspath $(VENV))/bytecode $(BIN)/python
 # A file stays with one worker, since its tests share what is made once for them.
-PYTEST := $(TESTED) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(if $(TIMES),-p tests.directory_times)
+PYTEST := $(TESTED) -m pytest $(PARALLEL)
+QUICK := --quiet -m "not servers and not slow and not long"
 COVERED := --cov --cov-report=term:skip-covered
 
 # An environment is current if it has the stamp of these files. `dev.txt` includes `run.txt` with the same versions, so
@@ -61,11 +67,11 @@ postgres: | $(BIN)/python ## run a real PostgreSQL on this machine until Ctrl-C
 test: $(DEV_STAMP) ## run all tests, with a Kafka and a PostgreSQL that it starts and stops
 	@KAFKA_VERSION=$(KAFKA_VERSION) EXAMPLES_SHARE=$(EXAMPLES_SHARE) $(PYTEST) $(if $(COVERAGE),$(COVERED)) $(ARGS)
 
-quick: style ## the inner loop: `make check`, unit tests, stories on the embedded profile
-	@EXAMPLES_SHARE=0.1 $(PYTEST) --quiet tests/unit tests/story -m "not servers and not slow and not long" $(ARGS)
+quick: style ## the inner loop: `make check`, and the unit tests and embedded stories that your changes can affect (ALL=1: all)
+	@EXAMPLES_SHARE=0.1 $(TESTED) -m tests.proof.affected $(if $(ALL),--all) $(if $(ARGS),--partial) -- $(PARALLEL) $(QUICK) $(ARGS)
 
 coverage: $(DEV_STAMP) ## print the branches of services/ and firsthour/ that the unit tests and embedded stories do not reach
-	@EXAMPLES_SHARE=0.1 $(PYTEST) --quiet tests/unit tests/story -m "not servers and not slow and not long" $(COVERED) $(ARGS)
+	@EXAMPLES_SHARE=0.1 $(PYTEST) $(QUICK) tests/unit tests/story $(COVERED) $(ARGS)
 
 check: style ## style, types, directions of imports, lock files
 	@$(TESTED) -m pytest --quiet --no-header tests/unit/test_locks.py

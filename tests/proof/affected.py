@@ -6,15 +6,16 @@ Where imports do not show it, the rules select more than needed:
 - Files that are not Python affect all tests, except documents. Documents affect the tests of the whole tree.
 - Another release of Python affects all tests.
 - A module of the program that imports by name may import each module of its package.
-- A test that starts programs, imports by name or lists Python files is a test of the whole tree.
+- A test that starts programs, imports by name, lists Python files or names a document is a test of the whole tree.
 """
 
+import argparse
 import ast
 import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -24,10 +25,12 @@ GREEN: Final = Path(".pytest_cache/green.json")
 """The files of the last run without a failure; removed by `make clean` and `pytest --cache-clear`."""
 PARTS: Final = ("tests/unit/", "tests/story/")
 WHOLE_TREE: Final = "tests/unit/test_*.py"
+FEW: Final = 40
+"""Up to so many test files, starting workers takes longer than it saves."""
 NO_TESTS: Final = 5  # exit code of pytest: all tests of the files were deselected by their marks
 _PACKAGES: Final = ("schemas", "firsthour", "services", "devtools", "tests")
 _BY_NAME: Final = {"import_module", "__import__"}
-_LISTS: Final = {"rglob", "iterdir", "glob", "walk"}
+_LISTS: Final = {"rglob", "glob"}
 _PROGRAMS: Final = {"subprocess", "multiprocessing"}
 _NOT_NEEDED: Final = {"tests/conftest.py": "tests/backends.py"}
 """Imports that do not count. `tests/backends.py` imports the whole program, and its fixtures are for tests on servers; a story
@@ -46,27 +49,35 @@ class ModuleImports:
     whole_tree: bool  # as a test, it sees files that it does not import
 
 
-def module_imports(text: str) -> ModuleImports:
+def module_imports(source: str) -> ModuleImports:
     """Return the imports of a module, also those in functions."""
     names: set[str] = set()
     by_name = lists = False
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Call):
             called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            by_name = by_name or called in _BY_NAME
-            lists = lists or (called in _LISTS and not _lists_data(node))
+            text = _text(node)
+            names |= {text} if called in _BY_NAME and text else set()
             names |= {"subprocess"} if called.startswith("create_subprocess") else set()
+            by_name = by_name or (called in _BY_NAME and not text)
+            lists = lists or (called in _LISTS and _matches_python(text))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            lists = lists or _is_document(node.value)
     return ModuleImports(names, by_name, by_name or lists or bool(names & _PROGRAMS))
 
 
-def _lists_data(call: ast.Call) -> bool:
-    """Return whether the pattern of the call is a text that matches no Python file."""
-    pattern = call.args[0].value if call.args and isinstance(call.args[0], ast.Constant) else None
-    return isinstance(pattern, str) and not PurePosixPath("x.py").match(pattern) and not pattern.endswith("*")
+def _text(call: ast.Call) -> str:
+    """Return the first argument of a call. Empty: it is computed."""
+    first = call.args[0].value if call.args and isinstance(call.args[0], ast.Constant) else None
+    return first if isinstance(first, str) else ""
+
+
+def _matches_python(pattern: str) -> bool:
+    return not pattern or PurePosixPath("x.py").match(pattern) or pattern.endswith("*")
 
 
 @dataclass
@@ -142,12 +153,12 @@ def _is_document(path: str) -> bool:
 # --- the files of this tree, and the last run --------------------------------------------------------------------
 
 
-def hashes() -> dict[str, str]:
-    """Return the files that git knows or would add."""
+def hashes(root: Path) -> dict[str, str]:
+    """Return the files below `root` that git knows or would add."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
-    paths = {path for path in listed if path and (ROOT / path).is_file()}
-    return {path: hashlib.sha256((ROOT / path).read_bytes()).hexdigest() for path in sorted(paths)}
+    listed = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout.split("\0")
+    paths = {path for path in listed if path and (root / path).is_file()}
+    return {path: hashlib.sha256((root / path).read_bytes()).hexdigest() for path in sorted(paths)}
 
 
 def changes(now: Hashes, green: Mapping[str, Any] | None) -> set[str] | None:
@@ -158,37 +169,54 @@ def changes(now: Hashes, green: Mapping[str, Any] | None) -> set[str] | None:
     return {path for path in now.keys() | before.keys() if now.get(path) != before.get(path)}
 
 
-def read_tree(now: Hashes, changed: Iterable[str]) -> Tree:
+def read_tree(root: Path, now: Hashes, changed: Iterable[str]) -> Tree:
     """Return the Python files of this tree, and those that were removed, since others may still import them."""
     removed = {path for path in changed if path not in now}
     paths = [path for path in (*now, *removed) if path.endswith(".py") and path.split("/")[0] in _PACKAGES]
-    return Tree({path: module_imports("" if path in removed else (ROOT / path).read_text()) for path in paths})
+    return Tree({path: module_imports("" if path in removed else (root / path).read_text()) for path in paths})
 
 
-def run(arguments: list[str], everything: bool, partial: bool) -> int:
-    """Run the affected tests, and note the files if no test failed. `partial`: not all affected tests are run."""
-    now = hashes()
-    green = json.loads((ROOT / GREEN).read_text()) if (ROOT / GREEN).exists() else None
+def run(root: Path, arguments: Sequence[str], *, everything: bool, partial: bool) -> int:
+    """Run the affected tests, and note the files if no test failed. Return the exit code.
+
+    Args:
+        root: The directory of the tree.
+        arguments: For pytest.
+        everything: Run all tests.
+        partial: The arguments leave out some affected tests, so a run without a failure says nothing about them.
+    """
+    now, file = hashes(root), root / GREEN
+    green = json.loads(file.read_text()) if file.exists() else None
     changed = None if everything else changes(now, green)
-    if changed is None:
-        places = list(PARTS)
-        print("all tests:", "as requested" if everything else "no run without a failure is known")
-    elif not changed:
+    if changed is not None and not changed:
         print("no file has changed since the last run without a failure; `make quick ALL=1` runs all tests")
         return 0
+    if changed is None:
+        places = [part for part in PARTS if (root / part).exists()]
+        print("all tests:", "as requested" if everything else "no run without a failure is known", flush=True)
     else:
-        tree = read_tree(now, changed)
+        tree = read_tree(root, now, changed)
         places = affected(tree, changed)
-        print(
-            f"{len(places)} of {len(tree.tests())} test files, for {len(changed)} changed; `ALL=1` runs all", flush=True
-        )
-    code = subprocess.run([sys.executable, "-m", "pytest", *arguments, *places], cwd=ROOT, check=False).returncode
+        print(f"{len(places)} of {len(tree.tests())} test files, {len(changed)} changed; ALL=1 runs all", flush=True)
+    here = ["-n", "0"] if changed and len(places) <= FEW else []
+    code = subprocess.run(
+        [sys.executable, "-m", "pytest", *arguments, *here, *places], cwd=root, check=False
+    ).returncode
     if code in (0, NO_TESTS) and not partial:
-        (ROOT / GREEN).parent.mkdir(exist_ok=True)
-        (ROOT / GREEN).write_text(json.dumps({"python": sys.version, "files": now}))
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(json.dumps({"python": sys.version, "files": now}))
     return 0 if code == NO_TESTS else code
 
 
+def main() -> int:
+    """Read the arguments of the command line: options, then `--`, then the arguments of pytest."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--all", action="store_true", help="run all tests")
+    parser.add_argument("--partial", action="store_true", help="the arguments of pytest leave out some tests")
+    parser.add_argument("arguments", nargs="*")
+    given = parser.parse_args()
+    return run(ROOT, given.arguments, everything=given.all, partial=given.partial)
+
+
 if __name__ == "__main__":
-    options, _, rest = " ".join(sys.argv[1:]).partition("-- ")
-    sys.exit(run(sys.argv[1 + len(options.split()) + 1 :], "--all" in options, "--partial" in options))
+    sys.exit(main())

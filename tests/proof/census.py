@@ -5,6 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TypeAlias
@@ -33,6 +34,11 @@ class SourceFile:
     lines: int
     tree: ast.Module
 
+    @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """Every node of the tree. Each figure needs them, and finding them takes most of its time."""
+        return tuple(ast.walk(self.tree))
+
     @property
     def module(self) -> str:
         return self.path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
@@ -47,14 +53,14 @@ def sources(packages: Sequence[str] = PACKAGES) -> list[SourceFile]:
 
 def functions(source: SourceFile) -> Iterator[tuple[str, int]]:
     """Yield the place and the number of lines of each function of a file, nested functions included."""
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, FunctionNode):
             yield f"{source.path}:{node.lineno} {node.name}", (node.end_lineno or node.lineno) - node.lineno + 1
 
 
 def imports_in_functions(source: SourceFile) -> list[str]:
     """Return the places at which a function imports a module, by a statement or by a call of `import_module`."""
-    nodes = (child for node in ast.walk(source.tree) if isinstance(node, FunctionNode) for child in ast.walk(node))
+    nodes = (child for node in source.nodes if isinstance(node, FunctionNode) for child in ast.walk(node))
     lines = {node.lineno for node in nodes if isinstance(node, ast.stmt | ast.expr) and _imports(node)}
     return [f"{source.path}:{line}" for line in sorted(lines)]
 
@@ -68,7 +74,7 @@ def _imports(node: ast.stmt | ast.expr) -> bool:
 
 def duplicate_classes(files: Iterable[SourceFile]) -> list[str]:
     """Return the names that several classes have."""
-    names = (node.name for source in files for node in ast.walk(source.tree) if isinstance(node, ast.ClassDef))
+    names = (node.name for source in files for node in source.nodes if isinstance(node, ast.ClassDef))
     return sorted(name for name, count in Counter(names).items() if count > 1)
 
 

@@ -60,5 +60,5 @@ def test_imports_have_no_cycle(files: list[SourceFile]) -> None:
 
 
 def test_census_reports_every_figure(program: list[SourceFile]) -> None:
-    names = [line.split("  ")[0] for line in report(program)]
+    names = [line.split("  ")[0] for line in report(program[:20])]
     assert names == ["files", "functions", "import cycle", "imports in functions", "duplicate class names"]
