@@ -20,7 +20,9 @@ SEND_SECONDS: Final = 60.0
 
 def installed() -> Path:
     """Return the directory of the installed libraries. Raises `MissingError` without Node.js, or if npm fails."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
+    if not _has_node() and machine.may_install():
+        machine.install(["nodejs", "npm"])
+    if not _has_node():
         raise machine.MissingError("node and npm are missing; " + machine.how("nodejs npm", "brew install node"))
     digest = sha256(b"".join((HERE / name).read_bytes() for name in FILES)).hexdigest()[:16]
     place = machine.cache() / "node" / digest
@@ -28,6 +30,10 @@ def installed() -> Path:
         if not (place / "ready").exists():
             _install(place)
     return place
+
+
+def _has_node() -> bool:
+    return shutil.which("node") is not None and shutil.which("npm") is not None
 
 
 def _install(place: Path) -> None:
