@@ -20,7 +20,14 @@ from services.gateway.domain.forms import Form
 from services.gateway.flood_guard import FloodGuard
 from services.gateway.intake import events, forms, handshakes, segment, webhooks
 from services.gateway.intake.outcome import Accepted, Rejected
-from services.gateway.intake.request import EVENTS_PATH, FORMS_PATH, HOOKS_PATH, Headers, IncomingRequest
+from services.gateway.intake.request import (
+    EVENTS_PATH,
+    FORMS_PATH,
+    HOOKS_PATH,
+    Headers,
+    IncomingRequest,
+    single_headers,
+)
 from services.gateway.replies import Reply
 from services.gateway.source_counts import SourceCounts
 from services.gateway.source_keeper import SourceKeeper
@@ -104,6 +111,8 @@ class Gateway:
         address = client[0] if (client := scope.get("client")) else ""
         if FORWARDED in headers:
             address = self._proxies.client(address, headers[FORWARDED])
+        if route == HOOKS_ROUTE and len(headers) < len(scope["headers"]):
+            headers = single_headers(scope["headers"])
         try:
             sources = self._sources.index
             if route == FORMS_ROUTE:

@@ -1,6 +1,7 @@
 """One request that was read whole, and the headers that every kind of request shares."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -29,6 +30,13 @@ class IncomingRequest(msgspec.Struct, frozen=True):
     address: str
     in_browser: bool
     target: bytes = b""
+
+
+def single_headers(pairs: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """Return the headers that occur once. A proof must not depend on which of two values a program on the way reads."""
+    pairs = list(pairs)
+    times = Counter(name for name, _ in pairs)
+    return {name: value for name, value in pairs if times[name] == 1}
 
 
 def idempotency_key(headers: Headers) -> str | None:

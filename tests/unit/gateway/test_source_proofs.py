@@ -1,10 +1,14 @@
 """Proofs of sources through the gateway: where the secret is read, and that it is not kept."""
 
 import base64
+import hmac
 
+import httpx
 import pytest
 
-from tests.unit.gateway.harness import HMAC_SECRET, GatewayHarness
+from tests.unit.gateway.harness import HMAC_SECRET, STANDARD_SECRET, GatewayHarness
+from tests.unit.gateway.listening import listening
+from tests.unit.gateway.test_verification import signed
 
 JSON = {"content-type": "application/json"}
 SOURCE = """
@@ -77,3 +81,36 @@ async def test_missing_secret_of_one_proof_leaves_the_others(harness: GatewayHar
     )
     assert (await harness.request("POST", "/hooks/calls", JSON | {"x-key": HMAC_SECRET}, BODY)).status == 202
     assert (await harness.request("POST", "/hooks/calls", JSON | {"x-signature": "00"}, BODY)).status == 401
+
+
+PHONE = hmac.digest(HMAC_SECRET.encode(), BODY, "sha256").hex()
+PROVEN = {
+    "hmac-sha256": [("X-Signature", PHONE)],
+    "header": [("X-Key", HMAC_SECRET)],
+    "basic": [("Authorization", "Basic " + base64.b64encode(f"ann:{HMAC_SECRET}".encode()).decode())],
+    "standard-webhooks": [],
+}
+SETTINGS = {
+    "hmac-sha256": "{scheme: hmac-sha256, header: X-Signature, SECRETS}",
+    "header": "{scheme: header, header: X-Key, SECRETS}",
+    "basic": "{scheme: basic, username: ann, SECRETS}",
+    "standard-webhooks": "{scheme: standard-webhooks, secrets: [{file: first.secret}]}",
+}
+
+
+@pytest.mark.parametrize("scheme", PROVEN)
+async def test_header_of_a_proof_counts_once_and_in_any_case(harness: GatewayHarness, scheme: str) -> None:
+    configure(harness, SETTINGS[scheme])
+    standard = signed(BODY, STANDARD_SECRET, harness.clock.real())
+    proven = PROVEN[scheme] or [(name.decode(), value.decode()) for name, value in standard.items()]
+    async with listening(harness) as address, httpx.AsyncClient(headers={"Content-Type": "application/json"}) as client:
+
+        async def status(headers: list[tuple[str, str]]) -> int:
+            return (await client.post(f"{address}/hooks/calls", content=BODY, headers=headers)).status_code
+
+        for change in (str.upper, str.lower, str.title):
+            assert await status([(change(name), value) for name, value in proven]) == 202
+        for name, value in proven:
+            for another in (value, "x", ""):
+                assert await status([*proven, (name, another)]) == 401
+                assert await status([(name.swapcase(), another), *proven]) == 401
