@@ -5,7 +5,7 @@ from typing import Final
 from services.notifier.domain.link import LinkAction
 from services.notifier.domain.message import Message
 from services.notifier.domain.message_text import voice_of
-from services.notifier.domain.standing import ALL_ACTIONS
+from services.notifier.domain.standing import ALL_ACTIONS, TOUCHES
 
 OPEN: Final = "open"
 WITH_BUTTONS: Final = frozenset({"slack"})
@@ -15,7 +15,8 @@ WITH_BUTTONS: Final = frozenset({"slack"})
 def offered_in(message: Message, channel: str) -> tuple[LinkAction, ...]:
     """Return the actions of the links in a message over this channel; `open` first.
 
-    A former owner can still report a contact of before, and no longer opens the lead. A channel has many readers, so that
+    A former owner can still report a contact of before, and no longer opens the lead; as does a person whose click was refused
+    because another has it. A channel has many readers, so that
     its link only shows the lead. A test page is about no lead.
     """
     if message.kind == "test":
@@ -26,4 +27,5 @@ def offered_in(message: Message, channel: str) -> tuple[LinkAction, ...]:
     if message.kind == "channel" or channel in WITH_BUTTONS:
         return (OPEN,)
     left = message.standing.actions or ALL_ACTIONS  # without those that would be refused as the lead stands
-    return (OPEN, *(words.action for words in voice.actions if words.action in left))
+    opening = () if message.kind == "refused" and left == TOUCHES else (OPEN,)  # neither its owner nor a manager
+    return (*opening, *(words.action for words in voice.actions if words.action in left))

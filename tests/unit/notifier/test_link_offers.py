@@ -21,7 +21,7 @@ def test_owner_gets_every_action() -> None:
         ({"kind": "missed"}, {"open", *TOUCHES, "hand_over"}),
         ({"kind": "cover"}, {"open", *TOUCHES, "accept"}),
         ({"kind": "refused"}, {"open", *TOUCHES, "hand_over"}),
-        ({"kind": "refused", "standing": PageStanding(None, TOUCHES)}, {"open", *TOUCHES}),
+        ({"kind": "refused", "standing": PageStanding(None, TOUCHES)}, {*TOUCHES}),
         ({"kind": "reminder", "is_owner": True}, set(ACTIONS)),
         ({"kind": "next_attempt"}, {"open", *TOUCHES, "hand_over"}),
         ({"kind": "queued", "owner_name": ""}, {"open", *TOUCHES, "hand_over"}),
