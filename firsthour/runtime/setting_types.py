@@ -104,7 +104,9 @@ def _networks(value: object) -> object:
     try:
         return tuple(ip_network(text.strip()) if isinstance(text, str) else text for text in listed if text != "")
     except ValueError:
-        raise ValueError("write addresses or networks, separated by commas, such as 10.0.0.5,172.18.0.0/16") from None
+        raise ValueError(
+            "is not a list of networks; write addresses or networks, separated by commas, such as 10.0.0.5,172.18.0.0/16"
+        ) from None
 
 
 def _authorities(value: Path | None) -> Path | None:
