@@ -43,7 +43,7 @@ COMPILE := CUSTOM_COMPILE_COMMAND="make lock" PIP_FIND_LINKS= $(BIN)/pip-compile
 	--generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --build-deps-for editable
 
 .DEFAULT_GOAL := help
-.PHONY: help install up demo kafka postgres test quick coverage check style format bench replay prove prove-embedded prove-long mutate schemas pictures lock audit wheel clean
+.PHONY: help install up demo kafka postgres test quick coverage check style format bench replay prove prove-embedded prove-long fuzz mutate schemas pictures lock audit wheel clean
 
 help: ## list the targets
 	@echo "FirstHour: make TARGET [PYTHON=python3.12] [ARGS=\"...\"]"
@@ -105,6 +105,10 @@ prove-long: $(DEV_STAMP) ## the longer tests: all on Kafka 3.9.1, the real strea
 	@KAFKA_VERSION=3.9.1 EXAMPLES_SHARE=1 $(PYTEST) $(ARGS)
 	@EXAMPLES_SHARE=1 $(PYTEST) -m long -o faulthandler_timeout=3600
 	@HISTORIES=300 $(TESTED) -m pytest tests/contract/test_any_order.py --timeout 3600 -o faulthandler_timeout=7200
+	@$(BIN)/python -m tests.proof.fuzz
+
+fuzz: $(DEV_STAMP) ## send generated inputs to each parser of what strangers send, guided by coverage, for ten minutes each (ARGS="--seconds 60")
+	@$(BIN)/python -m tests.proof.fuzz $(ARGS)
 
 mutate: $(DEV_STAMP) ## remove each mechanism in a copy, and report the test that notices
 	@$(BIN)/python -m tests.proof.mechanisms $(ARGS)

@@ -38,14 +38,14 @@ async def working(world: OpenedSystem) -> AsyncIterator[None]:
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_a_few_generated_requests_are_answered_as_described(tmp_path: Path) -> None:
+async def test_a_thousand_generated_requests_are_answered_as_described(tmp_path: Path) -> None:
     async with opened(tmp_path / "data") as world:
         description = await description_of(world)
         async with working(world):
-            await description.check("admin", GenerationMode.POSITIVE, 1)
-            await description.check("sales", GenerationMode.NEGATIVE, 1)
+            await description.check("admin", GenerationMode.POSITIVE, 16)
+            await description.check("sales", GenerationMode.NEGATIVE, 8)
         assert description.faults == {}, description
-        assert description.answers > len(description.spec["paths"])
+        assert description.answers >= 1_000
 
 
 @pytest.mark.long

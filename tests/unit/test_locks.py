@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = [ROOT / "requirements" / name for name in ("run.txt", "dev.txt")]
 
-_PIN = re.compile(r"([a-z0-9][a-z0-9._-]*)==(\S+)((?: --hash=sha256:[0-9a-f]{64})+)")
+_PIN = re.compile(r"([a-z0-9][a-z0-9._-]*)==(\S+)(?: ; [a-z_]+ [^;]+?)?((?: --hash=sha256:[0-9a-f]{64})+)")
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
