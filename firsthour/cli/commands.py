@@ -41,9 +41,10 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
     "import": CommandEntry("importing", "Import a list from a CSV file: leads, companies, opportunities or costs."),
     "sources": CommandEntry(
         "sources",
-        "List the sources of events: last seen, accepted, refused by reason, lag, and whether a source fell silent.",
+        "List the sources of events: last seen, accepted, refused by reason, lag, and the alarms: silent, surge.",
     ),
     "source": CommandEntry("source", "Sources of events: fields, try."),
+    "bursts": CommandEntry("bursts", "Bursts of forms whose leads are held back: list, release."),
     "quarantine": CommandEntry("quarantine", "Events beyond the quota of their source: list, release, drop."),
     "keys": CommandEntry("keys", "API keys: create, list, revoke."),
     "webhooks": CommandEntry("webhooks", "Webhooks: list, log, show, resend, enable."),

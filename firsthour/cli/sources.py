@@ -17,7 +17,7 @@ def sources(
     config: ConfigDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the sources of events: last seen, accepted, refused by reason, lag, and whether a source fell silent.
+    """List the sources of events: last seen, accepted, refused by reason, lag, and the alarms: silent, surge.
 
     Example: firsthour sources --hours 168
     """
@@ -39,5 +39,5 @@ def sources(
 def _row(item: dict[str, Any]) -> tuple[Any, ...]:
     lag = "" if item["lag_seconds"] is None else f"{item['lag_seconds']:.0f} s"
     refused = ", ".join(f"{number} {reason}" for reason, number in item["refused"].items())
-    alarm = "silent" if item["silent"] else ""
+    alarm = ", ".join(name for name in ("silent", "surge") if item[name])
     return item["id"], item["kind"], item["last_seen_at"] or "never", lag, item["accepted"], refused, alarm

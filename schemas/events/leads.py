@@ -26,6 +26,8 @@ class Trigger(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     at: datetime
     source: str
     fields: Facts = msgspec.field(default_factory=dict)
+    burst: str = ""  # of the outside event, as the next
+    confirms: str = ""
 
 
 class LeadRequest(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

@@ -67,6 +67,8 @@ class ExternalEvent(Event, frozen=True, kw_only=True, gc=False):
     altered: bool = False  # NUL or lone surrogates were replaced, or a future time was clamped
     flags: tuple[str, ...] = ()  # keys of `FLAGS`: the changes made on arrival
     dropped: int = 0  # number of dropped fields, see the flag `facts-dropped`
+    burst: str = ""  # the burst for which its lead is held back, as id and label; empty: none
+    confirms: str = ""  # the id of the burst that this event confirms by its spread
 
     @property
     def key(self) -> str:

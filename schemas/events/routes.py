@@ -9,6 +9,9 @@ from schemas import topics
 from schemas.events.base import Event, Urgency
 from schemas.events.leads import LeadRequest, RecentActivity, Score, ScoreReason, Trigger
 
+HELD_BACK = "(held back)"
+"""The pool of the queue in which the leads of a burst wait until it is released."""
+
 
 class LeadEvent(Event, frozen=True, kw_only=True, gc=False):
     """The fields of every record of the router about a lead."""

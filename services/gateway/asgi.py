@@ -72,7 +72,9 @@ class Gateway:
         self._store = IntakeStore(
             resources.units, resources.telemetry, retention, self._counts, resources.clock.monotonic
         )
-        self._guard = FloodGuard(resources.config, resources.clock, resources.settings.form_posts_per_minute)
+        self._guard = FloodGuard(
+            resources.config, resources.clock, self._counts, resources.settings.form_posts_per_minute
+        )
         self._proxies = TrustedProxies(resources.settings.trusted_proxies)
         self.runners = (SourceKeeper(self._counts, self._guard, resources),)
         self.inner = inner
@@ -152,8 +154,9 @@ class Gateway:
 
     async def _form(self, request: IncomingRequest, sources: SourceIndex) -> Reply | Problem:
         decided = forms.decide(request, sources.forms, self._clock.business(), self._clock.real())
-        self._guard.check_form(decided)
-        outcome = self._admitted(decided, decided.source, sources) if sources.quotas else decided
+        outcome = self._guard.check_form(decided, request.address)
+        if sources.quotas:
+            outcome = self._admitted(outcome, decided.source, sources)
         answer = await self._store.commit(outcome)
         if request.in_browser and isinstance(outcome, Accepted) and isinstance(answer, Reply):
             return replies.for_browser(answer, outcome.next_page)

@@ -1,5 +1,6 @@
-"""The flood guard: refuses what is beyond the limits at the door, and sorts the events of a source beyond its quota."""
+"""The flood guard: refuses what is beyond the limits at the door, marks bursts, and sorts events beyond a quota."""
 
+from math import inf
 from typing import Final
 
 from msgspec.structs import replace
@@ -8,15 +9,20 @@ from firsthour.kernel.cache import once_per_version
 from firsthour.kernel.config import Config
 from firsthour.runtime.clock import Clock
 from firsthour.runtime.config.reading import Configs
+from firsthour.runtime.http.client_address import public_sender
 from firsthour.runtime.http.problem import Problem
 from schemas.sources import Quota
+from services.gateway.bursts import BURST_MIN, BurstMark, Bursts
 from services.gateway.domain.contact_requests import Requests, is_request, requests_of
 from services.gateway.domain.mapping import ParsedEvent
-from services.gateway.intake.outcome import Accepted, Quarantined, Rejected
-from services.gateway.limits import MINUTE_SECONDS, DoorLimits, Windows
+from services.gateway.intake.outcome import Accepted, Quarantined, Rejected, rows_of
+from services.gateway.limits import MINUTE_SECONDS, DoorLimits, Windows, mail_domain
+from services.gateway.source_counts import SURGE, SourceCounts
 
 HOUR_SECONDS: Final = 3_600.0
 FULL_RETRY_SECONDS: Final = 600
+SURGE_QUOTAS: Final = 2
+"""From this many times the quota on, the source has a surge, of which both teams are told."""
 
 
 @once_per_version
@@ -32,16 +38,25 @@ class FloodGuard:
         full: The sources whose quarantine is full.
     """
 
-    def __init__(self, configs: Configs, clock: Clock, posts_per_minute: int) -> None:
+    def __init__(self, configs: Configs, clock: Clock, counts: SourceCounts, posts_per_minute: int) -> None:
         self.door = DoorLimits(posts_per_minute)
         self.full: frozenset[str] = frozenset()
-        self._configs, self._clock = configs, clock
+        self._configs, self._clock, self._counts = configs, clock, counts
+        self._bursts = Bursts()
         self._minutes, self._hours = Windows(MINUTE_SECONDS), Windows(HOUR_SECONDS)
 
-    def check_form(self, outcome: Accepted | Rejected) -> None:
-        """Count a posted form by its mail domain. Raises `Problem` 429."""
-        if isinstance(outcome, Accepted) and outcome.events:
-            self.door.check_domain(outcome.events[0].external.email, self._clock.monotonic())
+    def check_form(self, outcome: Accepted | Rejected, address: str) -> Accepted | Rejected:
+        """Count a posted form by its mail domain, and return it with the mark of its burst. Raises `Problem` 429."""
+        if not isinstance(outcome, Accepted) or not outcome.events:
+            return outcome
+        now, event = self._clock.monotonic(), outcome.events[0]
+        domain, client = mail_domain(event.external.email), public_sender(address)
+        of_domain = self.door.check_domain(domain, now) if domain else 0
+        of_client = self.door.of_client(client) if client else 0
+        if of_domain <= BURST_MIN and of_client <= BURST_MIN and not self._bursts:
+            return outcome
+        mark = self._bursts.mark(domain, client, of_domain, of_client, now, self._clock.real())
+        return outcome if mark is None else _marked(outcome, event, mark)
 
     def admit(self, outcome: Accepted | Rejected, source: str, quota: Quota) -> Accepted | Rejected:
         """Return the outcome, with the events beyond the quota in quarantine.
@@ -70,8 +85,15 @@ class FloodGuard:
         now = self._clock.monotonic()
         of_minute = self._minutes.add(source, now, events)
         of_hour = self._hours.add(source, now, requests)
-        by_minute = quota.per_minute is not None and of_minute > quota.per_minute
-        return by_minute or (quota.leads_per_hour is not None and of_hour > quota.leads_per_hour)
+        per_minute, per_hour = quota.per_minute or inf, quota.leads_per_hour or inf
+        if of_minute > SURGE_QUOTAS * per_minute or of_hour > SURGE_QUOTAS * per_hour:
+            self._counts.note(source, SURGE, events)
+        return of_minute > per_minute or of_hour > per_hour
+
+
+def _marked(outcome: Accepted, event: ParsedEvent, mark: BurstMark) -> Accepted:
+    marked = replace(event, external=replace(event.external, burst=mark.held, confirms=mark.confirms))
+    return replace(outcome, events=[marked], rows=rows_of([marked]))
 
 
 def _sorted(outcome: Accepted, source: str, wanted: list[bool]) -> Accepted:

@@ -29,6 +29,10 @@ class Windows:
     def __len__(self) -> int:
         return len(self._counts)
 
+    def number(self, key: str) -> int:
+        """Return the number of this key in the window of the last `add`."""
+        return self._counts.get(key, 0)
+
     def add(self, key: str, now: float, number: int = 1) -> int:
         """Count, and return the number of this key in this window."""
         if now >= self.end or len(self._counts) > self._keys_max:
@@ -47,6 +51,10 @@ class DoorLimits:
         self._addresses, self._domains = Windows(MINUTE_SECONDS), Windows(MINUTE_SECONDS)
         self._sources = Windows(MINUTE_SECONDS)
 
+    def of_client(self, client: str) -> int:
+        """Return the posts of this client in this minute."""
+        return self._addresses.number(client)
+
     def check_address(self, address: str, now: float) -> None:
         """Count a post of a form. Raises `Problem` 429.
 
@@ -56,11 +64,12 @@ class DoorLimits:
         if sender and self._addresses.add(sender, now) > self._posts:
             raise _too_many("from this address", self._addresses, now)
 
-    def check_domain(self, email: str | None, now: float) -> None:
-        """Count a form with this address. Raises `Problem` 429. Domains of free mailboxes are not counted."""
-        domain = mail_domain(email)
-        if domain and self._domains.add(domain, now) > self._posts:
+    def check_domain(self, domain: str, now: float) -> int:
+        """Count a form with this mail domain. Return their number in this minute. Raises `Problem` 429."""
+        number = self._domains.add(domain, now)
+        if number > self._posts:
             raise _too_many("for this mail domain", self._domains, now)
+        return number
 
     def check_source(self, source: str, quota: Quota, events: int, now: float) -> None:
         """Count the events of a request. Raises `Problem` 429 beyond ten times the quota of a minute."""

@@ -19,6 +19,8 @@ UNMAPPED: Final = "unmapped"
 ROBOT: Final = "robot"
 UNMATCHED: Final = "nothing matched"
 QUARANTINED: Final = "quarantined"
+SURGE: Final = "surge"
+"""Events of a source that was beyond twice its quota. They are counted under their own outcome too."""
 REASONS: Final[Mapping[int, str]] = {
     400: "malformed",
     401: "unverified",
@@ -161,7 +163,7 @@ def summaries(connection: Connection, now: datetime, hours: int) -> dict[str, So
         if row.outcome == ACCEPTED:
             summary.last_at = moment(row.last_at)
             summary.lag = None if row.lag is None else timedelta(microseconds=row.lag)
-        if row.hour <= hour - hours:
+        if row.hour <= hour - hours or row.outcome == SURGE:
             continue
         if row.outcome == ACCEPTED:
             summary.accepted += row.number

@@ -15,6 +15,7 @@ from schemas.events.pages import PromiseKept, PromiseMissed
 from schemas.events.routes import ActionResolved, LeadEvent, RepAvailabilityChanged
 from services.notifier.alerting import update_alerts
 from services.notifier.announcing import announce
+from services.notifier.burst_notices import tell_of_bursts
 from services.notifier.claiming import claim_new
 from services.notifier.context import CLOCKS, DELIVERY, HOURS, SLACK_UPDATES, NotifierContext
 from services.notifier.domain.click import LEAVING, notice_of, undone
@@ -73,6 +74,7 @@ def hear_routes(batch: Sequence[Record], unit: Unit, context: NotifierContext) -
     _fire(unit, [c for c in changes.clocks.values() if c.due_at is not None and c.due_at <= now], terms, changes)
     store_changes(unit, changes, before, terms, context)
     announce(unit, batch, {**before, **changes.clocks}, context)
+    tell_of_bursts(unit, routed)
 
 
 def _refused(event: ActionResolved) -> bool:

@@ -17,6 +17,7 @@ from firsthour.runtime.processing.service import Resources
 from schemas.http import ActionResult, AssignBody, AvailabilityBody, ReasonBody, ReturnBody, SnoozeBody, TouchBody
 from schemas.team import Pool, Rep
 from services.router import commands
+from services.router.burst_api import add_burst_routes
 from services.router.domain.eligibility import absence
 from services.router.domain.lead import at
 from services.router.domain.rules import RoutingRules, rules_of
@@ -38,6 +39,7 @@ def router(resources: Resources, check_snooze: commands.SnoozeCheck = commands.u
     _add_other_actions(api, resources)
     _add_team_views(api, resources)
     _add_decisions(api, resources)
+    add_burst_routes(api, resources)
     return api
 
 

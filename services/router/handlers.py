@@ -17,6 +17,7 @@ from services.router.domain.lifecycle import SYSTEM, Actor, Refused
 from services.router.domain.outcome import Outcome
 from services.router.domain.qualify import ask_again, first_line, hand_over, is_new, learn, rearm, repeated_line
 from services.router.domain.rules import rules_of
+from services.router.held import BY_SPREAD
 from services.router.queue import peek_queue
 from services.router.session import RoutingSession
 
@@ -54,6 +55,9 @@ def hear_leads(batch: Sequence[Record], unit: Unit, skew_us: int = SKEW_US) -> N
     routes = any(isinstance(event, LeadScored) and event.met for _, event in records)
     queue = peek_queue(unit, rules_of(unit.config)) if routes else None
     session = RoutingSession(unit, {event.lead_id for _, event in records}, queue, skew_us=skew_us)
+    for _, event in records:
+        if isinstance(event, LeadScored) and event.trigger.confirms:
+            session.held_back.release(event.trigger.confirms, BY_SPREAD)
     for step in _learn_scores(session, records):
         step.run(session, step)
     session.save()

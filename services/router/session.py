@@ -8,7 +8,8 @@ from collections.abc import Collection
 
 from firsthour.kernel.time_units import micros
 from firsthour.runtime.storage.unit import Unit
-from schemas.events.routes import LeadEvent
+from schemas.events.routes import HELD_BACK, LeadEvent
+from services.router.domain.burst import LeadBurst, burst_of
 from services.router.domain.decision import Decision, Inputs, decide, gather_inputs, manual_inputs
 from services.router.domain.event_time import SKEW_US, drop_future_times
 from services.router.domain.lead import ASSIGNED, Lead
@@ -17,6 +18,7 @@ from services.router.domain.outcome import Outcome, set_status
 from services.router.domain.owner_events import assigned, queued
 from services.router.domain.rotation import stored, turned
 from services.router.domain.rules import rules_of
+from services.router.held import HeldBack
 from services.router.queue import QUEUE_TICK, WaitingLeads
 from services.router.store.changes import RoutingChanges, store_changes
 from services.router.store.decisions import Assignment, StoredDecision
@@ -39,6 +41,7 @@ class RoutingSession:
         self.rules = rules_of(unit.config)
         self.queue = queue or WaitingLeads()
         self.team = LockedTeam(unit, self.queue)
+        self.held_back = HeldBack(unit)
         self.leads = lock_leads(unit, {*lead_ids, *self.queue.ids})
         self.now = unit.now
         self.at = micros(self.now)
@@ -153,6 +156,10 @@ class RoutingSession:
             refused = move(self.rules.lifecycle, lead.status, SYSTEM, to=ASSIGNED)
             self._wait(lead, "", refused.why if isinstance(refused, Refused) else "")
             return
+        burst = burst_of(lead)
+        if burst is not None and self.held_back.holds(burst):
+            self._hold_back(lead, burst)
+            return
         self.serve()
         decision, inputs = self._choose(lead)
         if decision.chosen is None:
@@ -179,6 +186,14 @@ class RoutingSession:
         lead.queue_pool, lead.queue_reason = pool, reason
         lead.queue_since = lead.queue_since or self.at
         lead.submit_at = self.at if lead.submit_at is None else lead.submit_at  # it decides the place in the queue
+        self.emit(lead, queued(lead, was, self.now))
+
+    def _hold_back(self, lead: Lead, burst: LeadBurst) -> None:
+        """Let a lead wait until its burst is released. It is not in the queue of a pool, so other leads pass it."""
+        was = lead.status
+        lead.queue_pool, lead.queue_reason = HELD_BACK, f"{HELD_BACK[1:-1]}: burst {burst.id} of {burst.label}"
+        lead.queue_since = lead.queue_since or self.at
+        self.held_back.add(burst, lead.state.trigger.source if lead.state.trigger else "")
         self.emit(lead, queued(lead, was, self.now))
 
     def serve(self) -> int:
@@ -230,6 +245,7 @@ class RoutingSession:
             self._decisions,
             self.team.changed_rotations,
             self.team.changed_presences,
+            self.held_back.changes,
         )
         store_changes(self.unit, changes)
 

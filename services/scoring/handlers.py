@@ -79,7 +79,7 @@ def _score_event(
     remember(profile, type, fields, micros(at))
     bounded_fields = bounds.bounded_fields(fields)
     dropped.update(refused=len(event.fields) - len(fields), field=len(fields) - len(bounded_fields))
-    trigger = Trigger(record.event_id, type, at, event.source, bounded_fields)
+    trigger = Trigger(record.event_id, type, at, event.source, bounded_fields, event.burst, event.confirms)
     scored = _scored(lead, profile, trigger, rules, now, facts, fields)
     if shared:
         scored = msgspec.structs.replace(scored, shared=shared)

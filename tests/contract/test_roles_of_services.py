@@ -15,7 +15,12 @@ from tests import roles
 from tests.shared import named
 
 DATABASE = named("of_roles")
-AUDITED = {("notifier", "router_leads"), ("notifier", "reporting_sources"), ("notifier", "router_reps")}
+AUDITED = {
+    ("notifier", "router_leads"),
+    ("notifier", "gateway_sources"),
+    ("notifier", "reporting_sources"),
+    ("notifier", "router_reps"),
+}
 """The tables of others that a service reads: for its audit, and for the colleagues that it offers in a hand-over."""
 TABLES = sorted(statements.metadata.tables)
 

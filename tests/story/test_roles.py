@@ -46,6 +46,8 @@ NEEDED: Final[dict[str, str | None]] = {
     "GET /v1/reports/statuses": "marketing",
     "GET /v1/reports/response": "sales",
     "GET /v1/sources": "marketing",
+    "GET /v1/bursts": READ,
+    "POST /v1/bursts/{id}/release": READ,
     "GET /v1/quarantine": "marketing",
     "POST /v1/quarantine/{source}/release": "marketing",
     "POST /v1/quarantine/{source}/drop": "marketing",

@@ -7,8 +7,11 @@ import pytest
 
 from firsthour.kernel.time_units import micros, moment
 from firsthour.operations.audit.silence import WEEK
+from firsthour.runtime.storage.unit import Unit
 from schemas.events.outside import ExternalEvent
+from services.gateway.source_counts import _ADD
 from services.reporting.sources import HOUR, count_sources
+from tests.story.conftest import OpenWorld
 from tests.story.world import World
 
 pytestmark = pytest.mark.both_profiles
@@ -64,3 +67,52 @@ async def test_silent_source_shows_the_alarm_that_marketing_was_told(world: Worl
     assert (await source(world, "website"))["silent"] is None
     await world.wait(minutes=2)
     assert "has sent nothing since" in (await source(world, "website"))["silent"]["text"]
+
+
+TELL: Any = {"tell": {team: {"by": ["email"], "email": f"{team}@acme.example"} for team in ("marketing", "sales")}}
+
+
+def told(world: World, word: str) -> list[str]:
+    """Return the recipients of mails about this."""
+    return sorted(str(mail.message["To"]) for mail in world.smtp.mails if word in str(mail.message["Subject"]))
+
+
+async def test_both_teams_are_told_once_of_a_surge_beyond_twice_the_quota(open_world: OpenWorld) -> None:
+    website = {"id": "website", "kind": "form", "forms": ["demo-request"], "quota": {"leads_per_hour": 2}}
+    world = await open_world(agreement=TELL, sources={"sources": [website]})
+    for n in range(4):
+        await world.submit_form(email=f"ann{n}@customer{n}.example")
+    await world.wait(minutes=2)
+    assert told(world, "quota") == []
+
+    for n in range(4, 9):
+        await world.submit_form(email=f"ann{n}@customer{n}.example")
+        await world.wait(minutes=2)
+    assert told(world, "more than twice its quota") == ["marketing@acme.example", "sales@acme.example"]
+    assert "more than twice its quota" in (await source(world, "website"))["surge"]["text"]
+
+    await world.wait(minutes=30)
+    assert (await source(world, "website"))["surge"] is None
+
+
+async def test_both_teams_are_told_of_ten_times_the_usual_number_of_that_hour(open_world: OpenWorld) -> None:
+    world = await open_world(agreement=TELL)
+    hour = micros(world.clock.now) // HOUR
+    usual = {"source": "website", "outcome": "accepted", "number": 6, "last_at": 0, "lag": None}
+
+    def history(unit: Unit) -> None:
+        unit.store(_ADD.work(unit.connection, [{**usual, "hour": hour - week * WEEK} for week in (1, 2, 3)]))
+
+    await world.system.units.run(history)
+    many = {**usual, "hour": hour, "number": 60}
+    await world.system.units.run(lambda unit: unit.store(_ADD.work(unit.connection, [many])))
+    await world.wait(minutes=2)
+    assert told(world, "events since 09:00") == []  # sixty is ten times six, and not more
+
+    await world.submit_form(email="ann@one.example")
+    await world.wait(minutes=3)
+    await world.wait(minutes=1)
+    assert told(world, "the source website sent 61 events since 09:00") == [
+        "marketing@acme.example",
+        "sales@acme.example",
+    ]

@@ -48,7 +48,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Undo the changes, in the opposite order."""
     _show()
-    for name in ("gateway_quarantine", "gateway_sources", "reporting_fields"):
+    for name in ("router_bursts", "gateway_quarantine", "gateway_sources", "reporting_fields"):
         op.drop_table(name)
     for name in ("notifier_alerts", "notifier_endpoints", "notifier_dispatch_attempts", "notifier_dispatches"):
         op.drop_table(name)
@@ -98,8 +98,8 @@ def _add_slack_messages() -> None:
         "notifier_slack_messages",
         sa.Column("page_id", TEXT, primary_key=True),
         *_filled(TEXT, "lead_id", "person", "recipient", "channel", "ts"),
-        sa.Column("asked", INTEGER, nullable=False),
-        sa.Column("shown", TEXT, nullable=False),
+        *_filled(INTEGER, "asked"),
+        *_filled(TEXT, "shown"),
         sa.Column("notice", TEXT),
         sa.Column("also", TEXT, nullable=False),
         sa.Column("next_at", INTEGER),
@@ -230,21 +230,18 @@ def _add_requests() -> None:
     op.create_table(
         "reporting_responses",
         sa.Column("submit_at", INTEGER, nullable=False, autoincrement=False),
-        sa.Column("lead_id", TEXT, nullable=False),
-        sa.Column("urgency", TEXT, nullable=False),
+        *_filled(TEXT, "lead_id", "urgency"),
         sa.Column("source", TEXT),
         sa.Column("rep", TEXT),
         *(sa.Column(name, INTEGER) for name in ("touched_at", "working_us", "hour_at", "left_at")),
-        sa.Column("attempts", INTEGER, nullable=False),
-        sa.Column("conversations", INTEGER, nullable=False),
+        *_filled(INTEGER, "attempts", "conversations"),
         sa.PrimaryKeyConstraint("submit_at", "lead_id"),
         sqlite_with_rowid=False,
     )
     op.create_index("reporting_responses_by_lead", "reporting_responses", ["lead_id"])
     op.create_table(
         "reporting_aliases",
-        sa.Column("merged_id", TEXT, nullable=False),
-        sa.Column("lead_id", TEXT, nullable=False),
+        *_filled(TEXT, "merged_id", "lead_id"),
         sa.PrimaryKeyConstraint("merged_id"),
         sqlite_with_rowid=False,
     )
@@ -359,7 +356,7 @@ def _add_fields() -> None:
 
 
 def _add_sources() -> None:
-    """Add the counts of sources by outcome, and the events beyond their quotas."""
+    """Add the counts of sources by outcome, the events beyond their quotas, and the bursts."""
     op.create_table(
         "gateway_sources",
         sa.Column("source", TEXT, primary_key=True),
@@ -379,18 +376,22 @@ def _add_sources() -> None:
     )
     op.create_index("gateway_quarantine_by_source", "gateway_quarantine", ["source", "at", "event_id"])
     op.create_index("gateway_quarantine_by_age", "gateway_quarantine", ["at"])
+    op.create_table(
+        "router_bursts",
+        sa.Column("id", TEXT, primary_key=True),
+        *_filled(TEXT, "label", "source"),
+        *_filled(INTEGER, "since", "last_at", "leads", "served"),
+        *(sa.Column("released_at", INTEGER), sa.Column("released_by", TEXT)),
+    )
+    op.create_index("router_bursts_by_age", "router_bursts", ["last_at"])
 
 
 def _add_attempts() -> None:
     """Count touches without an answer on the clock, and remind of the next attempt."""
-    for column in (
-        sa.Column("attempts", INTEGER, nullable=False, server_default="0"),
-        sa.Column("attempted_at", INTEGER),
-        sa.Column("talked_at", INTEGER),
-        sa.Column("remind_at", INTEGER),
-        sa.Column("reminders", INTEGER, nullable=False, server_default="0"),
-    ):
-        op.add_column("notifier_clocks", column)
+    for name in ("attempted_at", "talked_at", "remind_at"):
+        op.add_column("notifier_clocks", sa.Column(name, INTEGER))
+    for name in ("attempts", "reminders"):
+        op.add_column("notifier_clocks", sa.Column(name, INTEGER, nullable=False, server_default="0"))
 
 
 def _drop_attempts() -> None:

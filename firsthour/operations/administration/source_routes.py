@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query
 from sqlalchemy.engine import Connection
 
 from firsthour.kernel.config import Config
-from firsthour.operations.audit.checks import SOURCE_SILENT
+from firsthour.operations.audit.checks import SOURCE_SILENT, SOURCE_SURGE
 from firsthour.runtime.http import key_store
 from firsthour.runtime.http.auth import needs
 from firsthour.runtime.http.principal import Principal
@@ -32,13 +32,16 @@ def add_source_routes(api: APIRouter, resources: Resources) -> None:
         `kind`: form, webhook, api, or `key` for an API key, whose `source` is the `kind: api` source to which it belongs.
         `accepted`: events. `refused`: their number by reason; a request that was refused as a whole counts once. Counts are a
         few seconds old. `last_seen_at`: the last accepted event of 35 days. `lag_seconds`: how long after it happened that
-        event arrived. `silent`: the alarm of the audit, of which Marketing was told. Lists that `firsthour import` sends are
+        event arrived. `silent`, `surge`: the alarms of the audit, of which Marketing, or both teams, were told. Lists that `firsthour import` sends are
         not counted.
         """
         now, config = resources.clock.business(), resources.config.current
 
         def read(connection: Connection) -> list[dict[str, Any]]:
-            alarms = {finding.about: finding for finding in findings_of(connection, SOURCE_SILENT)}
+            alarms = {
+                name: {finding.about: finding for finding in findings_of(connection, check)}
+                for name, check in (("silent", SOURCE_SILENT), ("surge", SOURCE_SURGE))
+            }
             senders = _senders(config, key_store.list_keys(connection))
             return list(_items(senders, summaries(connection, now, hours), alarms))
 
@@ -54,13 +57,14 @@ def _senders(config: Config, keys: Sequence[key_store.Key]) -> dict[str, tuple[s
 def _items(
     senders: Mapping[str, tuple[str, str | None]],
     found: Mapping[str, SourceSummary],
-    alarms: Mapping[str, OpenFinding],
+    alarms: Mapping[str, Mapping[str, OpenFinding]],
 ) -> Iterator[dict[str, Any]]:
     """Yield each source of the configuration, and every other sender that sent something."""
     listed = [name for name, (kind, _) in senders.items() if kind != _KEY]
-    for name in (*listed, *sorted({*found, *alarms} - set(listed))):
+    others = {name for names in (found, *alarms.values()) for name in names}.difference(listed)
+    for name in (*listed, *sorted(others)):
         kind, source = senders.get(name, (_KEY, None))
-        summary, alarm = found.get(name, SourceSummary()), alarms.get(name)
+        summary = found.get(name, SourceSummary())
         yield {
             "id": name,
             "kind": kind,
@@ -69,5 +73,9 @@ def _items(
             "lag_seconds": None if summary.lag is None else summary.lag.total_seconds(),
             "accepted": summary.accepted,
             "refused": summary.refused,
-            "silent": None if alarm is None else {"told_at": alarm.since, "text": alarm.text},
+            **{alarm: _alarm(findings.get(name)) for alarm, findings in alarms.items()},
         }
+
+
+def _alarm(finding: OpenFinding | None) -> dict[str, Any] | None:
+    return None if finding is None else {"told_at": finding.since, "text": finding.text}

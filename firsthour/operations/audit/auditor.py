@@ -17,18 +17,20 @@ from sqlalchemy.engine import Connection
 from firsthour.operations.audit.checks import (
     LEAD_CHECKS,
     SOURCE_SILENT,
+    SOURCE_SURGE,
     AuditFinding,
     AuditTime,
     Check,
     clockless_finding,
     find_clockless,
     sources_send,
+    sources_surge,
 )
 from firsthour.operations.audit.heartbeat import Heartbeat
 from firsthour.operations.audit.unmapped import SOURCE_UNMAPPED, sources_are_mapped
 from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.storage.unit import Lane, Unit
-from services.notifier.domain.notice import MARKETING, OPERATOR
+from services.notifier.domain.notice import MARKETING, OPERATOR, SALES
 from services.notifier.store.findings import OpenFinding, end_findings, findings_of, lock_findings, save_findings
 from services.notifier.telling import tell
 
@@ -43,10 +45,13 @@ REMEDIES: Final = {
     "time_ahead": "The clock of a host was ahead. Keep it right (NTP). Until these times have come, the next pages of these leads "
     "come late: assign each anew by hand, or call. `firsthour doctor` names more.",
     "record_waits": "See /readyz of each service for a stopped consumer, and the database and the broker.",
+    SOURCE_SURGE: "See `firsthour sources`, `firsthour quarantine list` and `firsthour bursts list`. If it is genuine, the quota of the "
+    "source in sources.yaml may be too small.",
     SOURCE_SILENT: "See whether its forms, webhooks and keys still work. It may also be a holiday.",
     SOURCE_UNMAPPED: "Correct its mapping in sources.yaml. What was kept is then retried by one command.",
 }
 """What the operator does about the finding of each check."""
+_TEAMS: Final = {SOURCE_SILENT: (MARKETING,), SOURCE_UNMAPPED: (MARKETING,), SOURCE_SURGE: (MARKETING, SALES)}
 TOLD_HOURLY: Final = frozenset({SOURCE_UNMAPPED})
 """Checks that count what is new. They are told again after an hour if there is more, and their end is not told."""
 HOUR: Final = timedelta(hours=1)
@@ -136,6 +141,7 @@ class Auditor:
         if self._runs % SILENCE_RUNS == 0:
             self._silent = sources_send(connection, time)
         told = {one.about: one.since for one in findings_of(connection, SOURCE_UNMAPPED)}
+        found += sources_surge(connection, time)
         self._runs += 1
         seen, self._seen = self._seen, {finding.check for finding in found if finding is not None}
         lasting = (one for one in found if one is not None and (one.check not in SEEN_TWICE or one.check in seen))
@@ -168,10 +174,11 @@ def _stored(unit: Unit, found: Sequence[AuditFinding]) -> FindingChanges:
     end_findings(unit, [one.check for one in ended])
     for one in begun:
         told = (*lines[one.check], REMEDIES[_check(one)])
-        tell(unit, _team(one), key=_key(one), subject=f"Audit: {one.text}", lines=told)
+        for team in _teams(one):
+            tell(unit, team, key=_key(one), subject=f"Audit: {one.text}", lines=told)
     for one in ended:
-        if _check(one) not in TOLD_HOURLY:
-            tell(unit, _team(one), key=f"{_key(one)} over", subject=f"Audit: over since {real:%H:%M} UTC: {one.text}")
+        for team in _teams(one) if _check(one) not in TOLD_HOURLY else ():
+            tell(unit, team, key=f"{_key(one)} over", subject=f"Audit: over since {real:%H:%M} UTC: {one.text}")
     return FindingChanges(after, begun, ended)
 
 
@@ -185,9 +192,9 @@ def _check(one: OpenFinding) -> str:
     return one.check.partition(" ")[0]
 
 
-def _team(one: OpenFinding) -> str:
-    """Return the team that is told: sources belong to Marketing."""
-    return MARKETING if _check(one) in (SOURCE_SILENT, SOURCE_UNMAPPED) else OPERATOR
+def _teams(one: OpenFinding) -> tuple[str, ...]:
+    """Return the teams that are told: sources belong to Marketing, and what they send too much concerns Sales as well."""
+    return _TEAMS.get(_check(one), (OPERATOR,))
 
 
 def _key(one: OpenFinding) -> str:

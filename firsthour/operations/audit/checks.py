@@ -15,8 +15,10 @@ from sqlalchemy.engine import Connection
 
 from firsthour.kernel.time_units import micros, moment
 from firsthour.operations.audit.silence import Silence, silences
+from firsthour.operations.audit.surge import surges
 from firsthour.runtime.clock import Clock
 from firsthour.runtime.eventlog import outbox
+from services.gateway.source_counts import ACCEPTED, QUARANTINED, SURGE
 from services.reporting.sources import HOUR, HOURS_KEPT, hour_of
 
 NUMBER_MAX: Final = 100
@@ -269,6 +271,31 @@ def sources_send(connection: Connection, time: AuditTime) -> list[AuditFinding]:
     for row in _COUNTS.rows(connection, first=hour - HOURS_KEPT, limit=COUNTS_MAX):
         counts.setdefault(row.source, {})[row.hour] = row.events
     return [_silence_finding(silence) for silence in islice(silences(counts, hour), SILENT_MAX)]
+
+
+_OUTCOMES: Final = _Sql(
+    "SELECT source, hour, outcome, number, last_at FROM gateway_sources WHERE hour >= :first ORDER BY hour DESC LIMIT :limit"
+)
+SOURCE_SURGE: Final = "source_surge"
+SURGE_LASTS: Final = timedelta(minutes=15)
+
+
+def sources_surge(connection: Connection, time: AuditTime) -> list[AuditFinding]:
+    """Find the sources beyond twice their quota, and those beyond ten times their usual number of that hour."""
+    hour, since = hour_of(time.business), micros(time.business - SURGE_LASTS)
+    counts: dict[str, dict[int, int]] = {}
+    texts: dict[str, str] = {}
+    for row in _OUTCOMES.rows(connection, first=hour - HOURS_KEPT, limit=COUNTS_MAX):
+        if row.outcome in (ACCEPTED, QUARANTINED):
+            by_hour = counts.setdefault(row.source, {})
+            by_hour[row.hour] = by_hour.get(row.hour, 0) + row.number
+        elif row.outcome == SURGE and row.last_at >= since:
+            texts[row.source] = f"the source {row.source} sends more than twice its quota"
+    for surge in surges(counts, hour):
+        usual = f"{surge.usual:.0f} in the same hour of the weeks before"
+        text = f"the source {surge.source} sent {surge.events} events since {moment(surge.hour * HOUR):%H:%M} UTC, and {usual}"
+        texts.setdefault(surge.source, text)
+    return [AuditFinding(SOURCE_SURGE, 1, text, source) for source, text in islice(sorted(texts.items()), SILENT_MAX)]
 
 
 def _silence_finding(silence: Silence) -> AuditFinding:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from schemas.agreement.response import OWNER, Rung
+from schemas.events.routes import HELD_BACK
 from services.notifier.domain.clock import ResponseClock, follow_up_for, hours_of_clock, ladder_of
 from services.notifier.domain.clock_events import BY_OWNER
 from services.notifier.domain.ladder import planned
@@ -23,6 +24,7 @@ from services.notifier.domain.recipients import Absences, recipient, reminded
 from services.notifier.domain.terms import Terms
 
 _AT_ONCE = timedelta()
+IN_BURST = "held back with the other leads of a burst, of which the teams were told"
 
 
 class ReachedRung(NamedTuple):
@@ -90,6 +92,8 @@ def addressed(
     )
     if not person:
         return cancelled(page, why)
+    if terms.bursts_told and clock.rep is None and clock.pool == HELD_BACK:
+        return cancelled(page, IN_BURST)
     if clock.accepted and page.kind in TO_OWNER:
         return cancelled(page, BY_OWNER)
     return page

@@ -55,6 +55,7 @@ class Terms:
     cadence: AttemptsPromise | None = None  # the attempts that are promised to a lead without an answer
     pauses: Mapping[str, timedelta] = field(default_factory=dict)  # the longest time of all pauses of a kind
     follow_up: FollowUp = field(default_factory=lambda: FollowUp(Reminder().every, CHANNELS, CHANNELS))
+    bursts_told: bool = False  # a team is told of bursts that are held back: their leads make no pages meanwhile
     queue_alert_after: timedelta = QueuePolicy().after
     unavailable: Mapping[str, str] = field(default_factory=dict)  # why reps get no lead now; set for a hand-over only
     _hours: dict[tuple[str, str | None, str | None], WorkingHours] = field(

@@ -7,6 +7,7 @@ import msgspec
 from firsthour.runtime.storage.unit import Unit
 from services.router.domain.lead import Lead
 from services.router.domain.team_state import Presence
+from services.router.store.bursts import BurstChange, change_bursts
 from services.router.store.decisions import (
     Assignment,
     StoredDecision,
@@ -27,6 +28,7 @@ class RoutingChanges(msgspec.Struct, frozen=True):
     decisions: Collection[StoredDecision] = ()
     rotations: ChangedRotations = {}
     presences: Mapping[str, Presence] = {}
+    bursts: Collection[BurstChange] = ()
 
 
 def store_changes(unit: Unit, changes: RoutingChanges) -> None:
@@ -42,4 +44,5 @@ def store_changes(unit: Unit, changes: RoutingChanges) -> None:
         insert_decisions(changes.decisions),
         update_rotations(changes.rotations),
         upsert_presences(changes.presences),
+        change_bursts(changes.bursts),
     )

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from firsthour.runtime.storage import statements
+from schemas.events.routes import HELD_BACK
 from services.router.store.tables import WAITS, leads
 
 _LIMIT = sa.bindparam("limit", type_=sa.Integer)
@@ -38,7 +39,12 @@ _WAITING = statements.Sql(
     )
 )
 _ALL_WAITING = statements.Sql(
-    lambda _: sa.select(*_IN_ORDER).where(WAITS, _PLACE > _AFTER).order_by(*_IN_ORDER).limit(_LIMIT)
+    lambda _: (
+        sa.select(*_IN_ORDER)
+        .where(WAITS, leads.c.queue_pool != HELD_BACK, _PLACE > _AFTER)
+        .order_by(*_IN_ORDER)
+        .limit(_LIMIT)
+    )
 )
 _WAITING_BY_POOL = statements.Sql(
     lambda _: sa.select(leads.c.queue_pool, sa.func.count()).where(WAITS).group_by(leads.c.queue_pool)
@@ -56,7 +62,7 @@ def pools_waited_for(connection: Connection, pools: Collection[str]) -> set[str]
 
 
 def waiting(connection: Connection, pools: Collection[str] | None, after: Place, limit: int) -> list[Place]:
-    """Return the next `limit` places in the queue of these pools (None: of all), by urgency, then by submit."""
+    """Return the next `limit` places in the queue of these pools (None: of all but those held back), by urgency, then by submit."""
     rank, submit, after_id = after
     place = {"rank": rank, "submit": submit, "after_id": after_id, "limit": limit}
     if pools is None:

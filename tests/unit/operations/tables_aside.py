@@ -72,6 +72,10 @@ TABLES_ASIDE: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "events that are not handled yet: none of them is on the log",
         ("event_id", "source", "type", "key", "at", "body"),
     ),
+    "router_bursts": (
+        "whether the leads of a burst go on; a lead that is held back says so itself",
+        ("id", "label", "source", "since", "last_at", "leads", "released_at", "released_by", "served"),
+    ),
     "reporting_sources": (
         "the events of each source and hour: the auditor compares a source with its own history",
         ("source", "hour", "events"),

@@ -1,0 +1,56 @@
+"""The tick that routes the leads of released bursts."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from firsthour.kernel.time_units import micros, moment
+from firsthour.runtime.storage.unit import Unit
+from schemas.events.routes import HELD_BACK
+from services.router.domain.burst import burst_of
+from services.router.domain.rules import rules_of
+from services.router.queue import peek_queue
+from services.router.session import RoutingSession
+from services.router.store.bursts import BurstChange, change_bursts, released_and_unserved
+from services.router.store.waiting import FIRST, Place, waiting
+
+ROUTED_MAX: Final = 100
+"""The most leads that a unit routes."""
+SETTLED: Final = timedelta(seconds=60)
+"""A unit that ran while a burst was released may hold a lead back a moment later: the round is repeated for so long."""
+
+
+@dataclass
+class RouteReleased:
+    """Routes the leads of released bursts, at most `ROUTED_MAX` per unit. The position is in memory only."""
+
+    position: Place = FIRST
+
+    def __call__(self, unit: Unit) -> datetime | None:
+        """Run once. Return the time of the next run. None: no released burst is left."""
+        rows = released_and_unserved(unit.connection)
+        if not rows:
+            return None
+        places = waiting(unit.connection, [HELD_BACK], self.position, ROUTED_MAX)
+        session = RoutingSession(unit, [place[2] for place in places], peek_queue(unit, rules_of(unit.config)))
+        ids = {row.id for row in rows}
+        for place in places:
+            lead = session.leads.get(place[2])
+            burst = burst_of(lead) if lead is not None and lead.queue_pool == HELD_BACK else None
+            if lead is not None and burst is not None and burst.id in ids:
+                session.route(lead)
+        session.save()
+        has_more = len(places) == ROUTED_MAX
+        self.position = places[-1] if has_more else FIRST
+        if has_more:
+            return unit.now
+        settled = micros(unit.now - SETTLED)
+        done = [row for row in rows if row.released_at <= settled]
+        unit.store(change_bursts(_served(row) for row in done))
+        last = max((row.released_at for row in rows if row.released_at > settled), default=None)
+        return None if last is None else moment(last) + SETTLED
+
+
+def _served(row: object) -> BurstChange:
+    fields = {name: getattr(row, name) for name in BurstChange.__struct_fields__}
+    return BurstChange(**{**fields, "leads": 0, "served": 1})
