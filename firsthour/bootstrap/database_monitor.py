@@ -1,7 +1,7 @@
 """Monitors PostgreSQL, for readiness, the configuration in force and the shared clock."""
 
 import asyncio
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import sqlalchemy as sa
@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy.engine import Connection
 
 from firsthour.kernel.time_units import micros, moment
-from firsthour.runtime.clock import Clock, SharedClock
+from firsthour.runtime.clock import SKEW_MAX, Clock, HostClock, SharedClock
 from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.config_versions import IN_FORCE, AppliedConfig
@@ -41,8 +41,11 @@ class DatabaseMonitor:
         clock: Clock,
         telemetry: Telemetry,
         answer_seconds: float = ANSWER_SECONDS,
+        host: Clock | None = None,  # None: the clock of this host
     ) -> None:
         """`reads`: used by nothing else, because other queries may take long although the database works."""
+        self._host = host or HostClock()
+        self._ahead = timedelta()  # of the clock of the database before that of the host
         self._reads, self._config, self._clock, self._telemetry = reads, config, clock, telemetry
         self._answer_seconds = answer_seconds
         self._set_at = -CLOCK_SECONDS
@@ -72,6 +75,16 @@ class DatabaseMonitor:
         if isinstance(self._clock, SharedClock) and exact and started - self._set_at >= CLOCK_SECONDS:
             self._clock.set(now)
             self._set_at = started
+            self._ahead = now - self._host.real()
+
+    def warnings(self) -> list[str]:
+        """Return the warning that the clocks of this host and of the database differ."""
+        if abs(self._ahead) <= SKEW_MAX:
+            return []
+        side = "ahead of" if self._ahead > timedelta() else "behind"
+        seconds = f"{abs(self._ahead).total_seconds():.0f} s"
+        remedy = "set both by NTP: promises and the signatures of requests are judged by the database's"
+        return [f"the clock of the database is {seconds} {side} that of this host; {remedy}"]
 
     def _look(self, connection: Connection) -> datetime:
         row = _LOOK.first(connection, now=micros(self._clock.business()))

@@ -43,6 +43,7 @@ class DistributedReadiness:
             checks["database"] = self.monitor.database
         elif self.monitor.database != OK:
             warnings.append(f"database: {self.monitor.database}; events are accepted, other requests are not")
+        warnings += self.monitor.warnings()
         checks |= self._reading()
         checks |= failing(self.runners.values())
         publishing, delays = _publishing(self.publisher)

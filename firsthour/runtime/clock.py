@@ -12,6 +12,8 @@ from typing import Protocol
 
 from firsthour.kernel.time_units import EPOCH
 
+SKEW_MAX = timedelta(seconds=30)
+"""How far the clocks of a host and of the database may differ without a warning."""
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 

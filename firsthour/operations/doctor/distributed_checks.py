@@ -3,7 +3,6 @@
 import asyncio
 import shutil
 import sqlite3
-from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +15,7 @@ from firsthour.operations.doctor import checks
 from firsthour.operations.doctor.channel_checks import channels
 from firsthour.operations.doctor.database_checks import database
 from firsthour.operations.doctor.finding import Finding
-from firsthour.runtime.clock import Clock
+from firsthour.runtime.clock import SKEW_MAX, Clock
 from firsthour.runtime.connectivity import kafka, postgres
 from firsthour.runtime.connectivity.diagnosis import Diagnosis
 from firsthour.runtime.eventlog import kafka_diagnosis, outbox
@@ -29,7 +28,6 @@ from firsthour.runtime.storage.records import log
 from firsthour.runtime.storage.sqlite_engines import DAMAGED, reader_engine
 from firsthour.runtime.storage.unit import StorageError
 
-SKEW_MAX: Final = timedelta(seconds=30)
 _MIB: Final = 1024**2
 
 
@@ -81,7 +79,7 @@ def _skew(connection: Connection, clock: Clock) -> Finding:
     text = f"{skew.total_seconds():.0f} s between this host and the database"
     if skew <= SKEW_MAX:
         return Finding("clocks", "ok", text)
-    remedy = "set both by NTP; promises use the database's clock, signatures the host's"
+    remedy = "set both by NTP; promises and the signatures of requests are judged by the database's clock"
     return Finding("clocks", "wrong", text, remedy)
 
 
