@@ -217,6 +217,25 @@ class ApiSource(Shape):
     quota: Quota | None = None
 
 
+class KafkaSource(Shape):
+    """Programs that write CloudEvents to the topic `inbound` (`firsthour.inbound`), over Kafka and PostgreSQL only.
+
+    The broker decides which programs may write to the topic. `source` of an event names its producer.
+    """
+
+    id: Id
+    kind: Literal["kafka"]
+    producers: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=200)], ...], Field(min_length=1)
+    ]  # the `source` of their events, as they write it; `*`: every producer that no other source names
+    types: SentTypes  # the only types that they may send
+
+    @property
+    def quota(self) -> Quota | None:
+        """None: a flood waits in its topic, and delays no other source."""
+        return None
+
+
 class PresetSource(Shape):
     """A vendor whose signature and bodies FirstHour knows.
 
@@ -254,18 +273,19 @@ def _kind_of_source(value: object) -> str | None:
     if "preset" in fields:
         return "<preset>"
     kind = fields.get("kind")
-    return f"<{kind}>" if kind in ("form", "webhook", "api") else None
+    return f"<{kind}>" if kind in ("form", "webhook", "api", "kafka") else None
 
 
 Source = Annotated[
     Annotated[FormSource, Tag("<form>")]
     | Annotated[WebhookSource, Tag("<webhook>")]
     | Annotated[ApiSource, Tag("<api>")]
+    | Annotated[KafkaSource, Tag("<kafka>")]
     | Annotated[PresetSource, Tag("<preset>")],
     Discriminator(
         _kind_of_source,
         custom_error_type="wrong",
-        custom_error_message="this is not a source; write `kind: form`, `kind: webhook`, `kind: api` or `preset: <vendor>`",
+        custom_error_message="this is not a source; write `kind: form`, `kind: webhook`, `kind: api`, `kind: kafka` or `preset: <vendor>`",
     ),
 ]
 

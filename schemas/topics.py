@@ -1,4 +1,4 @@
-"""The five topics, with the services that emit and read them, and the keys of their records.
+"""The five topics, with the services that emit and read them, and the keys of their records. `INBOUND` is for other programs.
 
 The key of a record determines its partition, so records that must stay in order have the same key: for outside events
 their strongest identifier, for all others the lead.
@@ -13,6 +13,10 @@ PAGES: Final = "pages"
 ACTIONS: Final = "actions"
 
 ALL: Final = (EVENTS, LEADS, ROUTES, PAGES, ACTIONS)
+
+INBOUND: Final = "inbound"
+"""The topic to which other programs write CloudEvents, in any order of their own. Only the gateway reads it, over Kafka."""
+CREATED: Final = (*ALL, INBOUND)
 
 KEYED_BY: Final = {
     EVENTS: "email, else phone, else crm_id, else anonymous_id",

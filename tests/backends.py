@@ -91,7 +91,7 @@ class Backends:
                 await _set_cursors(place)
             else:
                 await kafka_admin.create_topics(place.settings())
-                place.first_positions = {(topic, n): 0 for topic in topics.ALL for n in range(place.partitions)}
+                place.first_positions = {(topic, n): 0 for topic in topics.CREATED for n in range(place.partitions)}
             yield place
             if partitions is None:
                 self._free.append((place.prefix, await kafka_admin.ends(place.settings())))
@@ -105,7 +105,7 @@ async def _set_cursors(place: Installation) -> None:
     rows = [
         (consumer, topic, partition, position)
         for (topic, partition), position in place.first_positions.items()
-        for consumer in topics.READ_BY[topic]
+        for consumer in topics.READ_BY.get(topic, ("gateway",))
     ]
     connection = await asyncpg.connect(place.database_url)
     await connection.executemany(_CURSOR, rows)

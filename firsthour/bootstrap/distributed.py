@@ -37,6 +37,7 @@ from firsthour.operations.audit.checks import records_are_published
 from firsthour.operations.audit.heartbeat import Heartbeat
 from firsthour.operations.distributed_profile_checks import DISTRIBUTED_CHECKS
 from firsthour.runtime.clock import Clock
+from firsthour.runtime.eventlog.dead_letters import retention_of
 from firsthour.runtime.eventlog.kafka_consumer import KafkaLog
 from firsthour.runtime.eventlog.publisher import Publisher
 from firsthour.runtime.http import auth
@@ -156,7 +157,7 @@ async def open_distributed(
     lock = hold(settings.data_dir) if GATEWAY in service_names else None
     home = settings.data_dir if lock is not None else None
     base = ProcessBase(settings, service_names, home, clock)
-    installation = all_services(channels, settings.public_url, settings.clock_skew_seconds)
+    installation = _services_of(settings, channels)
     services = tuple(service for service in installation if service.name in service_names)
     publisher = open_publisher(base, installation)
     units, engine = open_units(base, publisher), open_reading_engine(base)
@@ -196,6 +197,12 @@ async def open_distributed(
         publisher=publisher,
         front=front,
     )
+
+
+def _services_of(settings: Settings, channels: Mapping[str, Channel]) -> tuple[Service, ...]:
+    """Return all services. The gateway also reads what other programs write to Kafka."""
+    inbound = retention_of(settings)
+    return all_services(channels, settings.public_url, settings.clock_skew_seconds, inbound=inbound)
 
 
 def _last_runners(

@@ -7,6 +7,7 @@ from firsthour.bootstrap.database_monitor import DatabaseMonitor
 from firsthour.bootstrap.partitions import CurrentWorkers
 from firsthour.bootstrap.readiness import OK, common_warnings, readiness_of, worker_warnings
 from firsthour.bootstrap.runners import ProcessState
+from firsthour.bootstrap.services import GATEWAY
 from firsthour.runtime.eventlog.durable_append import DurableAppend
 from firsthour.runtime.eventlog.kafka_consumer import KafkaLog
 from firsthour.runtime.eventlog.outbox import NOT_READY_AGE, WARNING_AGE
@@ -64,19 +65,32 @@ class DistributedReadiness:
             warnings += self.intake.warnings()
             if self.intake.spooled:
                 warnings.append(f"{self.intake.spooled} events wait in the spool")
+        for log in self.logs:
+            if log.service == GATEWAY:
+                warnings += [f"{name}: {state}" for name, state in _reading(log).items() if state != OK]
+        warnings += [f"{one.name}: {one.stopped}" for one in self.workers if one.consumer == GATEWAY and one.stopped]
         return warnings
 
     def _reading(self) -> dict[str, str]:
-        """Return the checks of the consumers: their groups, and partitions and workers that cannot go on."""
-        checks = {}
+        """Return the checks of the consumers: their groups, and partitions and workers that cannot go on.
+
+        Those of a gateway are warnings: it accepts requests also while it cannot read what others write to Kafka.
+        """
+        checks: dict[str, str] = {}
         for log in self.logs:
-            checks[f"{log.group}.kafka"] = OK if log.joined else "not in its consumer group yet"
-            for topic, partition in sorted(log.foreign):
-                remedy = "the topic was created again for an old database; delete its rows in `cursors`, or restore the topic"
-                checks[f"{log.service}.{topic}/{partition}"] = (
-                    f"the partition ends before the stored position; {remedy}"
-                )
-        return checks | {worker.name: worker.stopped for worker in self.workers if worker.stopped}
+            if log.service != GATEWAY:
+                checks |= _reading(log)
+        stopped = (worker for worker in self.workers if worker.stopped and worker.consumer != GATEWAY)
+        return checks | {worker.name: worker.stopped or "" for worker in stopped}
+
+
+def _reading(log: KafkaLog) -> dict[str, str]:
+    """Return the checks of one consumer."""
+    checks = {f"{log.group}.kafka": OK if log.joined else "not in its consumer group yet"}
+    for topic, partition in sorted(log.foreign):
+        remedy = "the topic was created again for an old database; delete its rows in `cursors`, or restore the topic"
+        checks[f"{log.service}.{topic}/{partition}"] = f"the partition ends before the stored position; {remedy}"
+    return checks
 
 
 def _publishing(publisher: Publisher) -> tuple[str, list[str]]:

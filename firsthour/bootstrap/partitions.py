@@ -8,6 +8,7 @@ from firsthour.bootstrap.runners import ProcessState, keep_running
 from firsthour.runtime.connectivity import connection_options
 from firsthour.runtime.eventlog import kafka_admin
 from firsthour.runtime.eventlog.dead_letters import retention_of
+from firsthour.runtime.eventlog.inbound_record import inbound_record
 from firsthour.runtime.eventlog.kafka_consumer import KafkaLog
 from firsthour.runtime.eventlog.kafka_producer import KafkaProducer
 from firsthour.runtime.processing.service import Resources, Service
@@ -16,6 +17,7 @@ from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage.postgres import AT_ONCE
 from firsthour.runtime.storage.records import Place, Record
 from firsthour.runtime.storage.unit import Lane
+from schemas.topics import INBOUND
 
 
 class KafkaClients:
@@ -130,13 +132,14 @@ class PartitionReading:
                 partitions,
                 linger_seconds=service.linger_seconds.get(topic, 0.0),
                 retention=retention_of(self.resources.settings),
+                notes_seen=topic != INBOUND,  # the id of such a record is its place, which the cursor has
             )
 
         def shares(topic: str) -> int:
             """Return 1 for a bulk topic: its records share one unit."""
             return 1 if topic in service.linger_seconds else AT_ONCE[Lane.BATCH]
 
-        clients = self.clients
+        clients, foreign = self.clients, INBOUND in topics
         workers = PartitionWorkers(make, shares, spawn=not self.fixed)
         log = KafkaLog(
             service.name,
@@ -148,10 +151,16 @@ class PartitionReading:
             positions=workers.positions,
             assigned=workers.assigned,
             waits=workers.waits,
-            stuck=self.state.give_up,
+            stuck=_begin_anew if foreign else self.state.give_up,
+            read=inbound_record if foreign else None,
         )
         clients.logs.append(log)
         return workers
+
+
+def _begin_anew(why: str) -> None:
+    """Raise `TimeoutError`, which replaces the client. A gateway does not end for it: it accepts events meanwhile."""
+    raise TimeoutError(why)
 
 
 def _groups(service: Service, *, fixed: bool) -> list[tuple[str, ...]]:

@@ -7,6 +7,7 @@ import services.notifier.service
 import services.reporting.service
 import services.router.service
 import services.scoring.service
+from firsthour.runtime.eventlog.dead_letters import Retention
 from firsthour.runtime.processing.service import Service
 from firsthour.runtime.settings import CLOCK_SKEW_SECONDS
 from schemas.topics import ALL
@@ -28,10 +29,15 @@ def all_services(
     clock_skew_seconds: int = CLOCK_SKEW_SECONDS,
     *,
     ways_out: bool = True,
+    inbound: Retention | None = None,
 ) -> tuple[Service, ...]:
-    """Return every service of the system. `ways_out`: pages also leave over the channels of the agreement."""
+    """Return every service of the system.
+
+    `ways_out`: pages also leave over the channels of the agreement. `inbound`: of the dead letters of the topic to which
+    other programs write. None: it is not read.
+    """
     return (
-        services.gateway.service.service(),
+        services.gateway.service.service(inbound=inbound),
         services.scoring.service.service(),
         services.router.service.service(clock_skew_seconds, check_snooze),
         services.notifier.service.service(channels, public_url, recent_events, unavailable_reps, ways_out=ways_out),

@@ -52,7 +52,7 @@ def file_schema(name: str) -> dict[str, Any]:
 
 
 def asyncapi() -> dict[str, Any]:
-    """Return the five topics in AsyncAPI 3.0: their events, producers and consumers."""
+    """Return the topics in AsyncAPI 3.0: their events, producers and consumers."""
     messages = {shape.__name__: _message(shape) for shape in SHAPES}
     channels = {
         topic: {
@@ -66,8 +66,19 @@ def asyncapi() -> dict[str, Any]:
         }
         for topic in topics.ALL
     }
+    channels[topics.INBOUND] = {
+        "address": topics.INBOUND,
+        "description": "CloudEvents of other programs, structured or binary. Read by gateway.",
+        "messages": {"InboundEvent": {"$ref": "#/components/messages/InboundEvent"}},
+    }
+    messages["InboundEvent"] = _inbound_message()
     operations = {f"send_{topic}": _operation("send", topic) for topic in topics.ALL}
     operations |= {f"receive_{topic}": _operation("receive", topic) for topic in topics.ALL}
+    operations["receive_inbound"] = {
+        "action": "receive",
+        "channel": {"$ref": f"#/channels/{topics.INBOUND}"},
+        "summary": "Received by gateway.",
+    }
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -102,6 +113,25 @@ def _message(shape: type[Event]) -> dict[str, Any]:
                 "dataschema": {"type": "string", "examples": [dataschema(types[0])]},
                 "partitionkey": {"type": "string"},
                 "data": {"$ref": f"json/events.json#/$defs/{shape.__name__}"},
+            },
+        },
+    }
+
+
+def _inbound_message() -> dict[str, Any]:
+    return {
+        "name": "event of another program",
+        "summary": "A CloudEvent 1.0. A source of `kind: kafka` in sources.yaml names its `source`, and lists its `type`.",
+        "contentType": "application/cloudevents+json",
+        "payload": {
+            "type": "object",
+            "required": ["specversion", "id", "source", "type"],
+            "properties": {
+                "specversion": {"const": "1.0"},
+                **{name: {"type": "string"} for name in ("id", "source", "subject")},
+                "type": {"type": "string", "examples": list(OUTSIDE_TYPES[:1])},
+                "time": {"type": "string", "format": "date-time"},
+                "data": {"type": "object"},
             },
         },
     }

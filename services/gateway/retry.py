@@ -13,16 +13,18 @@ from schemas.team import Team
 from schemas.topics import EVENTS
 from services.gateway import request_bodies, senders, webhook_bodies
 from services.gateway.domain import forms, unmatched
+from services.gateway.domain.cloudevents import STRUCTURED
 from services.gateway.domain.coerce import UnmappableError
 from services.gateway.domain.forms import Form
 from services.gateway.domain.mapping import ParsedEvent
 from services.gateway.intake.events import parse_events
 from services.gateway.intake.forms import parse_post
+from services.gateway.intake.inbound import ORIGIN, InboundBody, parse_record
 from services.gateway.intake.outcome import problem_of, rows_of
 from services.gateway.intake.request import EVENTS_PATH, FORMS_PATH, HOOKS_PATH
 from services.gateway.intake.segment import BATCH_PATH, parse_call
 from services.gateway.intake.webhooks import RejectedItem, parse_items
-from services.gateway.sources import SourceIndex, WebhookEndpoint, source_index
+from services.gateway.sources import Producers, SourceIndex, WebhookEndpoint, producers_of, source_index
 
 
 def retry(unit: Unit, letter: DeadLetter, body: bytes | None = None) -> list[str]:
@@ -44,7 +46,11 @@ def retry(unit: Unit, letter: DeadLetter, body: bytes | None = None) -> list[str
     sources = source_index(unit.config, {})  # needs no secret: the signature was verified when the letter was received
     now = received_at(unit, letter.at)
     try:
-        events = _parse(letter, letter.body if body is None else body, sources, unit.config.team, now)
+        content = letter.body if body is None else body
+        if letter.origin.startswith(ORIGIN):
+            events = _parse_inbound(letter, content, producers_of(unit.config), unit.config.team, now)
+        else:
+            events = _parse(letter, content, sources, unit.config.team, now)
         unit.rows.extend(rows_of(events))
     except UnmappableError as error:
         raise problem_of(error) from None
@@ -79,6 +85,17 @@ def _parse_events(letter: DeadLetter, body: bytes, rep: str, team: Team, now: da
     media, options = _content_type(letter)
     events = parse_events(body, media, options, None, key=letter.source, now=now)
     return [_attributed(event, rep, team) if event.type == TOUCH else event for event in events]
+
+
+def _parse_inbound(
+    letter: DeadLetter, body: bytes, producers: Producers, team: Team, now: datetime
+) -> list[ParsedEvent]:
+    """A corrected body is a structured CloudEvent."""
+    kept = InboundBody(body, letter.content_type if body is letter.body else STRUCTURED)
+    parsed = parse_record(kept, producers, team, now)
+    if parsed.error is not None:
+        raise parsed.error
+    return list(parsed.events)
 
 
 def _attributed(touch: ParsedEvent, rep: str, team: Team) -> ParsedEvent:

@@ -13,7 +13,7 @@ from firsthour.runtime.config import source_secrets
 from firsthour.runtime.config.reading import Configs
 from firsthour.runtime.config.source_secrets import SecretMissingError, UnusableSecretError, resolve
 from firsthour.runtime.settings import environ
-from schemas.sources import ApiSource, FormSource, Handshake, HubHandshake, Quota, WebhookSource
+from schemas.sources import ApiSource, FormSource, Handshake, HubHandshake, KafkaSource, Quota, WebhookSource
 from schemas.verification import BodyKey, Scheme, Secret, StandardWebhooks, UrlToken
 from services.gateway.domain import webhooks
 from services.gateway.domain.forms import Form, field_names
@@ -48,6 +48,16 @@ class WebhookEndpoint:
     reply: FixedReply | None = None
     handshake: Handshake | None = None
     handshake_secret: bytes = b""
+
+
+Producers = Mapping[str, KafkaSource]
+"""The source of each program that writes to Kafka, by the `source` of its events."""
+
+
+def producers_of(config: Config) -> Producers:
+    """Return the sources that may write to the topic `inbound`."""
+    sources = [source for source in config.sources.sources if isinstance(source, KafkaSource)]
+    return {producer: source for source in sources for producer in source.producers}
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ def add_source_routes(api: APIRouter, resources: Resources) -> None:
     ) -> dict[str, Any]:
         """The sources of `sources.yaml` and the API keys that sent events, with what each sent in the last `hours`.
 
-        `kind`: form, webhook, api, or `key` for an API key, whose `source` is the `kind: api` source to which it belongs.
+        `kind`: form, webhook, api, kafka, or `key` for an API key, whose `source` is the `kind: api` source to which it belongs.
         `accepted`: events. `refused`: their number by reason; a request that was refused as a whole counts once. Counts are a
         few seconds old. `last_seen_at`: the last accepted event of 35 days. `lag_seconds`: how long after it happened that
         event arrived. `silent`, `surge`: the alarms of the audit, of which Marketing, or both teams, were told. Lists that `firsthour import` sends are

@@ -8,6 +8,7 @@ from firsthour.kernel.config import Config
 from firsthour.runtime import private_files, python_release, settings
 from firsthour.runtime.config import source_secrets
 from firsthour.runtime.settings import PREFIX, Settings
+from schemas.sources import KafkaSource
 from schemas.values import shown
 
 _STEM: Final = "FIRST"  # the start of misspelt prefixes, such as FIRST_HOUR_ and FIRSTHOR_
@@ -17,6 +18,7 @@ _SIMILARITY_MIN: Final = 0.75  # between a name and the setting that is suggeste
 def warnings(process_settings: Settings, config: Config | None, *, keeps_data: bool = True) -> Iterator[str]:
     """Return a line for each warning. `config`: None if unknown. `keeps_data`: the process uses the data directory."""
     yield from of_settings(process_settings, config)
+    yield from _unread_sources(process_settings, config)
     yield from python_release.warnings()
     exposure = private_files.exposure(process_settings.data_dir) if keeps_data else None
     if exposure:
@@ -27,6 +29,15 @@ def of_settings(process_settings: Settings, config: Config | None) -> Iterator[s
     """Return the warnings about unwise settings, and about environment variables that only look like settings."""
     yield from process_settings.warnings()
     yield from unknown_variables(settings.environ(), secret_variables(config) if config else ())
+
+
+def _unread_sources(process_settings: Settings, config: Config | None) -> Iterator[str]:
+    for source in config.sources.sources if config and not process_settings.distributed else ():
+        if isinstance(source, KafkaSource):
+            yield (
+                f"the source {source.id} is read from Kafka, and this process has none; "
+                f"set {PREFIX}KAFKA_BOOTSTRAP, or remove the source"
+            )
 
 
 def secret_variables(config: Config) -> set[str]:

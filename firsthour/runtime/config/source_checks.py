@@ -28,6 +28,11 @@ def problems(sources: Document) -> Iterator[ConfigProblem]:
     for index in repeated_indexes([form for _, form in forms]):
         loc, form = forms[index]
         yield sources.problem(loc, f"the form {shown(form)} occurs twice", "keep it in one source")
+    listed = (names(row.get("producers"), (*loc, "producers")) for loc, row in rows(sources, "sources"))
+    producers = list(chain.from_iterable(listed))
+    for index in repeated_indexes([producer for _, producer in producers]):
+        loc, producer = producers[index]
+        yield sources.problem(loc, f"the producer {shown(producer)} occurs twice", "keep it in one source")
     for source, _ in rows(sources, "sources"):
         for loc, mapping in rows(sources, *source, "events"):
             for place, text in expressions(loc, mapping):

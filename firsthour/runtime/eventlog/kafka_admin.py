@@ -29,8 +29,8 @@ _RETENTION_MS: Final = RETENTION.days * DAY_MS
 
 
 def names(settings: Settings) -> dict[str, str]:
-    """Return the five topics: full name in Kafka to name in our code."""
-    return {settings.kafka_prefix + name: name for name in topics.ALL}
+    """Return every topic: full name in Kafka to name in our code."""
+    return {settings.kafka_prefix + name: name for name in topics.CREATED}
 
 
 # --- creating -----------------------------------------------------------------------------------------------------------
@@ -91,7 +91,9 @@ async def _wait_for_leaders(settings: Settings) -> None:
     async with anywhere(settings) as link:
         while True:
             created = (await link.cluster(list(names(settings)))).topics
-            if len(created) == len(topics.ALL) and all(min(topic.leaders.values()) >= 0 for topic in created.values()):
+            if len(created) == len(topics.CREATED) and all(
+                min(topic.leaders.values()) >= 0 for topic in created.values()
+            ):
                 return
             await asyncio.sleep(_RETRY_SECONDS)
 

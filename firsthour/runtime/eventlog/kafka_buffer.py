@@ -1,7 +1,7 @@
 """The records of a partition that were fetched from Kafka and wait in memory for a worker."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from firsthour.runtime.storage.records import Record
@@ -13,10 +13,16 @@ BUFFER_BYTES: Final = 64 * 1024 * 1024  # of all partitions together
 BUFFER_BYTES_MIN: Final = 1024 * 1024  # of one partition, however many there are
 
 
+ReadRecord = Callable[[int, Any], Record]
+"""Makes a record of its position and the message of the client."""
+
+
 class PartitionBuffer:
     """The fetched records of one partition: every record beyond `floor`, up to `end`, is in memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, read: ReadRecord | None = None) -> None:
+        """`read`: makes a record of a message. None: the messages are events of ours."""
+        self._read = read or record_of
         self.records: deque[Record] = deque()
         self.size = 0  # bytes of their bodies
         self.floor = self.end = 0
@@ -40,7 +46,7 @@ class PartitionBuffer:
         for message in messages:
             position = message.offset + 1
             if position > self.end:
-                record = _record(position, message)
+                record = self._read(position, message)
                 self.records.append(record)
                 self.size += len(record.body)
                 self.end = position
@@ -59,7 +65,7 @@ def bytes_max(partitions: int) -> int:
     return max(BUFFER_BYTES_MIN, BUFFER_BYTES // max(1, partitions))
 
 
-def _record(position: int, message: Any) -> Record:
+def record_of(position: int, message: Any) -> Record:
     """Return the record of a message. If the message is not one of our events, its place serves as the event's id."""
     record = Record(position, (message.key or b"").decode(errors="replace"), "", message.value or b"")
     try:

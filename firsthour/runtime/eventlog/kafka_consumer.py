@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import IllegalStateError
 
-from firsthour.runtime.eventlog.kafka_buffer import PartitionBuffer, bytes_max
+from firsthour.runtime.eventlog.kafka_buffer import PartitionBuffer, ReadRecord, bytes_max
 from firsthour.runtime.eventlog.kafka_client import FAILURES, START_SECONDS, result_within, stop_client
 from firsthour.runtime.eventlog.log import within
 from firsthour.runtime.storage.records import Place, Record
@@ -73,6 +73,7 @@ class KafkaLog:
         assigned: Callable[[set[Place]], None] = lambda places: None,
         waits: Callable[[Place], str | None] = lambda place: None,
         stuck: Callable[[str], None] = lambda why: None,
+        read: Callable[[int, str, Any], Record] | None = None,
     ) -> None:
         """Describe the consumer; `run` starts it.
 
@@ -87,6 +88,7 @@ class KafkaLog:
             assigned: called with the partitions that are assigned to this process, whenever they change.
             waits: returns the reason why the worker of a partition makes no progress; None: it waits for nothing.
             stuck: called when the consumer cannot recover, with the reason.
+            read: makes a record of its position, its topic and the message. None: the records are events of ours.
         """
         self.service = service
         self.group = f"{service}.bulk" if bulk else service
@@ -97,6 +99,7 @@ class KafkaLog:
         self._prefix = prefix
         self._fixed = fixed
         self._positions = positions
+        self._read = read
         self._buffers: dict[Place, PartitionBuffer] = {}
         self._news: dict[str, asyncio.Event] = {}  # by topic: set when records were fetched
         self._ends: dict[Place, int] = {}
@@ -247,11 +250,15 @@ class KafkaLog:
 
     def _assign(self, places: set[Place]) -> None:
         """Replace the assigned partitions. Fetched records are dropped, and pauses end."""
-        self._buffers = {place: PartitionBuffer() for place in places}
+        self._buffers = {place: PartitionBuffer(self._reader_of(place[0])) for place in places}
         for news in self._news.values():
             news.set()
         self._no_progress = {}
         self.assigned(places)
+
+    def _reader_of(self, topic: str) -> ReadRecord | None:
+        read = self._read
+        return None if read is None else lambda position, message: read(position, topic, message)
 
     # --- watching ---
 

@@ -74,7 +74,7 @@ async def _topics(settings: Settings, cluster: ClusterMetadata) -> list[Diagnosi
 
 @dataclass(frozen=True)
 class _TopicFault:
-    """A problem of a topic, often of all five."""
+    """A problem of a topic, often of all of them."""
 
     problem: str
     remedy: str

@@ -1,8 +1,8 @@
-"""Converts CloudEvents 1.0 over HTTP to the short form: structured, binary (`ce-` headers), batch."""
+"""Converts CloudEvents 1.0 to the short form: structured, binary (`ce-` headers, on Kafka `ce_`), batch."""
 
 import base64
 import binascii
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Final
 from urllib.parse import unquote
@@ -14,6 +14,7 @@ from services.gateway.domain.coerce import Json, UnmappableError
 STRUCTURED: Final = "application/cloudevents+json"
 BATCH: Final = "application/cloudevents-batch+json"
 PREFIX: Final = b"ce-"
+KAFKA_PREFIX: Final = "ce_"
 SPECVERSION: Final = "1.0"
 
 Parse = Callable[[bytes], Json]
@@ -60,6 +61,23 @@ def attributes(headers: Mapping[bytes, bytes]) -> dict[str, Json]:
         if name.startswith(PREFIX):
             attribute = name[len(PREFIX) :].decode("latin-1")
             decoded[attribute] = _decode(attribute, value)
+    return decoded
+
+
+def kafka_attributes(headers: Iterable[tuple[str, bytes]]) -> dict[str, Json]:
+    """Return the attributes of a binary event on Kafka, whose values are plain UTF-8. Raises `UnmappableError`."""
+    decoded: dict[str, Json] = {}
+    for header, value in headers:
+        name = header.lower()
+        if not name.startswith(KAFKA_PREFIX):
+            continue
+        attribute = name[len(KAFKA_PREFIX) :]
+        if attribute in decoded:
+            raise UnmappableError(f"header:ce_{attribute}", "occurs twice", "send it once")
+        try:
+            decoded[attribute] = value.decode().replace("\x00", "\ufffd")
+        except UnicodeDecodeError:
+            raise UnmappableError(f"header:ce_{attribute}", "is not UTF-8", "send its value in UTF-8") from None
     return decoded
 
 

@@ -234,7 +234,7 @@ CASES = [
         S,
         "sources:\n",
         "sources:\n  - «id: x\n    kind: frm\n",
-        "write `kind: form`, `kind: webhook`, `kind: api` or `preset: <vendor>`",
+        "write `kind: form`, `kind: webhook`, `kind: api`, `kind: kafka` or `preset: <vendor>`",
     ),
     (
         S,
@@ -243,6 +243,16 @@ CASES = [
         "did you mean `touch.recorded`?",
     ),
     (S, "sources:\n", "sources:\n  - «id: crm\n    kind: api\n", "types"),
+    (S, "sources:\n", "sources:\n  - «id: shop\n    kind: kafka\n    types: [lead.updated]\n", "producers"),
+    (
+        S,
+        "sources:\n",
+        (
+            "sources:\n  - {id: a, kind: kafka, producers: [/shop], types: [lead.updated]}\n"
+            "  - {id: b, kind: kafka, producers: [/x, «/shop], types: [lead.updated]}\n"
+        ),
+        "the producer '/shop' occurs twice",
+    ),
     (
         S,
         "sources:\n",
