@@ -251,7 +251,7 @@ CASES = [
             "sources:\n  - {id: a, kind: kafka, producers: [/shop], types: [lead.updated]}\n"
             "  - {id: b, kind: kafka, producers: [/x, «/shop], types: [lead.updated]}\n"
         ),
-        "the producer '/shop' occurs twice",
+        "the producer `/shop` occurs twice",
     ),
     (
         S,
