@@ -40,7 +40,7 @@ def test_source_that_only_kafka_has_is_a_warning_in_one_process(tmp_path: Path) 
     file.write_text(file.read_text() + "\n  - {id: shop, kind: kafka, producers: [/shop], types: [lead.updated]}\n")
     config = load(tmp_path / "config")
     alone = settings.load(data_dir=tmp_path)
-    over_kafka = settings.load(data_dir=tmp_path, database_url="postgresql://h/d", kafka_bootstrap="h:9092")
+    over_kafka = settings.load(data_dir=tmp_path, database_url="postgresql://u:p@h:5432/d", kafka_bootstrap="h:9092")
     found = [[line for line in warnings(one, config) if "source shop" in line] for one in (alone, over_kafka)]
     assert [len(lines) for lines in found] == [1, 0]
     assert "set FIRSTHOUR_KAFKA_BOOTSTRAP, or remove the source" in found[0][0]
