@@ -176,7 +176,9 @@ async def test_topics_with_wrong_configuration_are_diagnosed_and_left_unchanged(
     async with kafka.anywhere(options) as link:
         await link.create(["otherwise.leads"], 3, 1, config)
         await link.create(["otherwise.pages"], 4, 1, {"retention.ms": "-1"})
-    assert sorted(await create_topics(options)) == ["otherwise.actions", "otherwise.events", "otherwise.routes"]
+    assert sorted(await create_topics(options)) == [
+        f"otherwise.{name}" for name in ("actions", "events", "inbound", "routes")
+    ]
     troubles = {trouble.problem: trouble for trouble in await examine(options)}
     assert set(troubles) == {
         "3 partitions; the settings require 4: otherwise.leads",
