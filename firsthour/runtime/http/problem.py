@@ -82,6 +82,7 @@ TYPES: Final[Mapping[str, str]] = {
     "Starting": "starting",
     "Storage unavailable": "storage-unavailable",
     "Time in the past": "time-in-the-past",
+    "Unknown burst": "unknown-burst",
     "Unknown calendar": "unknown-calendar",
     "Unknown dead letter": "unknown-dead-letter",
     "Unknown delivery": "unknown-delivery",
