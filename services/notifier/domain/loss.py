@@ -39,11 +39,20 @@ def previous_owner(clock: ResponseClock, event: LeadEvent) -> PreviousOwner | No
         kind=kind,
         reason=reason,
         by=event.by,
-        told=clock.told_at is not None,
+        told=_was_told(clock),
         accepted=clock.accepted,
         attempts=clock.attempts,
         talked=clock.talked_at is not None,
     )
+
+
+def _was_told(clock: ResponseClock) -> bool:
+    """Return whether the owner knows of the lead: by a page, or by a touch, which ends a page that was still on its way.
+
+    A person who asks again does so after the page of the first request, as a rule. The clock no longer has its time, and a
+    notice too many is better than two reps who call one person.
+    """
+    return clock.told_at is not None or clock.attempts > 0 or clock.talked_at is not None or clock.request > 0
 
 
 def lost_page(clock: ResponseClock, previous: PreviousOwner, now: datetime, request: int) -> Page:

@@ -82,6 +82,30 @@ async def test_rep_who_never_knew_of_the_lead_is_not_told(harness: NotifierHarne
     assert kinds(harness) == [("owner", "Bo")]
 
 
+async def test_rep_who_touched_the_lead_before_the_page_arrived_is_told_of_the_loss(harness: NotifierHarness) -> None:
+    harness.slack.always = harness.email.always = TryAgain(None, "no answer")
+    harness.hear(harness.qualified(), harness.assigned())
+    await harness.settle()
+    harness.hear(msgspec.structs.replace(harness.touched(), answered=False))
+    harness.slack.always = harness.email.always = None
+    harness.hear(harness.released(), harness.assigned(rep="bo", epoch=2, touched_at=harness.clock.now))
+    await harness.wait(minutes=2)
+    assert ("lost", "Ana") in kinds(harness)
+
+
+@pytest.mark.parametrize(("request_number", "told"), [(0, False), (1, True)])
+def test_rep_whose_page_of_the_second_request_did_not_arrive_knows_of_the_lead(
+    harness: NotifierHarness, request_number: int, told: bool
+) -> None:
+    clock = hear(None, harness.qualified(), CONTEXT.terms_of(CONFIG), NINE).clock
+    assert clock is not None
+    clock = hear(clock, harness.assigned(), CONTEXT.terms_of(CONFIG), NINE).clock
+    assert clock is not None
+    lost = previous_owner(replace(clock, request=request_number, told_at=None), harness.released())
+    assert lost is not None
+    assert lost.told is told
+
+
 async def test_rep_whose_page_arrives_after_the_loss_is_told(harness: NotifierHarness) -> None:
     harness.hear(harness.qualified(), harness.assigned())  # the page is being sent
     harness.hear(harness.released(), harness.assigned(rep="bo", epoch=2))
