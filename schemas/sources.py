@@ -13,7 +13,7 @@ from schemas.conditions.fields import FIELDS
 from schemas.events.outside import OUTSIDE_TYPES
 from schemas.facts import is_product_fact
 from schemas.form_fields import TheirNames
-from schemas.values import ID_PATTERN, Shape, Whole, did_you_mean, shown, wrong
+from schemas.values import ID_PATTERN, Flag, Shape, Whole, did_you_mean, shown, wrong
 from schemas.verification import FieldName, Secret, StandardWebhooks, Verify
 
 PRESETS = (
@@ -182,6 +182,7 @@ class WebhookSource(Shape):
     answer: VendorAnswer | None = None
     events: tuple[EventMapping, ...] = ()  # empty: the body is already an event of ours (only with Standard Webhooks)
     types: SentTypes | None = None  # allowed types; absent: the marketing types, and those named in `events`
+    answers: Flag = False  # `?wait=SECONDS` in its address is answered with the score and the owner of the lead
     quota: Quota | None = None
 
     @property
@@ -253,6 +254,7 @@ class PresetSource(Shape):
     answer: VendorAnswer | None = None
     events: tuple[EventMapping, ...] = ()
     types: SentTypes | None = None
+    answers: Flag = False
     quota: Quota | None = None
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from fastapi import APIRouter, FastAPI
+from sqlalchemy.engine import Connection
 from starlette.types import ASGIApp
 
 from firsthour.operations import schema_export
@@ -11,7 +12,10 @@ from firsthour.operations.profile_checks import ProfileChecks
 from firsthour.runtime.http import auth
 from firsthour.runtime.http.app import Readiness, create_app
 from firsthour.runtime.processing.service import Resources, Service
+from schemas.http import LeadView
 from services.gateway.asgi import Gateway
+from services.gateway.waiting import FindLead
+from services.reporting import lead_view
 
 TITLE = "FirstHour"
 
@@ -26,7 +30,19 @@ def gateway_app(
     """Return the application of a gateway: the lean path of events first, then the routes of these services."""
     routers = [service.api(resources) for service in services if service.api]
     routers += [administration_router(resources, keys, services, profile), schema_export.router()]
-    return Gateway(resources, keys, _app(resources, keys, routers, ready, docs=True))
+    app = _app(resources, keys, routers, ready, docs=True)
+    return Gateway(resources, keys, app, _lead_finder(resources))
+
+
+def _lead_finder(resources: Resources) -> FindLead:
+    """Return the function that looks a lead up by its address, for requests that wait for it."""
+
+    def find(connection: Connection, email: str) -> LeadView | None:
+        criteria = lead_view.LeadFilter(email=email, limit=1)
+        items = lead_view.page(connection, criteria, resources.config.current, resources.clock.business()).items
+        return items[0] if items else None
+
+    return find
 
 
 def health_app(resources: Resources, keys: auth.Keys, ready: Callable[[], Readiness]) -> ASGIApp:

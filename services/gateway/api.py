@@ -22,6 +22,14 @@ _IDEMPOTENCY: Final = {
 }
 
 
+_WAIT: Final = {
+    "in": "query",
+    "name": "wait",
+    "required": False,
+    "schema": {"type": "string", "pattern": r"^([0-9](\.[0-9]{1,3})?|10)s?$"},
+    "description": "Seconds, 10 at most: the answer waits for the effect of one event, and is 200 if it is known by then. For "
+    "keys of marketing, sales, manager and admin, and for webhooks of a source with `answers: true`.",
+}
 _FORM_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     202: {"content": {"text/html": {"schema": _TEXT}}, "description": "Accepted. A browser sees a page."},
     303: {"description": "Accepted. A browser is redirected to `_redirect` or to the page of the source."},
@@ -42,6 +50,25 @@ class AcceptedResponse(ResponseModel):
     errors: list[ProblemItem] | None = None
 
 
+class EffectOwner(ResponseModel):
+    """The owner of the lead."""
+
+    id: str
+    name: str
+    email: str | None
+
+
+class EffectResponse(ResponseModel):
+    """The effect of one event, if it is known within the time of `wait`. `owner`: null: none yet. `score`: the total."""
+
+    ids: list[str]
+    lead_id: str
+    status: str
+    score: float
+    grade: str | None
+    owner: EffectOwner | None
+
+
 class CallAccepted(ResponseModel):
     """Every call is stored, or kept as a dead letter."""
 
@@ -54,6 +81,11 @@ class CallRefused(ResponseModel):
     success: bool
     code: str
     message: str
+
+
+_EFFECT: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"model": EffectResponse, "description": "The effect of the event is known (`wait`)."}
+}
 
 
 def router(resources: Resources) -> APIRouter:
@@ -69,7 +101,8 @@ def router(resources: Resources) -> APIRouter:
             "application/cloudevents+json": {"schema": shapes.CLOUDEVENT},
             "application/cloudevents-batch+json": {"schema": shapes.CLOUDEVENTS},
         },
-        [_IDEMPOTENCY],
+        [_IDEMPOTENCY, _WAIT],
+        _EFFECT,
     )
     _add_route(
         api,
@@ -87,7 +120,8 @@ def router(resources: Resources) -> APIRouter:
         "/hooks/{source}",
         "A vendor's webhook. `sources.yaml` defines its signature and its mapping.",
         {"application/json": {"schema": {}}},
-        [_path("source")],
+        [_path("source"), _WAIT],
+        _EFFECT,
     )
     for name in CALLS:
         _add_call(api, f"/v1/{name}", shapes.call(name))

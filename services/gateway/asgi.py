@@ -10,12 +10,13 @@ from typing import Final
 
 from firsthour.runtime.clock import new_id
 from firsthour.runtime.eventlog.dead_letters import retention_of
-from firsthour.runtime.http.auth import Keys
+from firsthour.runtime.http.auth import Keys, require
 from firsthour.runtime.http.client_address import FORWARDED, TrustedProxies
 from firsthour.runtime.http.middleware import App, Receive, Scope, Send, request_id_of
+from firsthour.runtime.http.principal import READ
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
-from services.gateway import body_reader, form_script, pages, replies
+from services.gateway import body_reader, form_script, pages, replies, waiting
 from services.gateway.domain.forms import Form
 from services.gateway.flood_guard import FloodGuard
 from services.gateway.intake import events, forms, handshakes, segment, webhooks
@@ -33,6 +34,7 @@ from services.gateway.source_counts import SourceCounts
 from services.gateway.source_keeper import SourceKeeper
 from services.gateway.sources import CurrentSources, SourceIndex
 from services.gateway.store import IntakeStore
+from services.gateway.waiting import FindLead, Waiters
 
 FORMS_ROUTE: Final = "/v1/forms/{form}"
 HOOKS_ROUTE: Final = "/hooks/{source}"
@@ -60,7 +62,9 @@ Endpoint = Callable[["Gateway", IncomingRequest, SourceIndex], Awaitable[Reply |
 class Gateway:
     """Answers /v1/events, /v1/forms/* and /hooks/*. Other requests go to `inner`."""
 
-    def __init__(self, resources: Resources, keys: Keys, inner: App) -> None:
+    def __init__(self, resources: Resources, keys: Keys, inner: App, find_lead: FindLead | None = None) -> None:
+        """`find_lead`: looks a lead up for requests that wait for it. None: no request waits."""
+        self._waiters = Waiters(resources.reads, find_lead)
         self._config = resources.config
         self._clock = resources.clock
         self._public_url = resources.settings.public_url.rstrip("/").encode()
@@ -123,7 +127,7 @@ class Gateway:
                     self._guard.door.check_address(address, start)
             limit = segment.BATCH_BYTES_MAX if path in segment.PATHS else body_reader.BODY_LIMIT
             body = await body_reader.read_request_body(scope, receive, headers, limit)
-            target = _target(scope) if route == HOOKS_ROUTE else b""
+            target = _target(scope) if route == HOOKS_ROUTE or scope.get("query_string") else b""
             request = IncomingRequest(path, headers, body, address, in_browser, target)
             answer = await endpoint(self, request, sources)
             reply = (
@@ -149,8 +153,15 @@ class Gateway:
     async def _events(self, request: IncomingRequest, sources: SourceIndex) -> Reply | Problem:
         sender = self._keys.identify(request.headers.get(b"authorization", b"").decode("latin-1"), request.address)
         team, now = self._config.current.team, self._clock.business()
+        seconds = waiting.seconds_of(request.target) if request.target else None
+        if seconds is not None:
+            require(sender, READ)
         outcome = await events.decide(request, sender, sources.keys, team, now)
-        return await self._store.commit(self._admitted(outcome, sender.source or "", sources))
+        outcome = self._admitted(outcome, sender.source or "", sources)
+        answer = await self._store.commit(outcome)
+        if seconds is None or isinstance(answer, Problem) or not isinstance(outcome, Accepted):
+            return answer
+        return await self._waiters.answer(outcome, answer, seconds)
 
     async def _form(self, request: IncomingRequest, sources: SourceIndex) -> Reply | Problem:
         decided = forms.decide(request, sources.forms, self._clock.business(), self._clock.real())
@@ -165,10 +176,15 @@ class Gateway:
     async def _webhook(self, request: IncomingRequest, sources: SourceIndex) -> Reply | Problem:
         team, now, received = self._config.current.team, self._clock.business(), self._clock.real()
         outcome = await webhooks.decide(request, sources.webhooks, self._public_url, team, now, received)
-        answer = await self._store.commit(self._admitted(outcome, outcome.source, sources))
-        if isinstance(outcome, Accepted) and outcome.reply is not None and isinstance(answer, Reply):
-            return replies.for_vendor(outcome.reply)
-        return answer
+        outcome = self._admitted(outcome, outcome.source, sources)
+        answer = await self._store.commit(outcome)
+        if isinstance(answer, Problem) or not isinstance(outcome, Accepted):
+            return answer
+        if b"wait=" in request.target and sources.webhooks[outcome.source].answers:
+            waited = await self._waiters.answer(outcome, answer, waiting.seconds_of(request.target) or 0.0)
+            if waited is not answer:
+                return waited
+        return answer if outcome.reply is None else replies.for_vendor(outcome.reply)
 
     async def _segment(self, request: IncomingRequest, sources: SourceIndex) -> Reply | Problem:
         try:

@@ -9,6 +9,7 @@ import structlog
 from firsthour.runtime.http.errors import as_problem
 from firsthour.runtime.http.problem import FieldFault, Problem, problem_response
 from firsthour.runtime.storage.unit import StorageError
+from schemas.http import LeadView
 from services.gateway import pages
 from services.gateway.fixed_reply import FixedReply
 
@@ -44,6 +45,20 @@ def partly_accepted(ids: list[str], letters: list[str], faults: Sequence[FieldFa
         "errors": faults[:FAULTS_MAX],
     }
     return Reply(202, _to_json(members))
+
+
+def effect(ids: list[str], lead: LeadView) -> Reply:
+    """Return the answer to an event whose effect is known: the lead, its score and its owner."""
+    owner = None if lead.owner is None else {"id": lead.owner.id, "name": lead.owner.name, "email": lead.owner.email}
+    members = {
+        "ids": ids,
+        "lead_id": lead.id,
+        "status": lead.status,
+        "score": lead.score.total,
+        "grade": lead.score.grade,
+        "owner": owner,
+    }
+    return Reply(200, _to_json(members))
 
 
 def for_vendor(fixed: FixedReply) -> Reply:

@@ -33,7 +33,7 @@ class WebhookEndpoint:
     `standard_header`: the header with the id of a delivery, if the sender follows Standard Webhooks. `trouble`: why its
     requests cannot be verified now. `tokens`: the secret is a part of the path. `body_secrets`: secrets that the body
     contains, which are removed before it is kept. `format`: of the body; None: its content type tells. `handshake_secret`: what
-    proves the address to the vendor; empty: it is missing.
+    proves the address to the vendor; empty: it is missing. `answers`: a request may wait for the effect of its event.
     """
 
     id: str
@@ -48,6 +48,7 @@ class WebhookEndpoint:
     reply: FixedReply | None = None
     handshake: Handshake | None = None
     handshake_secret: bytes = b""
+    answers: bool = False
 
 
 Producers = Mapping[str, KafkaSource]
@@ -132,6 +133,7 @@ def _endpoint(
         reply=FixedReply(answer.status, answer.type, answer.body.encode()) if answer else None,
         handshake=source.handshake,
         handshake_secret=_handshake_secret(source, resolve_secret),
+        answers=source.answers,
     )
 
 

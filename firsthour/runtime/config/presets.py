@@ -14,7 +14,7 @@ from schemas.sources import PresetSource, Source, Sources, WebhookSource
 DIRECTORY: Final = Path(__file__).parent / "preset_files"
 _LIKE: Final = "like"
 """The field of a preset that takes the fields of another one, except for those that it has itself."""
-_REPLACED: Final = ("format", "handshake", "answer", "types", "quota")
+_REPLACED: Final = ("format", "handshake", "answer", "types", "answers", "quota")
 
 
 @cache

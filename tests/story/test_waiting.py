@@ -1,0 +1,106 @@
+"""`?wait=`: senders that can use an answer get the score and the owner of the lead."""
+
+import asyncio
+import hmac
+import json
+from typing import Any
+
+import pytest
+
+from firsthour.runtime.http.client import Response
+from tests.story.sample_config import PHONE_SECRET
+from tests.story.world import World
+
+VENDOR: Any = {
+    "id": "vendor",
+    "kind": "webhook",
+    "verify": {
+        "scheme": "hmac-sha256",
+        "header": "X-Signature",
+        "encoding": "hex",
+        "secrets": [{"file": "phone.secret"}],
+    },
+    "events": [{"type": "form.submitted", "email": "email", "data": {"form": "form", "company.employees": "size"}}],
+}
+
+
+async def ask(world: World, wait: str, role: str = "marketing", **event: Any) -> Response:
+    """Post an event that waits, while the services work."""
+    body = world.event_body("form.submitted", **{"email": "ann@customer.example", "form": "demo-request", **event})
+    posted = asyncio.create_task(world.ask("POST", f"/v1/events?wait={wait}", role, body=body))
+    while not posted.done():
+        await asyncio.sleep(0.01)
+        await world.settle()
+    return await posted
+
+
+async def hook(world: World, query: str, **more: Any) -> Response:
+    """Deliver a webhook of a source with these fields."""
+    await world.change("sources", {"sources": [{**VENDOR, **more}]})
+    body = json.dumps({"email": "ann@customer.example", "form": "demo-request", "size": 100}).encode()
+    headers = {
+        "X-Signature": hmac.digest(PHONE_SECRET.encode(), body, "sha256").hex(),
+        "Content-Type": "application/json",
+    }
+    posted = asyncio.create_task(world.http.post(f"/hooks/vendor{query}", content=body, headers=headers))
+    while not posted.done():
+        await asyncio.sleep(0.01)
+        await world.settle()
+    return await posted
+
+
+@pytest.mark.both_profiles
+async def test_answer_has_the_score_and_the_owner_of_the_lead(world: World) -> None:
+    answer = await ask(world, "5", company={"employees": 100}, title="CTO")
+
+    lead = await world.lead("ann@customer.example")
+    assert (answer.status_code, answer.json()["lead_id"]) == (200, lead["id"])
+    assert answer.json()["owner"] == lead["owner"]
+    assert (answer.json()["score"], answer.json()["grade"]) == (lead["score"]["total"], lead["score"]["grade"])
+    assert answer.json()["owner"]["email"].endswith("@acme.example")
+
+
+async def test_known_lead_is_answered_with_the_score_after_the_event(world: World) -> None:
+    first = await ask(world, "5")
+    await world.wait(minutes=5)
+    second = await ask(world, "5s", company={"employees": 100})
+    assert second.json()["score"] > first.json()["score"]
+
+
+async def test_effect_that_is_not_known_in_time_is_answered_202(world: World) -> None:
+    with world.down("scoring"):
+        posted = asyncio.create_task(
+            world.ask(
+                "POST", "/v1/events?wait=0", "marketing", body=world.event_body("form.submitted", email="a@b.example")
+            )
+        )
+        answer = await posted
+    assert answer.status_code == 202
+    await world.settle()
+    assert await world.lead("a@b.example")
+
+
+@pytest.mark.parametrize(
+    ("wait", "role", "status"), [("5", "ingest", 403), ("soon", "marketing", 422), ("-1", "sales", 422)]
+)
+async def test_ingest_keys_and_malformed_times_are_refused_and_nothing_is_stored(
+    world: World, wait: str, role: str, status: int
+) -> None:
+    assert (await ask(world, wait, role)).status_code == status
+    assert (await world.get("/v1/leads"))["items"] == []
+
+
+async def test_webhook_does_not_wait_where_its_source_does_not_answer(world: World) -> None:
+    answer = await hook(world, "?wait=5")
+    assert (answer.status_code, set(answer.json())) == (202, {"ids"})
+
+
+async def test_webhook_of_a_source_that_answers_gets_the_owner(world: World) -> None:
+    answer = await hook(world, "?wait=5", answers=True, answer={"status": 204})
+    assert answer.status_code == 200
+    assert answer.json()["owner"]["id"] in {"ana", "bo", "cy"}
+
+
+async def test_form_never_waits(world: World) -> None:
+    answer = await world.http.post("/v1/forms/demo-request?wait=5", json={"email": "ann@customer.example"})
+    assert (answer.status_code, set(answer.json())) == (202, {"ids"})
