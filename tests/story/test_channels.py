@@ -261,7 +261,7 @@ class Tags(HTMLParser):
 
 
 OWN_MARKUP = re.compile(
-    r"<!date\^\d+\^[\w{} ]+\|[\w: ()]+>|<mailto:stranger\d*@prospect\.example\?subject=Your%20request\|[a-z0-9.@]+>"
+    r"<!date\^\d+\^[\w{} ]+\|[\w: ()]+>|<mailto:stranger\d*@prospect\d*\.example\?subject=Your%20request\|[a-z0-9.@]+>"
     r"|<http://127\.0\.0\.1:8080/a/[\w-]+\|Open the lead>"
 )
 """The markup of a page without a phone number: times, the address of the lead, and our own link."""
@@ -295,7 +295,7 @@ async def test_text_from_outside_is_inert_in_slack(open_world: OpenWorld) -> Non
     world = await open_world(team=reps(pool=["ana"]))
     for n, typed in enumerate([*ATTACKS, *FORMULAS]):
         world.slack.messages.clear()
-        await submit_everywhere(world, encodable(typed), f"stranger{n}@prospect.example")
+        await submit_everywhere(world, encodable(typed), f"stranger@prospect{n}.example")
         [message] = world.slack.messages
         assert_inert(message)
 
@@ -318,9 +318,9 @@ async def test_text_from_outside_is_inert_in_a_mail(open_world: OpenWorld) -> No
     world = await open_world(channels=("email",), team=reps(pool=["ana"]))
     for n, typed in enumerate([*ATTACKS, *FORMULAS]):
         world.smtp.mails.clear()
-        await submit_everywhere(world, encodable(typed), f"stranger{n}@prospect.example")
+        await submit_everywhere(world, encodable(typed), f"stranger@prospect{n}.example")
         [mail] = world.smtp.mails
-        assert_inert_mail(mail, f"stranger{n}@prospect.example")
+        assert_inert_mail(mail, f"stranger@prospect{n}.example")
 
 
 def assert_inert_mail(mail: Mail, email: str) -> None:
@@ -333,9 +333,27 @@ def assert_inert_mail(mail: Mail, email: str) -> None:
     assert html is not None
     tags = Tags(html.get_content())
     assert tags.tags <= {
-        *("html", "head", "meta", "body", "h1", "p", "table", "tr", "td", "ul", "li", "a", "blockquote", "br", "div")
+        *(
+            "html",
+            "head",
+            "meta",
+            "title",
+            "wbr",
+            "body",
+            "h1",
+            "p",
+            "table",
+            "tr",
+            "td",
+            "ul",
+            "li",
+            "a",
+            "blockquote",
+            "br",
+            "div",
+        )
     }
-    assert tags.attributes <= {"style", "lang", "href", "name", "content", "charset"}
+    assert tags.attributes <= {"style", "lang", "href", "name", "content", "charset", "role"}
     of_lead = [link for link in tags.links if not link.startswith("http://127.0.0.1:8080/a/")]
     assert set(of_lead) == {f"mailto:{email}?subject=Your%20request"}
     assert len(tags.links) - len(of_lead) == len(ACTIONS)
@@ -344,5 +362,5 @@ def assert_inert_mail(mail: Mail, email: str) -> None:
 @pytest.mark.both_profiles
 async def test_text_from_outside_is_stored_unchanged(world: World) -> None:
     for n, typed in enumerate(FORMULAS):
-        await submit_everywhere(world, typed, f"stranger{n}@prospect.example")
-        assert (await world.lead(f"stranger{n}@prospect.example"))["company"] == " ".join(typed.split())
+        await submit_everywhere(world, typed, f"stranger@prospect{n}.example")
+        assert (await world.lead(f"stranger@prospect{n}.example"))["company"] == " ".join(typed.split())

@@ -6,12 +6,13 @@ from firsthour.bootstrap import embedded as compose
 from firsthour.runtime.storage.data_directory import AlreadyRunningError
 from firsthour.runtime.storage.unit import StorageError
 from tests.backends import Backends, embedded
+from tests.bulk import bulk
 from tests.story.conftest import OpenWorld
 from tests.story.sample_config import reps
 from tests.story.world import World
 
 CTO = "cto@prospect.example"
-LONG = "x" * 10_000
+LONG = bulk(10_000).decode()
 
 
 @pytest.mark.both_profiles
@@ -208,7 +209,7 @@ async def fill_the_disk(world: World) -> list[str]:
     """Post forms until one is rejected. Return the addresses of the acknowledged forms."""
     acknowledged: list[str] = []
     for n in range(1_000):
-        email = f"person{n}@prospect.example"
+        email = f"person@prospect{n}.example"  # of one domain they would be a burst
         answer = await world.post_form("demo-request", email=email, note=LONG)
         if answer.status_code != 202:
             return acknowledged
