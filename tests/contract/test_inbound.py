@@ -124,6 +124,9 @@ async def test_record_that_is_no_event_stops_none_of_the_records_after_it(system
     assert len(await letters(system, "shop")) == 6
     assert len(await letters(system, "inbound")) == 18
     assert await appended(system) == 1
+    sources = {one["id"]: one for one in (await system.client.get("/v1/sources")).json()["items"]}
+    assert (sources["inbound"]["kind"], sum(sources["inbound"]["refused"].values())) == ("kafka", 18)
+    assert sources["shop"]["refused"] == {"forbidden": 3, "unmapped": 3}
     ready = (await system.client.get("/readyz")).json()
     assert (ready["status"], [line for line in ready["warnings"] if "inbound" in line]) == ("ready", [])
 

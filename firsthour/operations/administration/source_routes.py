@@ -12,11 +12,13 @@ from firsthour.runtime.http import key_store
 from firsthour.runtime.http.auth import needs
 from firsthour.runtime.http.principal import Principal
 from firsthour.runtime.processing.service import Resources
+from services.gateway.inbound import UNKNOWN_PRODUCER
 from services.gateway.source_counts import HOURS_KEPT, SourceSummary, summaries
 from services.notifier.store.findings import OpenFinding, findings_of
 
 HOURS: Final = 24
 _KEY: Final = "key"
+_KAFKA: Final = "kafka"
 
 
 def add_source_routes(api: APIRouter, resources: Resources) -> None:
@@ -63,7 +65,7 @@ def _items(
     listed = [name for name, (kind, _) in senders.items() if kind != _KEY]
     others = {name for names in (found, *alarms.values()) for name in names}.difference(listed)
     for name in (*listed, *sorted(others)):
-        kind, source = senders.get(name, (_KEY, None))
+        kind, source = senders.get(name, (_KAFKA if name == UNKNOWN_PRODUCER else _KEY, None))
         summary = found.get(name, SourceSummary())
         yield {
             "id": name,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from shlex import quote
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -67,7 +68,7 @@ def _finding(connection: Connection, source: str, since: datetime, last: datetim
     )
     lines = (
         f"The first error: {error[:ERROR_CHARS_MAX]}",
-        f"List them: firsthour deadletters list --source {source}",
-        f"Retry them: firsthour deadletters retry --source {source} --all",
+        f"List them: firsthour deadletters list --source {quote(source)}",
+        f"Retry them: firsthour deadletters retry --source {quote(source)} --all",
     )
     return AuditFinding(SOURCE_UNMAPPED, count.number, text, source, lines, last)
