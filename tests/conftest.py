@@ -20,7 +20,7 @@ from devtools import kafka as local_kafka
 from devtools import postgres as local_postgres
 from devtools.kafka import KafkaCluster
 from devtools.postgres import PostgresServer
-from tests import lazy_routes, shared
+from tests import lazy_routes, shared, shared_statements
 from tests.backends import backends, icu_backends, profile
 from tests.examples import USUAL, examples
 from tests.process_logging import restored_logging
@@ -37,6 +37,7 @@ settings.register_profile("tests", deadline=None, max_examples=examples(USUAL))
 settings.load_profile("tests")
 
 lazy_routes.install()
+shared_statements.install()
 
 _MEMORY = Path("/dev/shm")
 _MEMORY_BYTES = 8 << 30
