@@ -150,7 +150,10 @@ def corrected(stamp: Json, sent: datetime | None, received: datetime) -> Json:
     at = instant(stamp)
     if at is None:
         return stamp
-    return (received - max(sent - at, timedelta(0))).isoformat()
+    try:
+        return (received - max(sent - at, timedelta(0))).isoformat()
+    except OverflowError:  # the clock of the sender is thousands of years off
+        return stamp
 
 
 def instant(stamp: Json) -> datetime | None:

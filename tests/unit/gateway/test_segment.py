@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from services.gateway import retry
 from services.gateway.domain.coerce import UnmappableError
-from services.gateway.domain.segment import CALLS, short_form
+from services.gateway.domain.segment import CALLS, corrected, instant, short_form
 from tests.unit.gateway.harness import Answer, GatewayHarness
 
 AT = "2026-12-01T08:59:11.000+00:00"
@@ -226,3 +227,9 @@ def test_any_call_is_converted_or_refused(kind: str, fields: dict[str, Any]) -> 
     except UnmappableError:
         return
     assert isinstance(short["data"], dict)
+
+
+def test_time_of_a_clock_that_is_thousands_of_years_off_is_not_corrected() -> None:
+    sent = instant("9114-06-12T09:06:19+23:03")
+    stamp = "0036-05-06T22:03:27+11:22"
+    assert corrected(stamp, sent, datetime(2026, 12, 1, tzinfo=UTC)) == stamp
