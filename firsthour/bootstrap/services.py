@@ -33,7 +33,7 @@ def all_services(
 ) -> tuple[Service, ...]:
     """Return every service of the system.
 
-    `ways_out`: pages also leave over the channels of the agreement. `inbound`: of the dead letters of the topic to which
+    `ways_out`: pages also leave over the channels of the agreement. `inbound`: the retention of dead letters of the topic to which
     other programs write. None: it is not read.
     """
     return (

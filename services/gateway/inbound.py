@@ -1,4 +1,4 @@
-"""Reads the topic `inbound`: accepts the events of other programs, and keeps what cannot be accepted.
+"""Reads the topic `inbound`: accepts the events of other programs, and keeps the other records as dead letters.
 
 The rows of a batch, its dead letters and its counts are in the unit that moves the cursor, so each record counts once.
 """

@@ -15,7 +15,7 @@ from services.gateway.source_counts import delete_old_source_counts
 def service(*, inbound: Retention | None = None) -> Service:
     """Return the service. Its sweeps delete old answers under idempotency keys, counts of sources, and quarantined events.
 
-    `inbound`: of the dead letters of the topic to which other programs write, which only Kafka has. None: it is not read.
+    `inbound`: the retention of dead letters of the topic to which other programs write, which only Kafka has. None: it is not read.
     """
     return Service(
         name="gateway",

@@ -1,6 +1,6 @@
 """Keeps the newest bodies to which no entry of their mapping applies. The others are counted.
 
-A vendor may send thousands of events that nobody maps, and each kept body costs a commit. So a process keeps at most one
+A vendor may send thousands of such events, and each kept body costs a commit. So a process keeps at most one
 body of each source and type per `SECONDS`.
 """
 

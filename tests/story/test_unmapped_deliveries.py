@@ -44,7 +44,7 @@ async def test_marketing_is_told_once_an_hour_of_deliveries_that_cannot_be_mappe
     assert world.mail_recipients[0] == "mops"
 
 
-async def test_marketing_is_not_told_of_a_rejected_form_or_of_what_nobody_maps(open_world: OpenWorld) -> None:
+async def test_marketing_is_not_told_of_rejected_forms_and_unmatched_deliveries(open_world: OpenWorld) -> None:
     world = await open_world(agreement=TELL)
     await world.post_form("demo-request", email="nobody")
     await world.post_events({"id": "1", "type": "nonsense"})

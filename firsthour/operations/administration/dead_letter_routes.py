@@ -31,7 +31,7 @@ def add_dead_letter_routes(api: APIRouter, resources: Resources, services: Seque
     ) -> dict[str, Any]:
         """List dead letters in this state, oldest first, without their bodies.
 
-        `unmatched`: what webhooks sent and no entry of their mapping applies to: the newest of each source and type.
+        `unmatched`: deliveries of webhooks to which no entry of their mapping applies: the newest of each source and type.
         Repeat with `cursor=<next>` until `next` is null.
         """
         after = _position(cursor)

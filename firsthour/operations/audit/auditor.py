@@ -48,7 +48,7 @@ REMEDIES: Final = {
     SOURCE_SURGE: "See `firsthour sources`, `firsthour quarantine list` and `firsthour bursts list`. If it is genuine, the quota of the "
     "source in sources.yaml may be too small.",
     SOURCE_SILENT: "See whether its forms, webhooks and keys still work. It may also be a holiday.",
-    SOURCE_UNMAPPED: "Correct its mapping in sources.yaml. What was kept is then retried by one command.",
+    SOURCE_UNMAPPED: "Correct its mapping in sources.yaml. One command then retries the kept deliveries.",
 }
 """What the operator does about the finding of each check."""
 _TEAMS: Final = {SOURCE_SILENT: (MARKETING,), SOURCE_UNMAPPED: (MARKETING,), SOURCE_SURGE: (MARKETING, SALES)}

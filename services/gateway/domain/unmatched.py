@@ -1,4 +1,4 @@
-"""Bodies of a webhook to which no entry of its mapping applies: vendors send events that nobody maps."""
+"""Bodies of a webhook to which no entry of its mapping applies: vendors also send events that are not wanted."""
 
 import re
 from typing import Final

@@ -38,7 +38,7 @@ class InboundBody(NamedTuple):
 
 
 class InboundEvent(NamedTuple):
-    """What a record became. `source`: empty: the producer is unknown. `error`: None: the event is accepted."""
+    """The outcome of a record. `source`: empty: the producer is unknown. `error`: None: the event is accepted."""
 
     source: str
     events: Sequence[ParsedEvent] = ()
@@ -63,7 +63,7 @@ def body_of(value: bytes, headers: Sequence[tuple[str, bytes]]) -> InboundBody:
 
 
 def _data(value: bytes, options: request_bodies.Options) -> dict[str, object]:
-    """Return the data of a binary event as members of a structured one. What is no JSON is kept as it is, in base64."""
+    """Return the data of a binary event as members of a structured one. Data that is no JSON is kept as it is, in base64."""
     if not value or len(value) > SIZE_MAX:
         return {"data_base64": base64.b64encode(value).decode()} if value else {}
     try:
@@ -91,7 +91,7 @@ def parse_record(record: InboundBody, producers: Producers, team: Team, now: dat
         parsed = parse_events(record.body, media, options, None, key=source, now=now)
         events = [_checked(event, sender, team) for event in parsed]
         return InboundEvent(source, events, rows_of(events))
-    except Exception as error:  # noqa: BLE001  # whatever one record does, the records after it are read
+    except Exception as error:  # noqa: BLE001  # the failure concerns this record, and those after it are read
         return InboundEvent(source, error=error)
 
 

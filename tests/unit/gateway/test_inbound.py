@@ -1,4 +1,4 @@
-"""Records of other programs on Kafka: CloudEvents in both modes, as the official package writes them; and what is none."""
+"""Records of other programs on Kafka: CloudEvents in both modes, as the official package writes them, and other records."""
 
 import json
 from datetime import UTC, datetime
