@@ -23,4 +23,8 @@ MAPPING_FUNCTIONS: Final[Mapping[str, MappingFunction]] = {
     "object_of": MappingFunction(
         3, 3, "an object from a list of objects: the fields with its keys and with its values"
     ),
+    "after_last": MappingFunction(2, 2, "the part of a text after the last occurrence of the second argument"),
+    "merged_by": MappingFunction(
+        3, 3, "a list of objects, each with the fields of the object in another list that has the same value of a key"
+    ),
 }

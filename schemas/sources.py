@@ -12,16 +12,30 @@ from schemas.agreement.fields import EventType, event_type
 from schemas.conditions.fields import FIELDS
 from schemas.events.outside import OUTSIDE_TYPES
 from schemas.facts import is_product_fact
+from schemas.fetching import Fetch, PresetFetch
 from schemas.form_fields import TheirNames
 from schemas.values import ID_PATTERN, Flag, Shape, Whole, did_you_mean, shown, wrong
 from schemas.verification import FieldName, Secret, StandardWebhooks, Verify
 
 PRESETS = (
     *("activecampaign", "aircall", "cal-com", "calendly", "contact-form-7", "customerio", "elementor", "google-ads"),
-    *("gravity-forms", "hubspot", "intercom", "jotform", "marketo", "mautic", "pipedrive", "rudderstack", "salesforce"),
-    *("segment", "sendgrid", "slack", "standard-webhooks", "tally", "twilio", "typeform", "webflow"),
+    *("gravity-forms", "hubspot", "intercom", "jotform", "linkedin", "marketo", "mautic", "meta", "pipedrive"),
+    *(
+        "rudderstack",
+        "salesforce",
+        "segment",
+        "sendgrid",
+        "slack",
+        "standard-webhooks",
+        "tally",
+        "twilio",
+        "typeform",
+        "webflow",
+    ),
 )
 """The vendors whose webhooks are known: each has a file in firsthour/runtime/config/preset_files."""
+THIN_PRESETS = ("hubspot", "linkedin", "meta")
+"""The vendors that also, or only, name an event, which is then read from their API."""
 TOUCH = "touch.recorded"
 DEAL = "opportunity.changed"
 ANY_CUSTOM = "custom.*"
@@ -179,6 +193,7 @@ class WebhookSource(Shape):
     verify: Verify
     format: Literal["json", "form", "xml"] | None = None  # of the body; absent: its content type tells
     handshake: Handshake | None = None  # how the vendor tries the address
+    fetch: Fetch | None = None  # how thin events are completed
     answer: VendorAnswer | None = None
     events: tuple[EventMapping, ...] = ()  # empty: the body is already an event of ours (only with Standard Webhooks)
     types: SentTypes | None = None  # allowed types; absent: the marketing types, and those named in `events`
@@ -251,6 +266,7 @@ class PresetSource(Shape):
     verify: Verify | None = None
     format: Literal["json", "form", "xml"] | None = None
     handshake: Handshake | None = None
+    fetch: PresetFetch | None = None
     answer: VendorAnswer | None = None
     events: tuple[EventMapping, ...] = ()
     types: SentTypes | None = None
@@ -261,6 +277,9 @@ class PresetSource(Shape):
     def _is_known(self) -> Self:
         if self.preset not in PRESETS:
             raise wrong(f"{shown(self.preset)} is not a preset", did_you_mean(self.preset, PRESETS))
+        if self.fetch is not None and self.preset not in THIN_PRESETS:
+            mistake = f"the preset {self.preset} has no thin events, so nothing is fetched"
+            raise wrong(mistake, "remove `fetch`, or write the source without a preset")
         if self.verify is not None and self.secrets:
             raise wrong("`verify` has its own secrets", "remove `secrets`, or `verify`")
         if self.verify is None and not self.secrets:

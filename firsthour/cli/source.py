@@ -72,6 +72,10 @@ def try_body(
     content_type: Annotated[
         str, typer.Option(help="Content type, if the headers do not have it.")
     ] = "application/json",
+    answer: Annotated[
+        Path | None,
+        typer.Option(help="File with the answer of the vendor's API that completes the delivery.", exists=True),
+    ] = None,
     target: Annotated[str, typer.Option(help="Path and query of the request, if a signature covers them.")] = "",
     data: DataDir = None,
     config: ConfigDir = None,
@@ -79,12 +83,16 @@ def try_body(
 ) -> None:
     """Show what a delivery would become: verification, events, the expression of each field, unused parts. Nothing is stored.
 
+    For a delivery that only names an event, it shows the address at which the rest would be read; nothing is fetched.
+
     Exit code 1 if the delivery would be refused, or if a part of it cannot be mapped.
 
     Example: firsthour source try telephony --body call.json --headers headers.txt
     """
     delivery: dict[str, Any] = {"body": base64.b64encode(body.read_bytes()).decode(), "target": target}
     delivery["content_type"] = content_type
+    if answer is not None:
+        delivery["answer"] = base64.b64encode(answer.read_bytes()).decode()
     if headers is not None:
         delivery["headers"] = _headers(headers)
         delivery["content_type"] = next(
@@ -119,6 +127,8 @@ def _headers(file: Path) -> dict[str, str]:
 def _show(report: dict[str, Any]) -> None:
     words = {True: "Verified.", False: f"Not verified: {report['why']}.", None: f"Not tried: {report['why']}."}
     say(words[report["verified"]])
+    for fetch in report["fetches"]:
+        say(f"Would be fetched: {fetch['url']}")
     for event in report["events"]:
         say(f"{event['type']}")
         texts, places = event["expressions"], event["places"]
@@ -126,7 +136,9 @@ def _show(report: dict[str, Any]) -> None:
         for name, value in (*event["person"].items(), *event["fields"].items()):
             rows.append((name, value, texts.get(name) or texts.get("form_fields", ""), _place(places, name)))
         print_table(("field", "value", "expression", "place"), rows)
-    if not report["events"] and not report["faults"]:
+    if not report["events"] and report["fetches"] and not report["faults"]:
+        say("The events follow from the answer: `--answer FILE` shows them.")
+    elif not report["events"] and not report["faults"]:
         say(
             "No event: no entry of `events:` applies to this body. It would be counted as `nothing matched`, and the newest of its"
         )

@@ -6,10 +6,13 @@ from datetime import timedelta
 from typing import Any, Final, get_args
 
 from firsthour.runtime.config import presets
+from schemas.fetching import Fetch
 from schemas.mapping_functions import MAPPING_FUNCTIONS
 from schemas.sources import PRESETS
 from schemas.values import duration_text
 from schemas.verification import SIGNED_PARTS, Scheme
+from services.gateway.domain.fetch_outcomes import GIVE_UP_AFTER
+from services.gateway.fetcher import TIMEOUT_SECONDS
 
 _ADDRESS: Final = re.compile(r"(/hooks/<id>(?:/<secret>)?|\?rep=)")
 _PRESETS_INTRODUCTION: Final = """# Presets of vendors
@@ -24,7 +27,7 @@ sources:
 ```
 
 Own `events:` are added; an entry replaces those of the preset with the same type. `verify`, `format`, `handshake`, `answer` and
-`types` replace those of the preset. `firsthour source try ID --body FILE` shows what a delivery would become. A vendor without a
+`types` replace those of the preset. `fetch:` changes base_url, path, token or headers of a preset that [fetches](mapping.md). `firsthour source try ID --body FILE` shows what a delivery would become. A vendor without a
 preset needs `verify:` and `events:` of your own, see [verification](verification.md) and [mapping](mapping.md).
 """
 _VERIFICATION_INTRODUCTION: Final = """# Verification of webhooks
@@ -54,6 +57,44 @@ Besides the functions of JMESPath there are:
 | function | value |
 |---|---|
 """
+_FETCH_INTRODUCTION: Final = """
+## Thin events
+
+Some vendors only name what happened: the id of a lead, without the person. `fetch:` of a source completes such events:
+
+```yaml
+  - id: ads
+    kind: webhook
+    verify: {scheme: hmac-sha256, header: X-Signature, secrets: [{env: ADS_SECRET}]}
+    fetch: {base_url: https://api.example.com, path: "/leads/{lead_id}", when: lead_id, id: lead_id, token: {env: ADS_TOKEN}}
+    events:
+      - {when: _answer.email, type: form.submitted, time: _event.created_at, email: _answer.email}
+```
+
+The thin event is stored and the delivery answered. Then the address is read, and the entries of `events:` are tried on
+`{"_event": the thin event, "_answer": the answer}`.
+
+| field | |
+|---|---|"""
+_FETCH_TEXTS: Final = {
+    "base_url": "the address of the API; https, or http to this machine",
+    "path": "path and query, with expressions over the thin event in braces; each value becomes one segment",
+    "each": "a list in the body, whose items are thin events; absent: the items of a list, or the body",
+    "when": "which of them are thin; absent: all. The others are mapped as they are",
+    "id": "the id of a thin event: one that is delivered again while it waits is read once",
+    "token": "`{env: NAME}` or `{file: PATH}`",
+    "token_header": "the header of the token; absent: `Authorization`",
+    "token_prefix": "the text before it; absent: `Bearer` and a space",
+    "headers": "further headers",
+    "retry_when": "an expression over a refusal: it is temporary although its status reads as final",
+}
+_FETCH_END: Final = """A request has {seconds:g} s and an answer 64 KiB; redirects are not followed. No answer, 408, 425, 429, 5xx and an answer that
+is not a JSON object are tried again for {hours} hours, no sooner than `Retry-After` says. Another refusal, and the last try, make a dead
+letter of the source, whose retry reads the address again. An answer that cannot be mapped is kept with the letter, so that a
+corrected mapping needs no other request. The order of the events of a person is not kept: give `time`, which is that of the thin event.
+A host with a private address must be named in `FIRSTHOUR_WEBHOOK_PRIVATE_HOSTS`. `firsthour source try ID --body FILE` shows the
+address, and with `--answer FILE` what the answer becomes.
+"""
 
 
 def presets_page() -> str:
@@ -70,6 +111,14 @@ def _preset(name: str) -> Iterator[str]:
         condition = " ".join(str(entry.get("when", "always")).split()).replace("|", "\\|")
         each = f" (each of `{entry['each']}`)" if "each" in entry else ""
         yield f"| `{entry['type']}` | {f'`{condition}`' if 'when' in entry else condition}{each} |"
+    if "fetch" in known:
+        fetch = known["fetch"]
+        token = (
+            f", with the token in `{fetch['token']['env']}`"
+            if "token" in fetch
+            else ", if the source has `fetch: {token: ...}`"
+        )
+        yield from ("", f"Thin events are read from `{fetch['base_url']}`{token}.")
     if not known["events"]:
         yield "| those of the sender | `{type, timestamp, data}` |"
     yield ""
@@ -124,4 +173,14 @@ def _default(value: object) -> str:
 def mapping_page() -> str:
     """Return the page of mappings."""
     rows = [f"| `{name}` | {function.text} |" for name, function in MAPPING_FUNCTIONS.items()]
-    return _MAPPING_INTRODUCTION + "\n".join(rows) + "\n"
+    fields = [f"| `{name}` | {_FETCH_TEXTS[name]} |" for name in Fetch.model_fields]
+    hours, seconds = GIVE_UP_AFTER // timedelta(hours=1), TIMEOUT_SECONDS
+    return "\n".join(
+        (
+            _MAPPING_INTRODUCTION + "\n".join(rows),
+            _FETCH_INTRODUCTION,
+            *fields,
+            "",
+            _FETCH_END.format(hours=hours, seconds=seconds),
+        )
+    )

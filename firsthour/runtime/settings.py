@@ -97,8 +97,8 @@ class Settings(BaseSettings):
     )
     webhook_private_hosts: Hosts = Field(
         (),
-        description="Hosts on your own network that webhooks of the agreement may reach, `crm.internal,10.0.0.5`; all other "
-        "private addresses are refused.",
+        description="Hosts on your own network that webhooks of the agreement and fetches of sources may reach, "
+        "`crm.internal,10.0.0.5`; all other private addresses are refused.",
     )
     connections_max: int = Field(
         1_000,

@@ -18,6 +18,7 @@ from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
 from services.gateway import body_reader, form_script, pages, replies, waiting
 from services.gateway.domain.forms import Form
+from services.gateway.fetcher import Fetcher
 from services.gateway.flood_guard import FloodGuard
 from services.gateway.intake import events, forms, handshakes, segment, webhooks
 from services.gateway.intake.outcome import Accepted, Rejected
@@ -80,7 +81,10 @@ class Gateway:
             resources.config, resources.clock, self._counts, resources.settings.form_posts_per_minute
         )
         self._proxies = TrustedProxies(resources.settings.trusted_proxies)
-        self.runners = (SourceKeeper(self._counts, self._guard, resources),)
+        self.runners = (
+            SourceKeeper(self._counts, self._guard, resources),
+            Fetcher(resources, self._sources, self._guard, self._store, self._counts),
+        )
         self.inner = inner
         self._process_id, self._count = new_id(), count(1)  # request ids are made of these: they need not be random
 

@@ -1,36 +1,41 @@
 """Parses a dead letter of the gateway again, possibly with a corrected body."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from firsthour.runtime.eventlog import dead_letters
 from firsthour.runtime.eventlog.dead_letters import DeadLetter
+from firsthour.runtime.http.exact_json import Parsed
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.storage.unit import Unit
 from schemas.sources import TOUCH
 from schemas.team import Team
 from schemas.topics import EVENTS
-from services.gateway import request_bodies, senders, webhook_bodies
-from services.gateway.domain import forms, unmatched
+from services.gateway import fetches, request_bodies, senders, webhook_bodies
+from services.gateway.domain import forms, thin_events, unmatched
 from services.gateway.domain.cloudevents import STRUCTURED
 from services.gateway.domain.coerce import UnmappableError
 from services.gateway.domain.forms import Form
 from services.gateway.domain.mapping import ParsedEvent
+from services.gateway.domain.thin_events import ThinEvent, ThinPart
 from services.gateway.intake.events import parse_events
 from services.gateway.intake.forms import parse_post
 from services.gateway.intake.inbound import ORIGIN, InboundBody, parse_record
 from services.gateway.intake.outcome import problem_of, rows_of
 from services.gateway.intake.request import EVENTS_PATH, FORMS_PATH, HOOKS_PATH
 from services.gateway.intake.segment import BATCH_PATH, parse_call
-from services.gateway.intake.webhooks import RejectedItem, parse_items
+from services.gateway.intake.webhooks import RejectedItem, parse_items, thin_part
 from services.gateway.sources import Producers, SourceIndex, WebhookEndpoint, producers_of, source_index
 
 
 def retry(unit: Unit, letter: DeadLetter, body: bytes | None = None) -> list[str]:
     """Append the events of a dead letter and mark it as retried, in one unit.
 
-    The sender was authenticated when the letter was received. Its events happen as of that time.
+    The sender was authenticated when the letter was received. Its events happen as of that time. Thin events wait for their
+    fetch again.
 
     Args:
         unit: The unit.
@@ -48,14 +53,16 @@ def retry(unit: Unit, letter: DeadLetter, body: bytes | None = None) -> list[str
     try:
         content = letter.body if body is None else body
         if letter.origin.startswith(ORIGIN):
-            events = _parse_inbound(letter, content, producers_of(unit.config), unit.config.team, now)
+            inbound = _parse_inbound(letter, content, producers_of(unit.config), unit.config.team, now)
+            parsed = ParsedLetter(inbound)
         else:
-            events = _parse(letter, content, sources, unit.config.team, now)
-        unit.rows.extend(rows_of(events))
+            parsed = _parse(letter, content, sources, unit.config.team, now)
+        unit.rows.extend(rows_of(parsed.events))
     except UnmappableError as error:
         raise problem_of(error) from None
     dead_letters.store_outcome(unit.connection, letter.id, "retried", unit.clock.real(), f"retried on {EVENTS}")
-    return [event.sent_id for event in events]
+    fetches.add(unit, letter.source, parsed.thin, now)
+    return [*(event.id for event in parsed.thin), *(event.sent_id for event in parsed.events)]
 
 
 def received_at(unit: Unit, real: datetime) -> datetime:
@@ -64,15 +71,22 @@ def received_at(unit: Unit, real: datetime) -> datetime:
     return now - (unit.clock.real() - real) / second if second > 0 else now
 
 
-def _parse(letter: DeadLetter, body: bytes, sources: SourceIndex, team: Team, now: datetime) -> list[ParsedEvent]:
+class ParsedLetter(NamedTuple):
+    """The events of a dead letter, and those that are to be completed."""
+
+    events: list[ParsedEvent]
+    thin: Sequence[ThinEvent] = ()
+
+
+def _parse(letter: DeadLetter, body: bytes, sources: SourceIndex, team: Team, now: datetime) -> ParsedLetter:
     path, _, fragment = letter.origin.partition("#")
     id = unquote(fragment)
     if path == EVENTS_PATH:
-        return _parse_events(letter, body, id, team, now)
+        return ParsedLetter(_parse_events(letter, body, id, team, now))
     if path == BATCH_PATH:
-        return [parse_call(request_bodies.parse_json(body).value, letter.id, letter.source, now)]
+        return ParsedLetter([parse_call(request_bodies.parse_json(body).value, letter.id, letter.source, now)])
     if path.startswith(FORMS_PATH) and (form := sources.forms.get(path.removeprefix(FORMS_PATH))):
-        return [_parse_form(letter, body, id, form, now)]
+        return ParsedLetter([_parse_form(letter, body, id, form, now)])
     if path.startswith(HOOKS_PATH) and (endpoint := sources.webhooks.get(path.removeprefix(HOOKS_PATH))):
         return _parse_delivery(letter, body, id, endpoint, team, now)
     raise Problem(
@@ -113,20 +127,29 @@ def _parse_form(letter: DeadLetter, body: bytes, id: str, form: Form, now: datet
 
 def _parse_delivery(
     letter: DeadLetter, body: bytes, id: str, endpoint: WebhookEndpoint, team: Team, now: datetime
-) -> list[ParsedEvent]:
+) -> ParsedLetter:
     media, options = _content_type(letter)
     if body is not letter.body and body.lstrip()[:1] in (b"{", b"["):  # a corrected body may be JSON in any case
         media, options = request_bodies.JSON, {}
     delivery = id or sha256(letter.body).hexdigest()[:32]
     events: list[ParsedEvent] = []
     parsed = webhook_bodies.parse_body(body, media, options, endpoint.format)
-    for item in parse_items(endpoint, body, parsed, team, delivery=delivery, now=now):
+    thin = ThinPart([], parsed.value, False)
+    if endpoint.api is not None:
+        pending = thin_events.pending_event(endpoint.api.lookup, parsed.value)
+        if pending is not None:
+            return ParsedLetter([], [pending])
+        thin = thin_part(endpoint, parsed.value)
+    if thin.nothing_left:
+        return ParsedLetter([], thin.events)
+    rest = Parsed(thin.rest, parsed.altered)
+    for item in parse_items(endpoint, body, rest, team, delivery=delivery, now=now):
         if isinstance(item, RejectedItem):
             raise item.error.anew()
         events += [event for event, _ in item]
-    if not events:
+    if not events and not thin.events:
         raise unmatched.error()
-    return events
+    return ParsedLetter(events, thin.events)
 
 
 def _content_type(letter: DeadLetter) -> tuple[str, request_bodies.Options]:

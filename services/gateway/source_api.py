@@ -21,12 +21,16 @@ _Name = Annotated[str, Field(max_length=100)]
 
 
 class TriedDelivery(RequestModel):
-    """A delivery to try. `body`: the bytes in base64. `headers`: absent: nothing is verified. `target`: path and query."""
+    """A delivery to try. `body`: the bytes in base64. `headers`: absent: nothing is verified. `target`: path and query.
+
+    `answer`: an answer of the vendor's API, in base64, which completes the first thin event.
+    """
 
     body: Annotated[str, Field(max_length=_BASE64_MAX)]
     content_type: Annotated[str, Field(max_length=300)] = "application/json"
     headers: Annotated[dict[_Name, Annotated[str, Field(max_length=8_192)]] | None, Field(max_length=100)] = None
     target: Annotated[str, Field(max_length=2_000, pattern=r"^(/[!-~]*)?$")] = ""
+    answer: Annotated[str, Field(max_length=_BASE64_MAX)] = ""
 
 
 def add_source_routes(api: APIRouter, resources: Resources) -> None:
@@ -42,17 +46,18 @@ def add_source_routes(api: APIRouter, resources: Resources) -> None:
 
         `verified`: whether the proof holds; `why`: the reason if it does not. `events`: each with its facts, and the
         expression and the place of each field. `faults`: what cannot be mapped. `unused`: the parts of the body that no
-        expression reads. `unmatched`: the number of items to which no entry of `events` applies.
+        expression reads. `fetches`: the thin events, each with the address at which the rest of it would be read; nothing is
+        fetched. `unmatched`: the number of items to which no entry of `events` applies.
         """
         endpoint = sources.index.webhooks.get(id)
         if endpoint is None:
             raise Problem(404, "Unknown source", "Name a source of sources.yaml with `kind: webhook` or `preset`.")
         try:
-            body = base64.b64decode(delivery.body, validate=True)
+            body, answer = (base64.b64decode(text, validate=True) for text in (delivery.body, delivery.answer))
         except (binascii.Error, ValueError):
-            raise Problem(422, "Invalid body", "Send the bytes of the body in base64.") from None
+            raise Problem(422, "Invalid body", "Send the bytes of body and answer in base64.") from None
         headers = trial.headers_of({"content-type": delivery.content_type, **(delivery.headers or {})})
-        request = trial.TriedRequest(headers, body, delivery.target.encode(), delivery.headers is not None)
+        request = trial.TriedRequest(headers, body, delivery.target.encode(), delivery.headers is not None, answer)
         clock = resources.clock
         return trial.outcome(
             endpoint, request, public_url, resources.config.current.team, clock.business(), clock.real()

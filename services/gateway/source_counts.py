@@ -21,6 +21,7 @@ UNMATCHED: Final = "nothing matched"
 QUARANTINED: Final = "quarantined"
 SURGE: Final = "surge"
 """Events of a source that was beyond twice its quota. They are counted under their own outcome too."""
+NOT_COMPLETED: Final = "not completed"
 REASONS: Final[Mapping[int, str]] = {
     400: "malformed",
     401: "unverified",

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -13,9 +14,10 @@ from firsthour.runtime.config import source_secrets
 from firsthour.runtime.config.reading import Configs
 from firsthour.runtime.config.source_secrets import SecretMissingError, UnusableSecretError, resolve
 from firsthour.runtime.settings import environ
+from schemas.fetching import Fetch
 from schemas.sources import ApiSource, FormSource, Handshake, HubHandshake, KafkaSource, Quota, WebhookSource
 from schemas.verification import BodyKey, Scheme, Secret, StandardWebhooks, UrlToken
-from services.gateway.domain import webhooks
+from services.gateway.domain import thin_events, webhooks
 from services.gateway.domain.forms import Form, field_names
 from services.gateway.domain.verification.verifier import Verifier, verification
 from services.gateway.fixed_reply import FixedReply
@@ -27,13 +29,29 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
+class VendorApi:
+    """The API that completes the thin events of a source.
+
+    `base_url`: without a slash at its end. `headers`: with the token. `trouble`: why nothing can be fetched now.
+    """
+
+    lookup: thin_events.Lookup
+    base_url: str
+    host: str
+    port: int
+    headers: Mapping[str, str] = field(repr=False)
+    trouble: str | None = None
+
+
+@dataclass(frozen=True)
 class WebhookEndpoint:
     """A sender of webhooks.
 
     `standard_header`: the header with the id of a delivery, if the sender follows Standard Webhooks. `trouble`: why its
     requests cannot be verified now. `tokens`: the secret is a part of the path. `body_secrets`: secrets that the body
     contains, which are removed before it is kept. `format`: of the body; None: its content type tells. `handshake_secret`: what
-    proves the address to the vendor; empty: it is missing. `answers`: a request may wait for the effect of its event.
+    proves the address to the vendor; empty: it is missing. `answers`: a request may wait for the effect of its event. `api`: completes its
+    thin events; None: it sends none.
     """
 
     id: str
@@ -49,6 +67,7 @@ class WebhookEndpoint:
     handshake: Handshake | None = None
     handshake_secret: bytes = b""
     answers: bool = False
+    api: VendorApi | None = None
 
 
 Producers = Mapping[str, KafkaSource]
@@ -134,7 +153,22 @@ def _endpoint(
         handshake=source.handshake,
         handshake_secret=_handshake_secret(source, resolve_secret),
         answers=source.answers,
+        api=_vendor_api(source.fetch, resolve_secret) if source.fetch is not None else None,
     )
+
+
+def _vendor_api(fetch: Fetch, resolve_secret: Callable[[Secret], str]) -> VendorApi:
+    headers, trouble = {"accept": "application/json", "user-agent": "FirstHour", **fetch.headers}, None
+    if fetch.token is not None:
+        try:
+            value = resolve_secret(fetch.token)
+            source_secrets.check(value, source_secrets.TOKEN)
+            headers[fetch.token_header] = fetch.token_prefix + value
+        except (SecretMissingError, UnusableSecretError) as error:
+            trouble = f"the token of `fetch` {fetch.token.place}: {error}"
+    parts = urlsplit(fetch.base_url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return VendorApi(thin_events.compile_lookup(fetch), fetch.base_url, parts.hostname or "", port, headers, trouble)
 
 
 def _handshake_secret(source: WebhookSource, resolve_secret: Callable[[Secret], str]) -> bytes:

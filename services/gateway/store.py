@@ -14,12 +14,29 @@ from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.storage.unit import Lane, StorageError, Unit, Units
 from firsthour.runtime.version import VERSION
-from services.gateway import quarantine, replies, unmatched
+from services.gateway import fetches, quarantine, replies, unmatched
 from services.gateway.intake.outcome import Accepted, Quarantined, Rejected, RejectedBody, RetryKey, UnmatchedBody
 from services.gateway.replies import Reply
 from services.gateway.source_counts import QUARANTINED, ROBOT, UNMAPPED, UNMATCHED, SourceCounts
 
 _KEPT: Final = " The body is kept: it can be corrected and retried."
+
+
+def keep_body(unit: Unit, body: RejectedBody, retention: Retention) -> str:
+    """Keep this body as a dead letter. Return its id."""
+    return dead_letters.dead_letter(
+        unit.connection,
+        at=unit.clock.real(),
+        consumer=GATEWAY,
+        origin=body.origin,
+        source=body.source,
+        content_type=body.content_type,
+        body=body.body,
+        error=body.error,
+        code=VERSION,
+        robot=body.robot,
+        retention=retention,
+    )
 
 
 class IntakeStore:
@@ -52,7 +69,7 @@ class IntakeStore:
             return self._keep_sample(outcome, outcome.unmatched_body)
         if outcome.quarantined is not None:
             return self._append_and_quarantine(outcome, outcome.quarantined)
-        if outcome.bodies:
+        if outcome.bodies or outcome.thin:
             return self._append_with_bodies(outcome)
         if outcome.retry_key is not None:
             return self._append_once(outcome, outcome.retry_key)
@@ -61,7 +78,7 @@ class IntakeStore:
     async def _append(self, accepted: Accepted) -> Reply:
         if accepted.rows:
             await self._units.append(accepted.rows)
-            self._count(accepted)
+            self.count(accepted)
         return replies.accepted(accepted.ids)
 
     async def _keep_sample(self, accepted: Accepted, body: UnmatchedBody) -> Reply:
@@ -90,43 +107,38 @@ class IntakeStore:
             body = retry_key.body
             return await self._reject(problem, None if body is None else replace(body, error=str(problem)))
         if not answer.replayed:
-            self._count(accepted)
+            self.count(accepted)
         return Reply(answer.status, answer.body, replayed=answer.replayed)
 
     async def _append_and_quarantine(self, accepted: Accepted, quarantined: Quarantined) -> Reply:
         """Append in one unit with the events that are quarantined, and the dead letters of rejected bodies."""
 
         def work(unit: Unit) -> list[str]:
-            unit.rows.extend(accepted.rows)
             quarantine.keep(unit, quarantined.source, quarantined.rows)
-            return [self._dead_letter(unit, body) for body in accepted.bodies]
+            return self._store(unit, accepted)
 
         try:
             letters = await self._units.run(work)
         except StorageError:
-            if accepted.bodies:
+            if accepted.bodies or accepted.thin:
                 raise
             # Nothing can be quarantined now. The log may still accept the events: a flood is better than a loss.
             await self._units.append([*accepted.rows, *(row for _, row in quarantined.rows)])
             letters = []
         self._counts.note(accepted.source, QUARANTINED, len(quarantined.rows))
-        self._count(accepted)
+        self.count(accepted)
         if not accepted.faults:
             return replies.accepted(accepted.ids)
         self._counts.note(accepted.source, UNMAPPED, len(accepted.faults))
         return replies.partly_accepted(accepted.ids, letters, accepted.faults)
 
     async def _append_with_bodies(self, accepted: Accepted) -> Reply:
-        """Append in one unit with the dead letters of the rejected bodies."""
-
-        def work(unit: Unit) -> list[str]:
-            unit.rows.extend(accepted.rows)
-            return [self._dead_letter(unit, body) for body in accepted.bodies]
-
-        letters = await self._units.run(work)
-        self._count(accepted)
-        if not accepted.faults:  # a robot gets the answer of a person
-            self._counts.note(accepted.source, ROBOT)
+        """Append in one unit with the dead letters of the rejected bodies, and with what is to be completed."""
+        letters = await self._units.run(lambda unit: self._store(unit, accepted))
+        self.count(accepted)
+        if not accepted.faults:
+            if accepted.bodies:  # a robot gets the answer of a person
+                self._counts.note(accepted.source, ROBOT)
             return replies.accepted(accepted.ids)
         self._counts.note(accepted.source, UNMAPPED, len(accepted.faults))
         for _ in letters:
@@ -143,22 +155,17 @@ class IntakeStore:
         problem.extensions["dead_letter"] = letter
         return problem
 
-    def _dead_letter(self, unit: Unit, body: RejectedBody) -> str:
-        return dead_letters.dead_letter(
-            unit.connection,
-            at=unit.clock.real(),
-            consumer=GATEWAY,
-            origin=body.origin,
-            source=body.source,
-            content_type=body.content_type,
-            body=body.body,
-            error=body.error,
-            code=VERSION,
-            robot=body.robot,
-            retention=self._retention,
-        )
+    def _store(self, unit: Unit, accepted: Accepted) -> list[str]:
+        """Store the rows, the thin events and the rejected bodies. Return the ids of their dead letters."""
+        unit.rows.extend(accepted.rows)
+        fetches.add(unit, accepted.source, accepted.thin, unit.now)
+        return [self._dead_letter(unit, body) for body in accepted.bodies]
 
-    def _count(self, accepted: Accepted) -> None:
+    def _dead_letter(self, unit: Unit, body: RejectedBody) -> str:
+        return keep_body(unit, body, self._retention)
+
+    def count(self, accepted: Accepted) -> None:
+        """Count the events, once they are stored."""
         if not accepted.events:
             return
         counter = self._accepted_of.get(accepted.source)

@@ -6,15 +6,17 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import unquote
 
+from firsthour.runtime.http.exact_json import Parsed
 from schemas.team import Team
 from services.gateway import request_bodies, webhook_bodies
-from services.gateway.domain import webhooks
+from services.gateway.domain import thin_events, webhooks
 from services.gateway.domain.coerce import Json, UnmappableError
 from services.gateway.domain.mapping import ParsedEvent
+from services.gateway.domain.thin_events import ThinPart
 from services.gateway.domain.webhooks import CompiledMapping
 from services.gateway.intake.outcome import fault_of
 from services.gateway.intake.request import HOOKS_PATH, Headers
-from services.gateway.intake.webhooks import RejectedItem, parse_items, signed_request
+from services.gateway.intake.webhooks import RejectedItem, parse_items, signed_request, thin_part
 from services.gateway.sources import WebhookEndpoint
 
 LEAVES_MAX: Final = 300
@@ -25,18 +27,24 @@ DELIVERY: Final = "try"
 
 @dataclass(frozen=True)
 class TriedRequest:
-    """The request of a trial. `target`: path and query; empty: the address of the source. `signed`: it has headers to verify."""
+    """The request of a trial. `target`: path and query; empty: the address of the source. `signed`: it has headers to verify.
+
+    `answer`: the answer of the vendor's API that completes the first thin event; empty: there is none.
+    """
 
     headers: Headers
     body: bytes
     target: bytes = b""
     signed: bool = True
+    answer: bytes = b""
 
 
 def outcome(
     endpoint: WebhookEndpoint, request: TriedRequest, public_url: bytes, team: Team, now: datetime, received: datetime
 ) -> dict[str, Any]:
     """Return what the request would do: `verified`, `events`, `faults` and `unused`, the parts that no expression reads.
+
+    `fetches`: the thin events, each with the address at which the rest of it would be read; nothing is fetched.
 
     `unmatched`: the number of items to which no entry of `events` applies, as the gateway counts them.
 
@@ -48,11 +56,21 @@ def outcome(
         "faults": [],
         "unused": [],
         "unmatched": 0,
+        "fetches": [],
     }
     try:
         media, options = request_bodies.parse_content_type(request.headers.get(b"content-type", b"application/json"))
         parsed = webhook_bodies.parse_body(request.body, media, options, endpoint.format)
-        items = list(parse_items(endpoint, request.body, parsed, team, delivery=DELIVERY, now=now))
+        thin = thin_part(endpoint, parsed.value)
+        report["fetches"] = _fetches(endpoint, thin)
+        delivery, value = DELIVERY, thin.rest
+        if thin.events and request.answer:
+            event, answer = thin.events[0], request_bodies.parse_json(request.answer).value
+            delivery, value = event.id, thin_events.completed(event.event, answer)
+        elif thin.nothing_left:
+            return report
+        parsed = Parsed(value, parsed.altered)
+        items = list(parse_items(endpoint, request.body, parsed, team, delivery=delivery, now=now))
     except UnmappableError as error:
         return {**report, "faults": [fault_of(error)]}
     mapped = [pair for item in items if not isinstance(item, RejectedItem) for pair in item]
@@ -61,6 +79,17 @@ def outcome(
     report["unmatched"] = sum(not item for item in items) or (0 if items else 1)
     report["unused"] = [] if report["faults"] else _unused(endpoint, parsed.value)
     return report
+
+
+def _fetches(endpoint: WebhookEndpoint, thin: ThinPart) -> list[dict[str, str]]:
+    """Return id and address of some thin events. Raises `UnmappableError` if a part of an address is missing."""
+    if endpoint.api is None:
+        return []
+    api = endpoint.api
+    return [
+        {"id": one.id, "url": api.base_url + thin_events.path_of(api.lookup, one.event)}
+        for one in thin.events[:EVENTS_MAX]
+    ]
 
 
 def _verification(

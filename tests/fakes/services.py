@@ -78,6 +78,8 @@ class FakeService:
                 writer.close()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._server.wait_closed()
+            for _ in range(5):  # closed connections end in the next turns of the loop
+                await asyncio.sleep(0)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open[writer] = asyncio.current_task()

@@ -46,6 +46,7 @@ _NEXT_TIMES = (  # (query, whether its time is business time)
     ("SELECT min(until) FROM router_reps WHERE until > :now", True),
     ("SELECT min(next_at) FROM notifier_pages WHERE next_at > :now", False),
     ("SELECT min(next_at) FROM notifier_dispatches WHERE next_at > :now", False),
+    ("SELECT min(next_at) FROM gateway_fetches WHERE next_at > :now", False),
     ("SELECT min(next_at) FROM notifier_slack_messages WHERE next_at > :now", False),
 )
 
@@ -148,6 +149,7 @@ class StoryInstallation:
             "slack_bot_token": SLACK_TOKEN,
             "slack_signing_secret": SIGNING_SECRET,
             "slack_api_url": self.slack.url,
+            "webhook_private_hosts": "127.0.0.1",  # the stand-ins of vendors
         }
 
     @property

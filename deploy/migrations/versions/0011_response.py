@@ -42,13 +42,14 @@ def upgrade() -> None:
     _add_dispatches()
     _add_fields()
     _add_sources()
+    _add_fetches()
     _show(", c.pauses, c.snoozed_until")
 
 
 def downgrade() -> None:
     """Undo the changes, in the opposite order."""
     _show()
-    for name in ("router_bursts", "gateway_quarantine", "gateway_sources", "reporting_fields"):
+    for name in ("router_bursts", "gateway_fetches", "gateway_quarantine", "gateway_sources", "reporting_fields"):
         op.drop_table(name)
     for name in ("notifier_alerts", "notifier_endpoints", "notifier_dispatch_attempts", "notifier_dispatches"):
         op.drop_table(name)
@@ -384,6 +385,20 @@ def _add_sources() -> None:
         *(sa.Column("released_at", INTEGER), sa.Column("released_by", TEXT)),
     )
     op.create_index("router_bursts_by_age", "router_bursts", ["last_at"])
+
+
+def _add_fetches() -> None:
+    """Add the thin events that wait for the rest of them."""
+    op.create_table(
+        "gateway_fetches",
+        sa.Column("id", TEXT, primary_key=True),
+        *_filled(TEXT, "source", "event_id"),
+        *_filled(sa.LargeBinary(), "event"),
+        *_filled(INTEGER, "received_at", "added_at", "next_at", "tries"),
+        sa.Column("error", TEXT),
+    )
+    op.create_index("gateway_fetches_by_source", "gateway_fetches", ["source", "next_at"])
+    op.create_index("gateway_fetches_by_next", "gateway_fetches", ["next_at"])
 
 
 def _add_attempts() -> None:

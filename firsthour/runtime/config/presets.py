@@ -33,9 +33,19 @@ def webhook_source(source: PresetSource) -> WebhookSource:
     fields = {name: value for name in _REPLACED if (value := getattr(source, name)) is not None}
     verify = source.verify or [{**scheme, "secrets": source.secrets} for scheme in known["verify"]]
     events = [*source.events, *_other_entries(source)]
-    return WebhookSource.model_validate(
-        {**known, **fields, "id": source.id, "kind": "webhook", "verify": verify, "events": events}
-    )
+    complete = {**known, **fields, "id": source.id, "kind": "webhook", "verify": verify, "events": events}
+    return WebhookSource.model_validate({**complete, "fetch": _fetch(source)})
+
+
+def _fetch(source: PresetSource) -> Mapping[str, Any] | None:
+    """Return the fetch of the preset with the changes of the source; None: there is none, or it has no token."""
+    known, own = preset(source.preset).get("fetch"), source.fetch
+    if known is None:
+        return None
+    changed = {} if own is None else {name: getattr(own, name) for name in ("base_url", "path", "token")}
+    fetch = {**known, **{name: value for name, value in changed.items() if value is not None}}
+    fetch["headers"] = {**known.get("headers", {}), **(own.headers if own is not None else {})}
+    return fetch if "token" in fetch else None
 
 
 def _other_entries(source: PresetSource) -> list[Mapping[str, Any]]:

@@ -118,6 +118,11 @@ def _secret_places(document: Document) -> Iterator[tuple[tuple[int, str], tuple[
             for loc, secret in rows(document, *scheme, "secrets"):
                 words = place_of(secret.get("env"), secret.get("file"))
                 yield (int(source[-1]), words), (document.file, *document.place.find(loc))
+        fetch = row.get("fetch")
+        token = fetch.get("token") if isinstance(fetch, Mapping) else None
+        if isinstance(token, Mapping):
+            words = place_of(token.get("env"), token.get("file"))
+            yield (int(source[-1]), words), (document.file, *document.place.find((*source, "fetch", "token")))
 
 
 def _expression_places(document: Document) -> Iterator[tuple[tuple[str, int, str], str]]:

@@ -9,6 +9,7 @@ from jmespath.exceptions import JMESPathError
 from jmespath.functions import Functions
 
 from firsthour.runtime.config.documents import ConfigProblem, Document, names, rows
+from schemas.fetching import path_parts
 from schemas.mapping_functions import MAPPING_FUNCTIONS
 from schemas.values import Loc, did_you_mean, repeated_indexes, shown
 
@@ -33,7 +34,9 @@ def problems(sources: Document) -> Iterator[ConfigProblem]:
     for index in repeated_indexes([producer for _, producer in producers]):
         loc, producer = producers[index]
         yield sources.problem(loc, f"the producer {shown(producer)} occurs twice", "keep it in one source")
-    for source, _ in rows(sources, "sources"):
+    for source, row in rows(sources, "sources"):
+        for place, text in _fetch_expressions((*source, "fetch"), row.get("fetch")):
+            yield from _expression(sources, place, text)
         for loc, mapping in rows(sources, *source, "events"):
             for place, text in expressions(loc, mapping):
                 yield from _expression(sources, place, text)
@@ -48,6 +51,17 @@ def expressions(loc: Loc, mapping: Mapping[str, Any]) -> Iterator[tuple[Loc, str
     ):
         if isinstance(text, str):
             yield place, text
+
+
+def _fetch_expressions(loc: Loc, fetch: object) -> Iterator[tuple[Loc, str]]:
+    """Yield the expressions of `fetch:`, each with its location."""
+    if not isinstance(fetch, Mapping):
+        return
+    for field in ("each", "when", "id", "retry_when"):
+        if isinstance(text := fetch.get(field), str):
+            yield (*loc, field), text
+    if isinstance(path := fetch.get("path"), str):
+        yield from (((*loc, "path"), text) for text in path_parts(path)[1::2] if text.strip())
 
 
 def _expression(sources: Document, loc: Loc, text: str) -> Iterator[ConfigProblem]:

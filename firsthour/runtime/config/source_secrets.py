@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 SECRET_MAX_BYTES: Final = 64 * 1024
 KEY_MIN_BYTES: Final = 16
 STANDARD: Final = "standard-webhooks"
+TOKEN: Final = "token"  # noqa: S105  # a name
+"""Stands for a scheme: the secret is the token of `fetch`."""
 _PREFIX: Final = "whsec_"
 _QUOTES: Final = "\"'\u201c\u201d"
 
@@ -124,6 +126,8 @@ def named(source: Source) -> tuple[tuple[Secret, str], ...]:
             schemes.setdefault(secret, scheme.scheme)
     if isinstance(source.handshake, HubHandshake):
         schemes.setdefault(source.handshake.token, source.handshake.kind)
+    if source.fetch is not None and source.fetch.token is not None:
+        schemes.setdefault(source.fetch.token, TOKEN)
     return tuple(schemes.items())
 
 
@@ -158,9 +162,12 @@ def examine(config: "Config", environ: Mapping[str, str]) -> Examined:
             try:
                 check(resolve(secret, environ, config.directory), scheme)
             except SecretMissingError as missing:
-                mistake = f"the deliveries of {source.id} are refused: {missing.mistake}"
+                effect = "thin events" if scheme == TOKEN else "deliveries"
+                result = "wait" if scheme == TOKEN else "are refused"
+                mistake = f"the {effect} of {source.id} {result}: {missing.mistake}"
                 warnings.append(str(ConfigProblem(*place, mistake, missing.remedy)))
             except UnusableSecretError as wrong:
-                mistake = f"the secret {secret.place} cannot verify {source.id}: {wrong.mistake}"
+                use = "fetch the thin events of" if scheme == TOKEN else "verify"
+                mistake = f"the secret {secret.place} cannot {use} {source.id}: {wrong.mistake}"
                 errors.append(ConfigProblem(*place, mistake, wrong.remedy))
     return Examined(tuple(errors), tuple(warnings))

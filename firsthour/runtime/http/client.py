@@ -15,11 +15,18 @@ import httpx
 from httpx import ASGITransport, AsyncClient, Client, HTTPError, Response
 
 from firsthour.runtime import addresses
-from firsthour.runtime.http.client_connection import ANSWER_BYTES_MAX, ClientConnection, HttpAnswer, NoAnswerError
+from firsthour.runtime.http.client_connection import (
+    ANSWER_BYTES_MAX,
+    AnswerTooLargeError,
+    ClientConnection,
+    HttpAnswer,
+    NoAnswerError,
+)
 from firsthour.runtime.http.connecting import connect
 
 __all__ = [
     "ASGITransport",
+    "AnswerTooLargeError",
     "AsyncClient",
     "Client",
     "Endpoint",
@@ -27,6 +34,7 @@ __all__ = [
     "HttpAnswer",
     "NoAnswerError",
     "Response",
+    "get_pinned",
     "post_pinned",
 ]
 
@@ -196,6 +204,27 @@ async def post_pinned(
     The addresses are tried in turn until one is connected. No proxy is used, because it would look the name up again.
     Raises `NoAnswerError`. The timeout covers the whole call.
     """
+    return await _call_pinned("POST", url, addresses, body, headers, timeout_seconds)
+
+
+async def get_pinned(
+    url: str, addresses: Sequence[str], headers: Mapping[str, str], timeout_seconds: float
+) -> HttpAnswer:
+    """GET from one of these addresses, as `post_pinned` does. Return the answer with its body, which is bounded.
+
+    Raises `NoAnswerError`, and `AnswerTooLargeError` for an answer beyond the bound.
+    """
+    return await _call_pinned("GET", url, addresses, None, headers, timeout_seconds)
+
+
+async def _call_pinned(
+    method: str,
+    url: str,
+    addresses: Sequence[str],
+    body: bytes | None,
+    headers: Mapping[str, str],
+    timeout_seconds: float,
+) -> HttpAnswer:
     target = httpx.URL(url)
     sent = {"host": target.netloc.decode("ascii"), "accept-encoding": "identity", **headers}
     extensions = {"sni_hostname": target.host} if target.scheme == "https" else {}
@@ -208,9 +237,10 @@ async def post_pinned(
                 pinned = target.copy_with(host=address)
                 try:
                     async with client.stream(
-                        "POST", pinned, content=body, headers=sent, extensions=extensions
+                        method, pinned, content=body, headers=sent, extensions=extensions
                     ) as response:
-                        return HttpAnswer(response.status_code, dict(response.headers), b"")
+                        content = b"" if method == "POST" else await _bounded_body(response)
+                        return HttpAnswer(response.status_code, dict(response.headers), content)
                 except (httpx.ConnectError, httpx.ConnectTimeout):
                     if number == len(addresses):
                         raise
@@ -234,5 +264,5 @@ async def _bounded_body(response: Response) -> bytes:
     async for chunk in response.aiter_raw():
         body += chunk
         if len(body) > ANSWER_BYTES_MAX:
-            raise NoAnswerError(f"an answer of more than {ANSWER_BYTES_MAX} bytes")
+            raise AnswerTooLargeError(f"an answer of more than {ANSWER_BYTES_MAX} bytes")
     return bytes(body)

@@ -23,6 +23,10 @@ class NoAnswerError(FirstHourError):
     """Raised when no usable answer arrived: refused, reset, timed out, or too long. The request may have arrived."""
 
 
+class AnswerTooLargeError(NoAnswerError):
+    """Raised for an answer of more than `ANSWER_BYTES_MAX`."""
+
+
 @dataclass(frozen=True)
 class HttpAnswer:
     """An answer. Names of headers are lower case."""

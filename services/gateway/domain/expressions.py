@@ -67,9 +67,19 @@ class ProductFunctions(functions.Functions):
 
     @functions.signature({"types": []}, {"types": []}, {"types": []})
     def _func_object_of(self, items: Json, key: Json, value: Json) -> Json:
-        listed = items[:_PAIRS_MAX] if isinstance(items, list) else []
-        rows = [item for item in listed if isinstance(item, dict)]
-        return {str(row[str(key)]): row.get(str(value)) for row in rows if str(key) in row}
+        return {str(row[str(key)]): row.get(str(value)) for row in _rows(items) if str(key) in row}
+
+    @functions.signature({"types": []}, {"types": []})
+    def _func_after_last(self, value: Json, separator: Json) -> Json:
+        if not (isinstance(value, str) and isinstance(separator, str) and separator):
+            return None
+        return value.rpartition(separator)[2]
+
+    @functions.signature({"types": []}, {"types": []}, {"types": []})
+    def _func_merged_by(self, key: Json, items: Json, others: Json) -> Json:
+        name = str(key)
+        by_key = {str(row[name]): row for row in _rows(others) if name in row}
+        return [{**by_key.get(str(row.get(name)), {}), **row} for row in _rows(items)]
 
 
 _OPTIONS: Final = jmespath.Options(custom_functions=ProductFunctions())
@@ -99,6 +109,11 @@ def is_true(value: Any) -> bool:
 
 def _is_filled(value: Json) -> bool:
     return bool(value.strip()) if isinstance(value, str) else value is not None and value not in ([], {})
+
+
+def _rows(items: Json) -> list[dict[str, Json]]:
+    listed = items[:_PAIRS_MAX] if isinstance(items, list) else []
+    return [item for item in listed if isinstance(item, dict)]
 
 
 def _names(node: Mapping[str, Any]) -> tuple[str, ...]:

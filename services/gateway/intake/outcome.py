@@ -12,6 +12,7 @@ from schemas.envelope import RECORD_BYTES_MAX, RecordTooLargeError, encode
 from schemas.topics import EVENTS
 from services.gateway.domain.coerce import UnmappableError
 from services.gateway.domain.mapping import ParsedEvent
+from services.gateway.domain.thin_events import ThinEvent
 from services.gateway.fixed_reply import FixedReply
 
 ENVELOPE_SOURCE: Final = "urn:firsthour:gateway"
@@ -77,7 +78,7 @@ class Accepted(msgspec.Struct, frozen=True):
     `ids` are the senders' ids. `bodies` and `faults`: items of a list that were rejected while the rest is accepted, or
     the form of a robot, which has no fault. `unmatched`: the number of items to which no entry of the mapping applies;
     `unmatched_body`: the body, if that is so for all of them. `next_page`: where a browser that posted a form goes next; None: to a page
-    of the gateway. `quarantined`: the events beyond the quota of the source.
+    of the gateway. `quarantined`: the events beyond the quota of the source. `thin`: the events that are to be completed.
     """
 
     source: str
@@ -92,6 +93,7 @@ class Accepted(msgspec.Struct, frozen=True):
     next_page: str | None = None
     reply: FixedReply | None = None
     quarantined: Quarantined | None = None
+    thin: Sequence[ThinEvent] = ()
 
 
 class Rejected(msgspec.Struct, frozen=True):

@@ -7,15 +7,17 @@ from hashlib import sha256
 from typing import Final, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from firsthour.runtime.http.exact_json import Parsed
 from firsthour.runtime.http.problem import Problem
 from schemas.sources import TOUCH
 from schemas.team import Team
 from services.gateway import request_bodies, senders, webhook_bodies
-from services.gateway.domain import unmatched, webhooks
+from services.gateway.domain import thin_events, unmatched, webhooks
 from services.gateway.domain.coerce import Json, UnmappableError
 from services.gateway.domain.mapping import ParsedEvent, parse_event
+from services.gateway.domain.thin_events import ThinPart
 from services.gateway.domain.verification.request import SignedRequest, Verdict
 from services.gateway.intake import handshakes
 from services.gateway.intake.outcome import Accepted, Rejected, RejectedBody, UnmatchedBody, fault_of, rows_of
@@ -59,38 +61,70 @@ async def decide(
         id = request.path.removeprefix(HOOKS_PATH).partition("/")[0]
         return Rejected(problem, source=id if id in endpoints else "")
     delivery = _delivery_id(endpoint, request.headers, request.body)
-    path, kept = HOOKS_PATH + endpoint.id, _without_secrets(request.body, endpoint)
+    kept = _without_secrets(request.body, endpoint)
     sent_type = request.headers.get(b"content-type", b"application/json").decode("latin-1")
-    reply = endpoint.reply
+    whole = RejectedBody(HOOKS_PATH + endpoint.id, endpoint.id, sent_type, kept, "", _kept_id(endpoint, delivery))
     try:
         media, options = _content_type(request.headers)
         value = webhook_bodies.parse_body(kept, media, options, endpoint.format)
         if challenge := handshakes.echo(endpoint, value.value):
             return Accepted(endpoint.id, [], reply=challenge)
-        items = parse_items(endpoint, kept, value, team, delivery=delivery, now=now, fresh=not verdict.timed)
+        thin = thin_part(endpoint, value.value)
+    except UnmappableError as error:
+        return _unmapped(endpoint, whole, error)
+    if thin.nothing_left:
+        return Accepted(endpoint.id, [event.id for event in thin.events], reply=endpoint.reply, thin=thin.events)
+    rest = Parsed(thin.rest, value.altered)
+    outcome = await _mapped(endpoint, whole, rest, team, delivery=delivery, now=now, fresh=not verdict.timed)
+    if not thin.events:
+        return outcome
+    ids = [*(event.id for event in thin.events), *outcome.ids]
+    return replace(outcome, ids=ids, thin=thin.events, unmatched_body=None)
+
+
+async def _mapped(
+    endpoint: WebhookEndpoint,
+    whole: RejectedBody,
+    value: Parsed,
+    team: Team,
+    *,
+    delivery: str,
+    now: datetime,
+    fresh: bool,
+) -> Accepted:
+    """Return the events of a verified body. `whole`: the body as it is kept if it cannot be mapped."""
+    reply = endpoint.reply
+    try:
+        items = parse_items(endpoint, whole.body, value, team, delivery=delivery, now=now, fresh=fresh)
         parsed = await in_turns(items)
         rejected = [item for item in parsed if isinstance(item, RejectedItem)]
         events = [event for item in parsed if not isinstance(item, RejectedItem) for event, _ in item]
         if rejected and not events:
             raise rejected[0].error.anew()
         rows = rows_of(events)
-        missed = sum(not item for item in parsed)
     except UnmappableError as error:
-        # The sender has proven itself and cannot mend the mapping, so it is not told to disable the address.
-        body = RejectedBody(path, endpoint.id, sent_type, kept, str(error), _kept_id(endpoint, delivery))
-        return Accepted(endpoint.id, [], bodies=[body], faults=[fault_of(error)], reply=reply)
+        return _unmapped(endpoint, whole, error)
+    missed = sum(not item for item in parsed)
     ids = [event.sent_id for event in events]
     if not parsed or missed == len(parsed):
-        body = RejectedBody(path, endpoint.id, sent_type, kept, unmatched.WHY, _kept_id(endpoint, delivery))
-        sample = UnmatchedBody(unmatched.vendor_type(value.value), body)
+        sample = UnmatchedBody(unmatched.vendor_type(value.value), replace(whole, error=unmatched.WHY))
         return Accepted(endpoint.id, [], unmatched=max(1, missed), unmatched_body=sample, reply=reply)
     if not rejected:
         return Accepted(endpoint.id, ids, events, rows, unmatched=missed, reply=reply)
-    bodies, faults = (
-        _rejected_bodies(path, endpoint.id, sent_type, rejected),
-        [fault_of(item.error) for item in rejected],
-    )
+    bodies = _rejected_bodies(whole.path, endpoint.id, whole.content_type, rejected)
+    faults = [fault_of(item.error) for item in rejected]
     return Accepted(endpoint.id, ids, events, rows, bodies=bodies, faults=faults, unmatched=missed, reply=reply)
+
+
+def _unmapped(endpoint: WebhookEndpoint, whole: RejectedBody, error: UnmappableError) -> Accepted:
+    """Keep the body. The sender has proven itself and cannot mend the mapping, so it is not told to disable the address."""
+    body = replace(whole, error=str(error))
+    return Accepted(endpoint.id, [], bodies=[body], faults=[fault_of(error)], reply=endpoint.reply)
+
+
+def thin_part(endpoint: WebhookEndpoint, value: Json) -> ThinPart:
+    """Return the events of a body that the API of the vendor completes, and the rest. Raises `UnmappableError`."""
+    return ThinPart([], value, False) if endpoint.api is None else thin_events.select(endpoint.api.lookup, value)
 
 
 def _without_secrets(body: bytes, endpoint: WebhookEndpoint) -> bytes:

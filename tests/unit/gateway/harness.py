@@ -110,6 +110,7 @@ class RememberingUnits:
         with self.engine.begin() as connection:
             unit = Unit(connection, self._clock, self._config())
             result = work(unit)
+            unit.finish()
         self.rows += unit.rows
         return result
 

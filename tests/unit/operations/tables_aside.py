@@ -76,6 +76,10 @@ TABLES_ASIDE: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "whether the leads of a burst go on; a lead that is held back says so itself",
         ("id", "label", "source", "since", "last_at", "leads", "released_at", "released_by", "served"),
     ),
+    "gateway_fetches": (
+        "thin events that are no events yet: none of them is on the log",
+        ("id", "source", "event_id", "event", "received_at", "added_at", "next_at", "tries", "error"),
+    ),
     "reporting_sources": (
         "the events of each source and hour: the auditor compares a source with its own history",
         ("source", "hour", "events"),
