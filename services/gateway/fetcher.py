@@ -25,7 +25,7 @@ from services.gateway.domain.coerce import Json, UnmappableError
 from services.gateway.domain.fetch_outcomes import (
     GIVE_UP_AFTER,
     Breaker,
-    Refused,
+    FetchRefused,
     TryLater,
     judged,
     pause_seconds,
@@ -54,7 +54,7 @@ class FetchResult(NamedTuple):
     """The outcome of a claimed thin event, and the real time of the answer."""
 
     claim: Waiting
-    outcome: Accepted | TryLater | Refused
+    outcome: Accepted | TryLater | FetchRefused
     at: datetime
 
 
@@ -179,16 +179,16 @@ class Fetcher:
         self._results.append(FetchResult(claim, outcome, clock.real()))
         self._wakeup.set()
 
-    async def _outcome(self, claim: Waiting, endpoint: WebhookEndpoint) -> Accepted | TryLater | Refused:
+    async def _outcome(self, claim: Waiting, endpoint: WebhookEndpoint) -> Accepted | TryLater | FetchRefused:
         api = endpoint.api
         if api is None or api.trouble is not None:
             return TryLater(f"nothing was fetched: {api.trouble if api else _GONE}", NOT_READY_SECONDS, of_api=False)
         try:
             answer = await self._answer(api, thin_events.path_of(api.lookup, claim.event))
         except UnmappableError as error:
-            return Refused(str(error))
+            return FetchRefused(str(error))
         except AnswerTooLargeError as error:
-            return Refused(f"the API gave {error}; ask for fewer fields in `fetch.path`, then retry")
+            return FetchRefused(f"the API gave {error}; ask for fewer fields in `fetch.path`, then retry")
         except PrivateAddressError as error:
             remedy = "name it in FIRSTHOUR_WEBHOOK_PRIVATE_HOSTS if it is yours"
             return TryLater(f"{error}; {remedy}", NOT_READY_SECONDS, of_api=False)
@@ -253,7 +253,7 @@ class Fetcher:
                 fetches.postpone(unit, claim, outcome.why, result.at + timedelta(seconds=seconds))
                 continue
             ended.append(claim.id)
-            if isinstance(outcome, Refused):
+            if isinstance(outcome, FetchRefused):
                 keep_body(unit, refused_body(claim.source, claim.event_id, claim.event, outcome.why), self._retention)
                 continue
             unit.rows.extend(outcome.rows)
@@ -266,11 +266,11 @@ class Fetcher:
         fetches.remove(unit, ended)
         return stored
 
-    def _final(self, result: FetchResult) -> Accepted | TryLater | Refused:
+    def _final(self, result: FetchResult) -> Accepted | TryLater | FetchRefused:
         """Return the outcome, which is final once the time for tries is over."""
         if isinstance(result.outcome, TryLater) and result.at - result.claim.added_at >= GIVE_UP_AFTER:
             hours = GIVE_UP_AFTER // timedelta(hours=1)
-            return Refused(f"{result.outcome.why}; it was tried for {hours} hours: retry when that is mended")
+            return FetchRefused(f"{result.outcome.why}; it was tried for {hours} hours: retry when that is mended")
         return result.outcome
 
     def _count(self, result: FetchResult) -> None:

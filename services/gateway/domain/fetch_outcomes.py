@@ -27,13 +27,13 @@ class TryLater(NamedTuple):
     of_api: bool = True
 
 
-class Refused(NamedTuple):
+class FetchRefused(NamedTuple):
     """A failure that another try does not change. `why` has the remedy."""
 
     why: str
 
 
-def judged(status: int, headers: Mapping[str, str], again: bool, real: datetime) -> TryLater | Refused | None:
+def judged(status: int, headers: Mapping[str, str], again: bool, real: datetime) -> TryLater | FetchRefused | None:
     """Return what an answer means. None: it has the rest of the event.
 
     Args:
@@ -47,14 +47,16 @@ def judged(status: int, headers: Mapping[str, str], again: bool, real: datetime)
     if status >= 500 or status in _TEMPORARY or again:
         return TryLater(f"the API answered {status}", retry_after(headers, real))
     if status in (401, 403):
-        return Refused(f"the API answered {status}; renew the token of `fetch` and check its permissions, then retry")
+        return FetchRefused(
+            f"the API answered {status}; renew the token of `fetch` and check its permissions, then retry"
+        )
     if status in (404, 410):
-        return Refused(f"the API answered {status}: it does not know this event; check `fetch.path`, or drop it")
+        return FetchRefused(f"the API answered {status}: it does not know this event; check `fetch.path`, or drop it")
     if 300 <= status < 400:
-        return Refused(
+        return FetchRefused(
             f"the API answered {status}, and redirects are not followed; correct `fetch.base_url`, then retry"
         )
-    return Refused(f"the API answered {status}; check path, headers and token of `fetch`, then retry")
+    return FetchRefused(f"the API answered {status}; check path, headers and token of `fetch`, then retry")
 
 
 def retry_after(headers: Mapping[str, str], real: datetime) -> float:

@@ -24,7 +24,7 @@ from services.gateway.domain.fetch_outcomes import (
     PROBE_SECONDS,
     RETRY_AFTER_SECONDS_MAX,
     Breaker,
-    Refused,
+    FetchRefused,
     TryLater,
     judged,
     pause_seconds,
@@ -282,7 +282,7 @@ def test_temporary_refusal_is_tried_later(status: int) -> None:
 @pytest.mark.parametrize("status", [301, 302, 400, 401, 403, 404, 405, 410, 422])
 def test_final_refusal_has_a_remedy(status: int) -> None:
     outcome = judged(status, {}, False, HandClock().real())
-    assert isinstance(outcome, Refused)
+    assert isinstance(outcome, FetchRefused)
     assert "; " in outcome.why
     assert isinstance(judged(status, {}, True, HandClock().real()), TryLater)
 
