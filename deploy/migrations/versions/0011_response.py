@@ -40,9 +40,7 @@ def upgrade() -> None:
     _add_rungs()
     _add_link_keys()
     _add_dispatches()
-    _add_fields()
     _add_sources()
-    _add_fetches()
     _show(", c.pauses, c.snoozed_until")
 
 
@@ -53,8 +51,7 @@ def downgrade() -> None:
         op.drop_table(name)
     for name in ("notifier_alerts", "notifier_endpoints", "notifier_dispatch_attempts", "notifier_dispatches"):
         op.drop_table(name)
-    _drop_rungs()
-    _drop_attempts()
+    _drop_rungs_and_attempts()
     _drop_requests()
     _count_every_minute()
     _drop_audit()
@@ -271,7 +268,9 @@ def _add_rungs() -> None:
     op.add_column("notifier_clocks", sa.Column("request", INTEGER, nullable=False, server_default="0"))
 
 
-def _drop_rungs() -> None:
+def _drop_rungs_and_attempts() -> None:
+    for name in ("reminders", "remind_at", "talked_at", "attempted_at", "attempts"):
+        op.drop_column("notifier_clocks", name)
     for name in ("request", "previous", "waiting_at", "follow_up", "rung_empty"):
         op.drop_column("notifier_clocks", name)
 
@@ -344,8 +343,8 @@ def _add_dispatches() -> None:
     op.create_index("notifier_alerts_by_time", "notifier_alerts", ["at"])
 
 
-def _add_fields() -> None:
-    """Add the names of fields that were seen and not understood."""
+def _add_sources() -> None:
+    """Add counts of sources, unknown fields, events beyond quotas, bursts and thin events."""
     op.create_table(
         "reporting_fields",
         sa.Column("source", TEXT, primary_key=True),
@@ -354,10 +353,6 @@ def _add_fields() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("reporting_fields_by_age", "reporting_fields", ["last_at"])
-
-
-def _add_sources() -> None:
-    """Add the counts of sources by outcome, the events beyond their quotas, and the bursts."""
     op.create_table(
         "gateway_sources",
         sa.Column("source", TEXT, primary_key=True),
@@ -385,10 +380,6 @@ def _add_sources() -> None:
         *(sa.Column("released_at", INTEGER), sa.Column("released_by", TEXT)),
     )
     op.create_index("router_bursts_by_age", "router_bursts", ["last_at"])
-
-
-def _add_fetches() -> None:
-    """Add the thin events that wait for the rest of them."""
     op.create_table(
         "gateway_fetches",
         sa.Column("id", TEXT, primary_key=True),
@@ -407,8 +398,3 @@ def _add_attempts() -> None:
         op.add_column("notifier_clocks", sa.Column(name, INTEGER))
     for name in ("attempts", "reminders"):
         op.add_column("notifier_clocks", sa.Column(name, INTEGER, nullable=False, server_default="0"))
-
-
-def _drop_attempts() -> None:
-    for name in ("reminders", "remind_at", "talked_at", "attempted_at", "attempts"):
-        op.drop_column("notifier_clocks", name)
