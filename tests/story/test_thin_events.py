@@ -159,7 +159,7 @@ async def test_temporary_failure_of_the_api_is_retried(open_world: OpenWorld, gr
     ],
 )
 async def test_final_refusal_becomes_a_dead_letter_that_can_be_retried(
-    open_world: OpenWorld, graph: FakeService, status: int, body: bytes, headers: dict[str, str], remedy: str
+    open_world: OpenWorld, graph: FakeService, status: int, body: bytes, headers: dict[str, Any], remedy: str
 ) -> None:
     world = await open_meta(open_world, graph)
     graph.respond(status, body, **headers)
@@ -186,7 +186,7 @@ async def test_answer_that_cannot_be_mapped_is_kept_and_needs_no_other_fetch(
     [letter] = await letters(world)
     assert "email" in letter["error"]
     changed = sources(graph)
-    entry = {"when": "_answer.field_data", "type": "form.submitted", "time": "_event.created_time"}
+    entry: dict[str, Any] = {"when": "_answer.field_data", "type": "form.submitted", "time": "_event.created_time"}
     entry |= {"email": "_answer.field_data[0].values[0]", "data": {"form": "_event.form_id"}}
     changed["sources"][0]["events"] = [entry]
     await world.change("sources", changed)

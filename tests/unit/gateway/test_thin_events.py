@@ -178,7 +178,10 @@ def test_test_lead_of_linkedin_and_a_deleted_one_make_no_event(harness: GatewayH
 
 def test_completed_event_of_an_old_delivery_is_kept_as_a_possible_replay(harness: GatewayHarness) -> None:
     endpoint = configure(harness, "meta")
-    event = {"leadgen_id": "901", "created_time": int((harness.clock.real() - timedelta(days=21)).timestamp())}
+    event: dict[str, Any] = {
+        "leadgen_id": "901",
+        "created_time": int((harness.clock.real() - timedelta(days=21)).timestamp()),
+    }
     answer = json.loads(sample("meta", "answer"))
     outcome = map_completed(endpoint, "901", event, answer, harness.files.current.team, harness.clock.business())
     [body] = outcome.bodies
