@@ -1,12 +1,12 @@
 """`firsthour bursts`: bursts of forms whose leads are held back."""
 
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import quote
 
 import typer
 
-from firsthour.cli.installation import connect
-from firsthour.runtime.terminal import AsJson, ConfigDir, DataDir, print_json, print_table, run, say
+from firsthour.cli.installation import ask
+from firsthour.runtime.terminal import AsJson, ConfigDir, DataDir, print_json, print_table, say
 
 app = typer.Typer(
     help="Bursts of forms whose leads are held back: list, release.",
@@ -27,7 +27,7 @@ def listed(data: DataDir = None, config: ConfigDir = None, as_json: AsJson = Fal
 
     Example: firsthour bursts list
     """
-    answer = _ask("GET", "/v1/bursts", data, config)
+    answer = ask("GET", "/v1/bursts", data, config, configured=True)
     if as_json:
         print_json(answer)
         return
@@ -54,16 +54,8 @@ def release(
 
     Example: firsthour bursts release 0123456789abcdef
     """
-    answer = _ask("POST", f"/v1/bursts/{quote(burst, safe='')}/release", data, config)
+    answer = ask("POST", f"/v1/bursts/{quote(burst, safe='')}/release", data, config, configured=True)
     if as_json:
         print_json(answer)
     else:
         say(f"Released: {answer['leads']} leads of {answer['of']}.")
-
-
-def _ask(method: str, path: str, data: Any, config: Any) -> dict[str, Any]:
-    async def ask() -> dict[str, Any]:
-        async with connect(data, config, configured=True) as line:
-            return await line.ask(method, path)
-
-    return run(ask)

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from firsthour.cli.installation import connect
+from firsthour.cli.installation import ask, connect
 from firsthour.runtime.http.errors import BAD_INPUT, NO
 from firsthour.runtime.terminal import (
     AsJson,
@@ -67,7 +67,7 @@ def listing(
     """
     after = f"&cursor={quote(cursor, safe='')}" if cursor else ""
     of = f"&source={quote(source, safe='')}" if source else ""
-    page = _ask(data, "GET", f"/v1/deadletters?state={state.value}&limit={limit}{of}{after}")
+    page = ask("GET", f"/v1/deadletters?state={state.value}&limit={limit}{of}{after}", data)
     if as_json:
         print_json(page)
     elif page["items"]:
@@ -85,7 +85,7 @@ def show(id: Id, data: DataDir = None, as_json: AsJson = False) -> None:
 
     Example: firsthour deadletters show 01a20150-fb39-7fc5-a695-acdd5a79d9b2
     """
-    letter = _ask(data, "GET", _path(id))
+    letter = ask("GET", _path(id), data)
     if as_json:
         print_json(letter)
         return
@@ -124,7 +124,7 @@ def retry(
     if not id:
         raise typer.BadParameter("is missing; name an id, or both --source and --all", param_hint="ID")
     raw = _read(body) if body is not None else None
-    answer = _ask(data, "POST", f"{_path(id)}/retry", raw=raw, config=config, configured=True)
+    answer = ask("POST", f"{_path(id)}/retry", data, config, raw=raw, configured=True)
     if as_json:
         print_json(answer)
     else:
@@ -137,7 +137,7 @@ def _retry_all(source: str, state: OpenState, data: Path | None, config: Path | 
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
-    async def ask() -> dict[str, Any]:
+    async def all_pages() -> dict[str, Any]:
         path, cursor = f"/v1/deadletters/retry?source={quote(source, safe='')}&state={state.value}", ""
         async with connect(data, config, configured=True) as line:
             with progress:
@@ -154,7 +154,7 @@ def _retry_all(source: str, state: OpenState, data: Path | None, config: Path | 
                         return {"source": source, **numbers, "errors": list(errors.values())}
                     cursor = f"&cursor={quote(page['next'], safe='')}"
 
-    answer = run(ask)
+    answer = run(all_pages)
     if as_json:
         print_json(answer)
     else:
@@ -173,27 +173,11 @@ def drop(id: Id, data: DataDir = None, as_json: AsJson = False) -> None:
 
     Example: firsthour deadletters drop 01a20150-fb39-7fc5-a695-acdd5a79d9b2
     """
-    answer = _ask(data, "POST", f"{_path(id)}/drop")
+    answer = ask("POST", f"{_path(id)}/drop", data)
     if as_json:
         print_json(answer)
     else:
         say("Dropped.")
-
-
-def _ask(
-    data: Path | None,
-    method: str,
-    path: str,
-    *,
-    raw: bytes | None = None,
-    config: Path | None = None,
-    configured: bool = False,
-) -> dict[str, Any]:
-    async def ask() -> dict[str, Any]:
-        async with connect(data, config, configured=configured) as line:
-            return await line.ask(method, path, raw=raw)
-
-    return run(ask)
 
 
 def _path(id: str) -> str:

@@ -7,11 +7,13 @@ process serves, and for one over Kafka and PostgreSQL: that takes about a second
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 from firsthour.cli import running_server
 from firsthour.cli.commands import load_module
 from firsthour.cli.running_server import ServerLine
 from firsthour.runtime import settings
+from firsthour.runtime.terminal import run
 
 OPENED = "opened_installation"
 """The module that opens installations. It is loaded by its name."""
@@ -39,3 +41,22 @@ async def connect(
         lambda: load_module(OPENED).stopped(process_settings, create=create, configured=configured),
     ) as line:
         yield line
+
+
+def ask(
+    method: str,
+    path: str,
+    data: Path | None,
+    config: Path | None = None,
+    *,
+    create: bool = False,
+    configured: bool = False,
+    **options: Any,
+) -> dict[str, Any]:
+    """Return the answer of the installation. `options`: of `ServerLine.ask`; the others: see `connect`."""
+
+    async def answer() -> dict[str, Any]:
+        async with connect(data, config, create=create, configured=configured) as line:
+            return await line.ask(method, path, **options)
+
+    return run(answer)

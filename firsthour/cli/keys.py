@@ -6,9 +6,9 @@ from typing import Annotated, Any, Final
 import typer
 from pydantic_core import PydanticCustomError
 
-from firsthour.cli.installation import connect
+from firsthour.cli.installation import ask
 from firsthour.runtime.clock import HostClock
-from firsthour.runtime.terminal import AsJson, ConfigDir, DataDir, print_json, print_table, run, say
+from firsthour.runtime.terminal import AsJson, ConfigDir, DataDir, print_json, print_table, say
 from schemas.values import positive_duration
 
 
@@ -61,11 +61,16 @@ def create(
     if expires is not None:
         body["expires_at"] = _end(expires)
 
-    async def ask() -> dict[str, Any]:
-        async with connect(data, config, create=True, configured=rep is not None or source is not None) as line:
-            return await line.ask("POST", "/v1/keys", body=body, options=_OPTIONS)
-
-    key = run(ask)
+    key = ask(
+        "POST",
+        "/v1/keys",
+        data,
+        config,
+        create=True,
+        configured=rep is not None or source is not None,
+        body=body,
+        options=_OPTIONS,
+    )
     if as_json:
         print_json(key)
         return
@@ -80,11 +85,7 @@ def listing(data: DataDir = None, as_json: AsJson = False) -> None:
     Example: firsthour keys list
     """
 
-    async def ask() -> dict[str, Any]:
-        async with connect(data) as line:
-            return await line.ask("GET", "/v1/keys")
-
-    keys = run(ask)
+    keys = ask("GET", "/v1/keys", data)
     if as_json:
         print_json(keys)
         return
@@ -106,11 +107,7 @@ def revoke(
 
     path = f"/v1/keys/{_in_path(id)}"
 
-    async def ask() -> dict[str, Any]:
-        async with connect(data) as line:
-            return await line.ask("DELETE", path)
-
-    key = run(ask)
+    key = ask("DELETE", path, data)
     if as_json:
         print_json(key)
     else:

@@ -1,13 +1,13 @@
 """`firsthour page-test`: sends a test page over each channel of a rep."""
 
 import re
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
-from firsthour.cli.installation import connect
+from firsthour.cli.installation import ask
 from firsthour.runtime.http.errors import NO
-from firsthour.runtime.terminal import AsJson, ConfigDir, DataDir, err, print_json, print_table, run
+from firsthour.runtime.terminal import AsJson, ConfigDir, DataDir, err, print_json, print_table
 from schemas.values import ID_PATTERN
 
 _COLUMNS: Final = ("channel", "state", "why")
@@ -31,12 +31,8 @@ def page_test(
     if not re.fullmatch(ID_PATTERN, rep):
         raise typer.BadParameter(f"{rep!r} is not the id of a rep; the ids are in team.yaml", param_hint="REP")
 
-    async def ask() -> dict[str, Any]:
-        async with connect(data, config, configured=True) as line:
-            return await line.ask("POST", f"/v1/reps/{rep}/page-test")
-
     with err().status("Sending test pages ..."):
-        report = run(ask)
+        report = ask("POST", f"/v1/reps/{rep}/page-test", data, config, configured=True)
     if as_json:
         print_json(report)
     else:

@@ -1,12 +1,12 @@
 """`firsthour quarantine`: events beyond the quota of their source."""
 
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import quote
 
 import typer
 
-from firsthour.cli.installation import connect
-from firsthour.runtime.terminal import AsJson, ConfigDir, DataDir, print_json, print_table, run, say
+from firsthour.cli.installation import ask
+from firsthour.runtime.terminal import AsJson, ConfigDir, DataDir, print_json, print_table, say
 
 app = typer.Typer(
     help="Events beyond the quota of their source: list, release, drop.",
@@ -33,7 +33,7 @@ def listed(
 
     Example: firsthour quarantine list
     """
-    answer = _ask("GET", f"/v1/quarantine?limit={limit}", data, config)
+    answer = ask("GET", f"/v1/quarantine?limit={limit}", data, config, configured=True)
     if as_json:
         print_json(answer)
         return
@@ -55,7 +55,7 @@ def release(source: Source, data: DataDir = None, config: ConfigDir = None, as_j
 
     Example: firsthour quarantine release website
     """
-    answer = _ask("POST", f"/v1/quarantine/{quote(source, safe='')}/release", data, config)
+    answer = ask("POST", f"/v1/quarantine/{quote(source, safe='')}/release", data, config, configured=True)
     if as_json:
         print_json(answer)
     else:
@@ -68,16 +68,8 @@ def drop(source: Source, data: DataDir = None, config: ConfigDir = None, as_json
 
     Example: firsthour quarantine drop website
     """
-    answer = _ask("POST", f"/v1/quarantine/{quote(source, safe='')}/drop", data, config)
+    answer = ask("POST", f"/v1/quarantine/{quote(source, safe='')}/drop", data, config, configured=True)
     if as_json:
         print_json(answer)
     else:
         say(f"Dropped: {answer['dropped']}.")
-
-
-def _ask(method: str, path: str, data: Any, config: Any) -> dict[str, Any]:
-    async def ask() -> dict[str, Any]:
-        async with connect(data, config, configured=True) as line:
-            return await line.ask(method, path)
-
-    return run(ask)

@@ -6,8 +6,8 @@ from urllib.parse import urlencode
 
 import typer
 
-from firsthour.cli.installation import connect
-from firsthour.runtime.terminal import AsJson, ConfigDir, DataDir, cell, print_json, print_table, run, say
+from firsthour.cli.installation import ask
+from firsthour.runtime.terminal import AsJson, ConfigDir, DataDir, cell, print_json, print_table, say
 
 
 class ReportKey(StrEnum):
@@ -62,11 +62,7 @@ def response(
     query = {"since": since, "by": by.value if by else None, "calendar": calendar}
     path = f"/v1/reports/response?{urlencode({name: value for name, value in query.items() if value is not None})}"
 
-    async def ask() -> dict[str, Any]:
-        async with connect(data, config) as line:
-            return await line.ask("GET", path, options=_OPTIONS)
-
-    report = run(ask)
+    report = ask("GET", path, data, config, options=_OPTIONS)
     if as_json:
         print_json(report)
         return

@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from firsthour.cli.installation import connect
-from firsthour.runtime.terminal import AsJson, ConfigDir, DataDir, print_json, print_table, run, say
+from firsthour.cli.installation import ask
+from firsthour.runtime.terminal import AsJson, ConfigDir, DataDir, print_json, print_table, say
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -22,11 +22,7 @@ def sources(
     Example: firsthour sources --hours 168
     """
 
-    async def ask() -> dict[str, Any]:
-        async with connect(data, config, configured=True) as line:
-            return await line.ask("GET", f"/v1/sources?hours={hours}")
-
-    answer = run(ask)
+    answer = ask("GET", f"/v1/sources?hours={hours}", data, config, configured=True)
     if as_json:
         print_json(answer)
         return

@@ -5,9 +5,9 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from firsthour.cli.installation import connect
+from firsthour.cli.installation import ask
 from firsthour.runtime.http.errors import NO
-from firsthour.runtime.terminal import AsJson, DataDir, err, out, print_json, run, say
+from firsthour.runtime.terminal import AsJson, DataDir, err, out, print_json, say
 
 Answer = dict[str, Any]
 
@@ -28,12 +28,8 @@ def verify(
     Example: firsthour verify --all
     """
 
-    async def ask() -> Answer:
-        async with connect(data) as line:
-            return await line.ask("POST", "/v1/verify?all=true" if every else "/v1/verify")
-
     with err().status("Checking every lead, assignment, page and decision ..."):
-        report = run(ask)
+        report = ask("POST", "/v1/verify?all=true" if every else "/v1/verify", data)
     if as_json:
         print_json(report)
     else:

@@ -2,14 +2,13 @@
 
 from datetime import datetime
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
 
-from firsthour.cli.installation import connect
-from firsthour.runtime.terminal import AsJson, ConfigDir, DataDir, print_json, print_table, run, say
+from firsthour.cli.installation import ask
+from firsthour.runtime.terminal import AsJson, ConfigDir, DataDir, print_json, print_table, say
 
 Name = Annotated[str, typer.Argument(help="Name of the webhook in the section `channels` of the agreement.")]
 
@@ -36,7 +35,7 @@ def listing(data: DataDir = None, config: ConfigDir = None, as_json: AsJson = Fa
 
     Example: firsthour webhooks list
     """
-    answer = _ask(data, config, "GET", "/v1/webhooks")
+    answer = ask("GET", "/v1/webhooks", data, config, configured=True)
     if as_json:
         print_json(answer)
     elif answer["items"]:
@@ -61,7 +60,9 @@ def log(
     Example: firsthour webhooks log crm --state failed
     """
     after = f"&cursor={quote(cursor, safe='')}" if cursor else ""
-    answer = _ask(data, config, "GET", f"{_path(name)}/deliveries?state={state.value}&limit={limit}{after}")
+    answer = ask(
+        "GET", f"{_path(name)}/deliveries?state={state.value}&limit={limit}{after}", data, config, configured=True
+    )
     if as_json:
         print_json(answer)
     elif answer["items"]:
@@ -84,7 +85,7 @@ def show(
 
     Example: firsthour webhooks show crm 0d6e5f7c-4f0a-5b6e-8a35-0c3c7a3f8f55
     """
-    print_json(_ask(data, config, "GET", f"{_path(name)}/deliveries/{quote(id, safe='')}"))
+    print_json(ask("GET", f"{_path(name)}/deliveries/{quote(id, safe='')}", data, config, configured=True))
 
 
 @app.command()
@@ -106,7 +107,7 @@ def resend(
     while more:
         after = f"?since={quote(since.isoformat(), safe='')}" if since is not None else ""
         path = f"{_path(name)}/resend{after}" if id is None else f"{_path(name)}/deliveries/{quote(id, safe='')}/resend"
-        answer = _ask(data, config, "POST", path)
+        answer = ask("POST", path, data, config, configured=True)
         count, more = count + answer["resent"], answer.get("more", False)
     if as_json:
         print_json({"resent": count})
@@ -120,7 +121,7 @@ def enable(name: Name, data: DataDir = None, config: ConfigDir = None, as_json: 
 
     Example: firsthour webhooks enable crm
     """
-    answer = _ask(data, config, "POST", f"{_path(name)}/enable")
+    answer = ask("POST", f"{_path(name)}/enable", data, config, configured=True)
     if as_json:
         print_json(answer)
     else:
@@ -134,11 +135,3 @@ def _line(item: dict[str, Any]) -> list[str]:
 
 def _path(name: str) -> str:
     return f"/v1/webhooks/{quote(name, safe='')}"
-
-
-def _ask(data: Path | None, config: Path | None, method: str, path: str) -> dict[str, Any]:
-    async def ask() -> dict[str, Any]:
-        async with connect(data, config, configured=True) as line:
-            return await line.ask(method, path)
-
-    return run(ask)
