@@ -67,6 +67,7 @@ OUTCOMES: Final[Mapping[str, ErrorOutcome]] = {
     "MalformedError": _HANDLED,
     "MovedError": _HANDLED,
     "FollowerError": _HANDLED,
+    "AnswerTooLargeError": _HANDLED,
     "NoAnswerError": _HANDLED,
     "RotationError": _HANDLED,
     "UnreadLogError": _HANDLED,
