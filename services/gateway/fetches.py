@@ -60,9 +60,9 @@ _LOCK = statements.Sql(
     lambda f: sa.select(fetches).where(f.is_any_of(fetches.c.id, "ids")).order_by(fetches.c.id).with_for_update()
 )
 _CLAIM = statements.Sql(
-    lambda f: (
+    lambda _: (
         sa.update(fetches)
-        .where(f.is_any_of(fetches.c.id, "ids"))
+        .where(fetches.c.id == sa.bindparam("fetch"))
         .values(tries=fetches.c.tries + 1, next_at=sa.bindparam("until"))
     )
 )
@@ -124,8 +124,8 @@ def claim(unit: Unit, places: Mapping[str, int]) -> list[Waiting]:
     for source, limit in sorted(places.items()):
         if limit > 0:
             claimed += map(_waiting, _DUE.all(unit.connection, source=source, now=micros(real), limit=limit))
-    if claimed:
-        _CLAIM.run(unit.connection, ids=[one.id for one in claimed], until=micros(real + LEASE))
+    until = micros(real + LEASE)
+    _CLAIM.many(unit.connection, [{"fetch": one.id, "until": until} for one in claimed])
     return [one._replace(tries=one.tries + 1) for one in claimed]
 
 

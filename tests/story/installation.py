@@ -149,7 +149,6 @@ class StoryInstallation:
             "slack_bot_token": SLACK_TOKEN,
             "slack_signing_secret": SIGNING_SECRET,
             "slack_api_url": self.slack.url,
-            "webhook_private_hosts": "127.0.0.1",  # the stand-ins of vendors
         }
 
     @property

@@ -22,7 +22,8 @@ EMAIL = "ann@prospect.example"
 
 
 @pytest.fixture
-async def graph() -> AsyncIterator[FakeService]:
+async def graph(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeService]:
+    monkeypatch.setenv("FIRSTHOUR_WEBHOOK_PRIVATE_HOSTS", "127.0.0.1")
     async with FakeService(status=200) as service:
         yield service
 
