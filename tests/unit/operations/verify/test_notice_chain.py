@@ -12,7 +12,6 @@ from tests.unit.operations.worlds import varied
         ("ann", "missed", "was missed, but the notice has no page"),
         ("ann", "lost", "has no page of kind lost"),
         ("ivy", "lost", "has no page of kind lost"),
-        ("ivy", "handed_on", "has no page of kind handed_on"),
     ],
 )
 async def test_each_missing_notice_breaks_i5(harness: OperationsHarness, person: str, kind: str, text: str) -> None:
