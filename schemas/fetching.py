@@ -62,7 +62,7 @@ class Fetch(Shape):
 
 
 class PresetFetch(Shape):
-    """What a source changes of the fetch of its preset. `headers` are added."""
+    """The settings of a source that replace those of the fetch in its preset. `headers` are added."""
 
     base_url: BaseUrl | None = None
     path: PathTemplate | None = None

@@ -155,7 +155,7 @@ Handshake = Annotated[HubHandshake | ChallengeCodeHandshake | EchoHandshake, Fie
 
 
 class Quota(Shape):
-    """What a source usually sends at most. Beyond it, events that are no requests for contact are quarantined.
+    """The most that a source usually sends. Beyond it, events that are no requests for contact are quarantined.
 
     A request for contact meets a line of `qualify` with `on:`. Each process of the gateway counts on its own.
     """

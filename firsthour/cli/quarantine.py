@@ -1,5 +1,6 @@
 """`firsthour quarantine`: events beyond the quota of their source."""
 
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
 
@@ -55,11 +56,7 @@ def release(source: Source, data: DataDir = None, config: ConfigDir = None, as_j
 
     Example: firsthour quarantine release website
     """
-    answer = ask("POST", f"/v1/quarantine/{quote(source, safe='')}/release", data, config, configured=True)
-    if as_json:
-        print_json(answer)
-    else:
-        say(f"Released: {answer['released']}.")
+    _change(source, "release", "released", data, config, as_json=as_json)
 
 
 @app.command()
@@ -68,8 +65,13 @@ def drop(source: Source, data: DataDir = None, config: ConfigDir = None, as_json
 
     Example: firsthour quarantine drop website
     """
-    answer = ask("POST", f"/v1/quarantine/{quote(source, safe='')}/drop", data, config, configured=True)
+    _change(source, "drop", "dropped", data, config, as_json=as_json)
+
+
+def _change(source: str, change: str, done: str, data: Path | None, config: Path | None, *, as_json: bool) -> None:
+    """Change all events of a source, and print their number. `done`: its name in the answer."""
+    answer = ask("POST", f"/v1/quarantine/{quote(source, safe='')}/{change}", data, config, configured=True)
     if as_json:
         print_json(answer)
     else:
-        say(f"Dropped: {answer['dropped']}.")
+        say(f"{done.capitalize()}: {answer[done]}.")

@@ -1,8 +1,8 @@
 """Bursts: more forms from one client address, or for one mail domain, than people send. They are held back.
 
 A burst is confirmed by its spread, when its forms come from several clients, or from one client for several companies, at the
-pace of people. Otherwise a person confirms it. Until then the router lets other leads pass those of the burst. What is kept
-about bursts is bounded.
+pace of people. Otherwise a person confirms it. Until then the router lets other leads pass those of the burst. The memory of
+bursts is bounded.
 """
 
 from datetime import datetime
@@ -45,7 +45,7 @@ class Burst(msgspec.Struct, gc=False):
 
 
 class BurstMark(NamedTuple):
-    """What the router has to know of a form. `held`: its burst, as id and label; `confirms`: the id of a burst. Empty: none."""
+    """The burst of a form, for the router. `held`: id and label of its burst; `confirms`: the id of a burst. Empty: none."""
 
     held: str = ""
     confirms: str = ""

@@ -34,9 +34,10 @@ from services.gateway.fetches import FETCHER, Waiting
 from services.gateway.flood_guard import FloodGuard
 from services.gateway.intake.completed import map_completed, refused_body
 from services.gateway.intake.outcome import Accepted
+from services.gateway.kept_bodies import keep_body
 from services.gateway.source_counts import NOT_COMPLETED, UNMAPPED, UNMATCHED, SourceCounts
 from services.gateway.sources import CurrentSources, VendorApi, WebhookEndpoint
-from services.gateway.store import IntakeStore, keep_body
+from services.gateway.store import IntakeStore
 
 PLACES: Final = 8
 """Requests of a process that are on their way at a time."""

@@ -7,36 +7,18 @@ from typing import Any, Final
 from msgspec.structs import replace
 from prometheus_client import Counter
 
-from firsthour.runtime.eventlog import dead_letters
 from firsthour.runtime.eventlog.dead_letters import GATEWAY, Retention
 from firsthour.runtime.http import idempotency
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.storage.unit import Lane, StorageError, Unit, Units
-from firsthour.runtime.version import VERSION
 from services.gateway import fetches, quarantine, replies, unmatched
 from services.gateway.intake.outcome import Accepted, Quarantined, Rejected, RejectedBody, RetryKey, UnmatchedBody
+from services.gateway.kept_bodies import keep_body
 from services.gateway.replies import Reply
 from services.gateway.source_counts import QUARANTINED, ROBOT, UNMAPPED, UNMATCHED, SourceCounts
 
 _KEPT: Final = " The body is kept: it can be corrected and retried."
-
-
-def keep_body(unit: Unit, body: RejectedBody, retention: Retention) -> str:
-    """Keep this body as a dead letter. Return its id."""
-    return dead_letters.dead_letter(
-        unit.connection,
-        at=unit.clock.real(),
-        consumer=GATEWAY,
-        origin=body.origin,
-        source=body.source,
-        content_type=body.content_type,
-        body=body.body,
-        error=body.error,
-        code=VERSION,
-        robot=body.robot,
-        retention=retention,
-    )
 
 
 class IntakeStore:
@@ -149,7 +131,7 @@ class IntakeStore:
         """Keep the body, and name its dead letter in the problem. None: nothing is kept."""
         if body is None or problem.status >= 500:
             return problem
-        letter = await self._units.run(lambda unit: self._dead_letter(unit, body))
+        letter = await self._units.run(lambda unit: keep_body(unit, body, self._retention))
         self._telemetry.dead_letter(GATEWAY)
         problem.detail += _KEPT
         problem.extensions["dead_letter"] = letter
@@ -159,10 +141,7 @@ class IntakeStore:
         """Store the rows, the thin events and the rejected bodies. Return the ids of their dead letters."""
         unit.rows.extend(accepted.rows)
         fetches.add(unit, accepted.source, accepted.thin, unit.now)
-        return [self._dead_letter(unit, body) for body in accepted.bodies]
-
-    def _dead_letter(self, unit: Unit, body: RejectedBody) -> str:
-        return keep_body(unit, body, self._retention)
+        return [keep_body(unit, body, self._retention) for body in accepted.bodies]
 
     def count(self, accepted: Accepted) -> None:
         """Count the events, once they are stored."""

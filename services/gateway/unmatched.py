@@ -7,10 +7,10 @@ body of each source and type per `SECONDS`.
 from collections.abc import Callable
 from typing import Final
 
-from firsthour.runtime.eventlog.dead_letters import GATEWAY, UNMATCHED, Retention, budget_of, dead_letter, keep_newest
+from firsthour.runtime.eventlog.dead_letters import UNMATCHED, Retention, budget_of, keep_newest
 from firsthour.runtime.storage.unit import Unit
-from firsthour.runtime.version import VERSION
 from services.gateway.intake.outcome import UnmatchedBody
+from services.gateway.kept_bodies import keep_body
 
 SECONDS: Final = 60.0
 OF_TYPE_MAX: Final = 5
@@ -43,18 +43,6 @@ class UnmatchedSample:
 def keep(unit: Unit, unmatched: UnmatchedBody, retention: Retention) -> None:
     """Keep this body, and remove those that it replaces."""
     body = unmatched.body
-    dead_letter(
-        unit.connection,
-        at=unit.clock.real(),
-        consumer=GATEWAY,
-        origin=body.origin,
-        source=body.source,
-        content_type=body.content_type,
-        body=body.body,
-        error=body.error,
-        code=VERSION,
-        key=unmatched.type,
-        state=UNMATCHED,
-        retention=Retention(retention.age, min(retention.bytes_max, BYTES_MAX)),
-    )
+    bounded = Retention(retention.age, min(retention.bytes_max, BYTES_MAX))
+    keep_body(unit, body, bounded, key=unmatched.type, state=UNMATCHED)
     keep_newest(unit.connection, budget_of(body.source, UNMATCHED), OF_TYPE_MAX, OF_SOURCE_MAX)

@@ -1,4 +1,4 @@
-"""What the answer of a vendor's API means for a thin event, and when it is tried again."""
+"""The outcomes of a fetch by the answer of the vendor's API, and the time of the next try."""
 
 import math
 from collections.abc import Mapping

@@ -19,7 +19,7 @@ from services.gateway.sources import WebhookEndpoint
 def map_completed(
     endpoint: WebhookEndpoint, id: str, event: Json, answer: Json, team: Team, received: datetime
 ) -> Accepted:
-    """Return the events. What cannot be mapped is kept with its answer, so that a corrected mapping needs no other fetch.
+    """Return the events. A thin event that cannot be mapped is kept with its answer: a corrected mapping needs no other fetch.
 
     Args:
         endpoint: The source.
