@@ -13,6 +13,7 @@ from firsthour.runtime.http import auth
 from firsthour.runtime.http.app import Readiness, create_app
 from firsthour.runtime.processing.service import Resources, Service
 from schemas.http import LeadView
+from services.console import service as console
 from services.gateway.asgi import Gateway
 from services.gateway.waiting import FindLead
 from services.reporting import lead_view
@@ -30,7 +31,7 @@ def gateway_app(
     """Return the application of a gateway: the lean path of events first, then the routes of these services."""
     routers = [service.api(resources) for service in services if service.api]
     routers += [administration_router(resources, keys, services, profile), schema_export.router()]
-    app = _app(resources, keys, routers, ready, docs=True)
+    app = _app(resources, keys, [*routers, *console.routers(resources, keys)], ready, docs=True)
     return Gateway(resources, keys, app, _lead_finder(resources))
 
 

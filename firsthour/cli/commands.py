@@ -46,6 +46,7 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
     "source": CommandEntry("source", "Sources of events: fields, try."),
     "bursts": CommandEntry("bursts", "Bursts of forms whose leads are held back: list, release."),
     "quarantine": CommandEntry("quarantine", "Events beyond the quota of their source: list, release, drop."),
+    "console-link": CommandEntry("console_link", "Make a one-time link that signs a person in to the console."),
     "keys": CommandEntry("keys", "API keys: create, list, revoke."),
     "webhooks": CommandEntry("webhooks", "Webhooks: list, log, show, resend, enable."),
     "tell": CommandEntry("tell", "Send a notice to a team: marketing, sales or operator."),

@@ -13,8 +13,11 @@ from firsthour.runtime.private_files import write_private
 from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage.unit import Unit
 from firsthour.runtime.terminal import program_name
+from services.console import sessions
+from services.console.sessions import SignInLink
 
 FIRST_KEY = "quickstart"
+LINK_FILE = "console.link"  # in the data directory; has the link to the console if the start has no terminal to show it
 KEY_FILE = "admin.key"  # in the data directory; has the key if the first start has no terminal to show it
 _DATA_DIR = str(Settings.model_fields["data_dir"].default)
 PERSON = {
@@ -39,6 +42,12 @@ def first_key(unit: Unit, file: Path | None) -> str | None:
     return key
 
 
+def first_link(unit: Unit, url: str) -> str:
+    """Return a new one-time link to the console for an admin."""
+    granted = SignInLink("operator", "admin", None)
+    return f"{url}/console/enter/{sessions.create_link(unit.connection, granted, unit.clock.real())}"
+
+
 def first_key_is_valid(connection: Connection) -> bool:
     """Return whether the key of the first start exists and is not revoked."""
     return any(key.name == FIRST_KEY and key.revoked_at is None for key in key_store.list_keys(connection))
@@ -55,11 +64,15 @@ class StartupBanner:
     first_key_valid: bool
     from_settings: bool = False  # the settings have an admin key
     key_file: Path | None = None  # holds the new key; None: the banner shows it
+    console: str = ""  # the one-time link to the console, or the file that has it
 
     def lines(self) -> Iterator[str]:
         """Yield the lines. Each command is alone on its line, so that it can be pasted."""
         yield f"FirstHour answers at {self.url} (API docs: {self.url}/docs)"
         yield f"  configuration {self.config.directory}, version {self.config.version}; data {self.data}"
+        yield ""
+        yield "To open the console (the link works once, within 15 minutes):"
+        yield f"  {self.console}"
         yield ""
         form = next((form for source in self.config.sources.sources for form in getattr(source, "forms", ())), None)
         if form is not None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import shlex
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -22,7 +23,7 @@ from firsthour.cli.init import write_examples
 from firsthour.cli.live_feed import Feed
 from firsthour.cli.log_settings import configure_from
 from firsthour.cli.running_server import Running
-from firsthour.cli.startup_banner import KEY_FILE, StartupBanner, first_key, first_key_is_valid
+from firsthour.cli.startup_banner import KEY_FILE, LINK_FILE, StartupBanner, first_key, first_key_is_valid, first_link
 from firsthour.demo import config as demo_config
 from firsthour.demo import run as demo
 from firsthour.runtime import settings
@@ -31,6 +32,7 @@ from firsthour.runtime.config.reading import ConfigError, ConfigFiles
 from firsthour.runtime.http.connection_limits import Limits
 from firsthour.runtime.http.metrics_port import answering, listening
 from firsthour.runtime.http.server import StopSignal, listen, port_of, run, serve
+from firsthour.runtime.private_files import write_private
 from firsthour.runtime.settings import Settings
 from firsthour.runtime.terminal import ConfigDir, DataDir, out, say
 from firsthour.runtime.version import VERSION
@@ -211,10 +213,20 @@ class Serving:
         key = None if from_settings else await system.units.run(lambda unit: first_key(unit, file))
         if key is not None:
             await system.keys.refresh(system.reads)
+        console = await self._console_link()
         first_key_valid = await system.reads(first_key_is_valid)
         config = system.resources.config.current
         data = str(self._up.settings.data_dir)
-        return StartupBanner(self._me.url, config, data, key, first_key_valid, from_settings, file)
+        return StartupBanner(self._me.url, config, data, key, first_key_valid, from_settings, file, console)
+
+    async def _console_link(self) -> str:
+        """Return a one-time link to the console, or without a terminal the file that has it."""
+        link = await self._system.units.run(lambda unit: first_link(unit, self._me.url))
+        if sys.stdout.isatty():
+            return link
+        file = self._up.settings.data_dir / LINK_FILE
+        write_private(file, f"{link}\n".encode())
+        return f"cat {shlex.quote(str(file))}"
 
     async def _run_demo(self) -> None:
         resources = self._system.resources

@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, NamedTuple
-from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
+from firsthour.runtime.http.form_fields import form_fields
 from firsthour.runtime.http.problem import RETRY_SECONDS
 from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.storage.unit import StorageError
@@ -83,7 +83,7 @@ def lead_router(resources: Resources, context: NotifierContext, history: History
         body = await request.body()
         if len(body) > BODY_BYTES_MAX:
             return notice(_TOO_LARGE)
-        return await answered(pages.act(token, form_fields(body)))
+        return await answered(pages.act(token, form_fields(body, FIELD_CHARS_MAX, FIELDS_MAX)))
 
     return api
 
@@ -94,15 +94,6 @@ async def answered(page: Awaitable[Response]) -> Response:
         return await page
     except StorageError:  # logged by the storage
         return notice(_LATER, {"retry-after": str(RETRY_SECONDS)})
-
-
-def form_fields(body: bytes) -> dict[str, str]:
-    """Return the fields of a form, each cut to a bound. A body that is no form has none."""
-    try:
-        pairs = parse_qsl(body.decode("utf-8", "replace"), max_num_fields=FIELDS_MAX)
-    except ValueError:
-        return {}
-    return {name: value[:FIELD_CHARS_MAX] for name, value in pairs}
 
 
 class LeadPages:

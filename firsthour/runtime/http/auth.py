@@ -24,6 +24,8 @@ from firsthour.runtime.storage.reader import Reader
 
 AGE_WARNING_SECONDS: Final = 60.0
 RETRY_SECONDS: Final = 5
+CALLER: Final = "firsthour.caller"
+"""The key, in the scope of a request, of the principal for whom this process sends it. No client can set it."""
 
 
 @dataclass
@@ -69,6 +71,16 @@ class Keys:
         self._by_hash = {key.hash: (key, Principal(key.id, key.name, key.role, key.rep, key.source)) for key in keys}
         now = self.clock.real()
         self.read_at = min(read_at or now, now)  # the clock may have been ahead at the time of reading
+
+    def has_valid(self, id: str) -> bool:
+        """Return whether the stored key with this id is still accepted. `given`, `local`: the keys of the process."""
+        if id in ("given", "local"):
+            return (self.admin_key if id == "given" else self.local_token) is not None
+        now = self.clock.real()
+        return any(
+            key.id == id and key.is_valid(now) and (key.rep is None or self.is_active_rep(key.rep))
+            for key, _ in self._by_hash.values()
+        )
 
     def _age(self, now: datetime) -> float:
         """Return the seconds since the stored keys were read; infinity before the first read."""
@@ -166,8 +178,20 @@ def require(principal: Principal, right: str) -> None:
         )
 
 
+def caller_of(request: Request) -> Principal | None:
+    """Return the principal for whom this process itself sends the request. None: a client sent it."""
+    caller = request.scope.get(CALLER)
+    return caller if isinstance(caller, Principal) else None
+
+
 def principal_of(request: Request) -> Principal:
-    """Return the principal of this request, from `app.state.keys`. Raises as `Keys.identify` does."""
+    """Return the principal of this request: the caller in this process, else that of its key in `app.state.keys`.
+
+    Raises as `Keys.identify` does.
+    """
+    caller = caller_of(request)
+    if caller is not None:
+        return caller
     keys: Keys = request.app.state.keys
     address = request.client.host if request.client else ""
     return keys.identify(request.headers.get("authorization", ""), address)

@@ -28,6 +28,7 @@ _WRONG_INPUT: Final = ErrorOutcome(BAD_INPUT)
 
 OUTCOMES: Final[Mapping[str, ErrorOutcome]] = {
     "FirstHourError": _HANDLED,
+    "SignInNeededError": _HANDLED,
     # --- the input has to be corrected: exit code 2
     "ConfigError": _WRONG_INPUT,
     "InputError": _WRONG_INPUT,

@@ -16,7 +16,7 @@ from fastapi import Header, Request, Response
 from pydantic_core import to_json
 
 from firsthour.kernel.time_units import micros
-from firsthour.runtime.http.auth import Keys
+from firsthour.runtime.http.auth import Keys, caller_of
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.unit import Unit, Units
@@ -192,7 +192,7 @@ def idempotent(units: Units) -> Callable[..., Any]:
         ] = None,
     ) -> Once:
         keys: Keys = request.app.state.keys
-        principal = keys.find(request.headers.get("authorization", ""))
+        principal = caller_of(request) or keys.find(request.headers.get("authorization", ""))
         scope = f"{principal.id if principal else ''} {request.method} {request.scope['path']}"
         if len(scope) > SCOPE_MAX:
             scope = f"sha256 {sha256(scope.encode()).hexdigest()}"

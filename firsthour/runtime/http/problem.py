@@ -92,6 +92,7 @@ TYPES: Final[Mapping[str, str]] = {
     "Unknown reason": "unknown-reason",
     "Unknown rep": "unknown-rep",
     "Unknown schema": "unknown-schema",
+    "Unknown session": "unknown-session",
     "Unknown source": "unknown-source",
     "Unknown webhook": "unknown-webhook",
     "Unsupported content encoding": "unsupported-content-encoding",

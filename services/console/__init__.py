@@ -1,0 +1,1 @@
+"""The console: pages for reps, managers, marketers and operators."""

@@ -1,0 +1,103 @@
+"""HTML of the console from templates. Every value is escaped; no template marks text as safe."""
+
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from babel.dates import format_datetime, format_timedelta
+from fastapi import Request, Response
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from firsthour.runtime.clock import Clock
+from services.console import static_files
+from services.console.catalogue import languages, locale_of
+from services.console.navigation import NavigationEntry, entries
+from services.console.viewer import Viewer, language_of_request
+
+_FOLDER: Final = Path(__file__).parent / "templates"
+PAGE_HEADERS: Final = {
+    "cache-control": "no-store",
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
+        "base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "cross-origin-opener-policy": "same-origin",
+    "x-frame-options": "DENY",
+    "x-robots-tag": "noindex, nofollow",
+}
+"""No inline script or style, nothing from elsewhere, no frame."""
+
+
+@cache
+def _templates(language: str) -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
+    )
+    environment.install_gettext_translations(languages()[language], newstyle=True)  # type: ignore[attr-defined]
+    return environment
+
+
+class Times:
+    """Writes times for one reader. `now`: business time."""
+
+    def __init__(self, viewer: Viewer, now: datetime) -> None:
+        self._locale, self._zone, self._now = locale_of(viewer.language), viewer.zone, now
+
+    def at(self, moment: datetime | str) -> str:
+        """Return a time in the zone of the reader, with the zone."""
+        return format_datetime(_moment(moment), "d MMM y, HH:mm z", tzinfo=self._zone, locale=self._locale)
+
+    def ago(self, moment: datetime | str) -> str:
+        """Return how long ago a time was, or how far ahead it is."""
+        return format_timedelta(_moment(moment) - self._now, add_direction=True, locale=self._locale)
+
+
+def _moment(value: datetime | str) -> datetime:
+    return value if isinstance(value, datetime) else datetime.fromisoformat(value)
+
+
+class Pages:
+    """Renders pages for viewers."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._speed = 1 / clock.real_seconds(timedelta(seconds=1))
+
+    def page(self, viewer: Viewer, template: str, *, code: int = 200, **values: Any) -> Response:
+        """Return a page with the navigation of this viewer."""
+        text = self.text(viewer, template, **values)
+        return Response(text, code, PAGE_HEADERS, media_type="text/html")
+
+    def text(self, viewer: Viewer, template: str, **values: Any) -> str:
+        """Return the HTML of a template for this viewer."""
+        now = self._clock.business()
+        navigation: list[NavigationEntry] = entries(viewer)
+        return self._render(
+            viewer.language, template, viewer=viewer, navigation=navigation, times=Times(viewer, now), now=now, **values
+        )
+
+    def without_viewer(self, request: Request, template: str, *, code: int = 200, **values: Any) -> Response:
+        """Return a page for a person without a session."""
+        text = self._render(language_of_request(request), template, viewer=None, navigation=(), now=None, **values)
+        return Response(text, code, PAGE_HEADERS, media_type="text/html")
+
+    def _render(self, language: str, template: str, **values: Any) -> str:
+        values.setdefault("path", "")
+        files = static_files.static_files()
+        return (
+            _templates(language)
+            .get_template(template)
+            .render(
+                language=language,
+                speed=self._speed,
+                style=files["console.css"].url,
+                script=files["console.js"].url,
+                **values,
+            )
+        )

@@ -1,0 +1,33 @@
+"""The pages that the navigation leads to, for each viewer."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from firsthour.runtime.http.principal import READ
+from services.console.viewer import Viewer
+
+
+def _(text: str) -> str:
+    """Mark a text for the catalogue. The template translates it."""
+    return text
+
+
+@dataclass(frozen=True)
+class NavigationEntry:
+    """A link of the navigation. `right`: the viewers who see it. `for_reps`: only reps see it."""
+
+    path: str
+    label: str
+    right: str = READ
+    for_reps: bool = False
+
+
+ENTRIES: Final = (
+    NavigationEntry("/console/leads", _("Leads")),
+    NavigationEntry("/console/sessions", _("Sessions")),
+)
+
+
+def entries(viewer: Viewer) -> list[NavigationEntry]:
+    """Return the entries for a viewer."""
+    return [entry for entry in ENTRIES if viewer.may(entry.right) and (viewer.session.rep or not entry.for_reps)]

@@ -1,0 +1,121 @@
+"""Signing in with an API key or a one-time link, and signing out."""
+
+from typing import Final
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
+
+from firsthour.runtime.http.form_fields import form_fields
+from firsthour.runtime.http.principal import Principal
+from firsthour.runtime.http.problem import Problem
+from firsthour.runtime.processing.service import Resources
+from services.console import sessions
+from services.console.markup import PAGE_HEADERS, Pages
+from services.console.page_route import SIGN_IN
+from services.console.sessions import SignInLink
+from services.console.viewer import TOKEN_CHARS_MAX, Viewers, may_enter, refuse_other_sites
+
+HOME: Final = "/console"
+KEY_CHARS_MAX: Final = 500
+PATH_CHARS_MAX: Final = 2_000
+
+
+def add_routes(console: APIRouter, resources: Resources, viewers: Viewers, pages: Pages) -> None:
+    """Add the routes."""
+    entrance = Entrance(resources, viewers, pages)
+
+    @console.get(SIGN_IN)
+    async def sign_in(request: Request, next: str = "") -> Response:
+        """The form for an API key."""
+        return entrance.form(request, next)
+
+    @console.post(SIGN_IN)
+    async def with_key(request: Request) -> Response:
+        """Exchange an API key for a session."""
+        return await entrance.with_key(request)
+
+    @console.get("/console/enter/{token}")
+    async def link(token: str, request: Request) -> Response:
+        """Show what a one-time link gives. It is not used up: programs that preview links open it too."""
+        return await entrance.show_link(request, token[:TOKEN_CHARS_MAX])
+
+    @console.post("/console/enter/{token}")
+    async def enter(token: str, request: Request) -> Response:
+        """Begin the session of a one-time link."""
+        return await entrance.with_link(request, token[:TOKEN_CHARS_MAX])
+
+    @console.post("/console/sign-out")
+    async def sign_out(request: Request) -> Response:
+        """End the session of this browser."""
+        viewer, _ = await viewers.acting(request)
+        await resources.units.run(lambda unit: sessions.end(unit.connection, viewer.session.id))
+        response = RedirectResponse(SIGN_IN, 303, PAGE_HEADERS)
+        viewers.forget(request, response)
+        return response
+
+
+class Entrance:
+    """The ways to a session."""
+
+    def __init__(self, resources: Resources, viewers: Viewers, pages: Pages) -> None:
+        self._resources, self._viewers, self._pages = resources, viewers, pages
+
+    def form(self, request: Request, target: str, problem: Problem | None = None) -> Response:
+        """Return the form for a key, with the problem of the one before."""
+        code = problem.status if problem is not None else 200
+        return self._pages.without_viewer(
+            request, "sign_in.html", code=code, target=local_path(target), problem=problem
+        )
+
+    async def with_key(self, request: Request) -> Response:
+        """Begin the session of a key, or return the form with the reason why not."""
+        refuse_other_sites(request)
+        fields = form_fields(await request.body(), PATH_CHARS_MAX)
+        target = fields.get("next", "")
+        address = request.client.host if request.client else ""
+        try:
+            principal: Principal = request.app.state.keys.identify(
+                f"Bearer {fields.get('key', '')[:KEY_CHARS_MAX].strip()}", address
+            )
+        except Problem as problem:
+            return self.form(request, target, problem)
+        if not may_enter(principal.role):
+            return self.form(request, target, Problem(403, "", "A key with the role ingest only sends events."))
+        granted = SignInLink(principal.name, principal.role, principal.rep)
+        return await self._begin(request, granted, local_path(target), key_id=principal.id)
+
+    async def show_link(self, request: Request, token: str) -> Response:
+        """Return the page with the button that uses a link."""
+        now = self._resources.clock.real()
+        granted = await self._resources.reads(lambda connection: sessions.find_link(connection, token, now))
+        if granted is None:
+            raise _ended()
+        return self._pages.without_viewer(request, "enter.html", granted=granted)
+
+    async def with_link(self, request: Request, token: str) -> Response:
+        """Use up a link, and begin its session."""
+        refuse_other_sites(request)
+        now = self._resources.clock.real()
+        granted = await self._resources.units.run(lambda unit: sessions.take_link(unit.connection, token, now))
+        if granted is None:
+            raise _ended()
+        return await self._begin(request, granted, HOME)
+
+    async def _begin(self, request: Request, granted: SignInLink, target: str, key_id: str | None = None) -> Response:
+        now, agent = self._resources.clock.real(), request.headers.get("user-agent", "")
+        _, token = await self._resources.units.run(
+            lambda unit: sessions.begin(unit.connection, granted, now, agent=agent, key_id=key_id)
+        )
+        response = RedirectResponse(target, 303, PAGE_HEADERS)
+        self._viewers.remember(request, response, token)
+        return response
+
+
+def local_path(target: str) -> str:
+    """Return a path of the console; any other address becomes its first page, so that no link leads elsewhere."""
+    inside = target == HOME or target.startswith((f"{HOME}/", f"{HOME}?"))
+    return target if inside and target.isprintable() and "\\" not in target else HOME
+
+
+def _ended() -> Problem:
+    return Problem(404, "", "This link has been used or has expired. `firsthour console-link` makes a new one.")
