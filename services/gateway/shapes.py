@@ -12,7 +12,7 @@ from schemas.events.outside import ABOUT_NO_LEAD, OUTSIDE_TYPES
 from schemas.http import NOT_BLANK
 from services.gateway.domain.coerce import INT_MAX
 from services.gateway.domain.facts import FIELDS_MAX, NAME_MAX
-from services.gateway.domain.identifiers import ID_MAX
+from services.gateway.domain.identifiers import ID_MAX, PLACEHOLDER
 
 Shape = dict[str, Any]
 
@@ -20,6 +20,7 @@ TEXT: Final[Shape] = {"type": "string", "maxLength": ID_MAX}
 EMAIL: Final[Shape] = {"type": "string", "format": "email", "maxLength": 254}
 PHONE: Final[Shape] = {"type": "string", "format": "phone"}
 OWN_ID: Final[Shape] = {"type": "string", "pattern": NOT_BLANK, "maxLength": ID_MAX}
+PERSON_ID: Final[Shape] = {**OWN_ID, "not": {"pattern": PLACEHOLDER}}
 SCALAR: Final[list[Shape]] = [
     {"type": "string"},
     {"type": "boolean"},
@@ -57,7 +58,7 @@ def _any_identifier(*identifiers: tuple[str, Shape]) -> list[Shape]:
     return [{"required": [name], "properties": {name: shape}} for name, shape in identifiers]
 
 
-_ANY: Final = (("email", EMAIL), ("phone", PHONE), ("crm_id", OWN_ID), ("anonymous_id", OWN_ID))
+_ANY: Final = (("email", EMAIL), ("phone", PHONE), ("crm_id", PERSON_ID), ("anonymous_id", PERSON_ID))
 EVENT: Final[Shape] = {
     "type": "object",
     "title": "Event",
@@ -112,7 +113,7 @@ FORM: Final[Shape] = {
 }
 _CALL: Final[Shape] = {
     "messageId": {**TEXT, "description": "The id of the call. A repeated one has no further effect."},
-    "anonymousId": OWN_ID,
+    "anonymousId": PERSON_ID,
     "userId": {**TEXT, "description": "An address is the person's email address."},
     "timestamp": {"type": "string", "format": "date-time"},
 }
@@ -122,7 +123,7 @@ _BY_CALL: Final[Mapping[str, tuple[Shape, tuple[str, ...]]]] = {
     "page": ({"name": TEXT, "properties": DATA}, ()),
     "screen": ({"name": TEXT, "properties": DATA}, ()),
     "group": ({"groupId": TEXT, "traits": DATA}, ()),
-    "alias": ({"previousId": OWN_ID}, ("previousId",)),
+    "alias": ({"previousId": PERSON_ID}, ("previousId",)),
 }
 """The fields of each call of the tracking API, and those of them that are required."""
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 _PROGRAM: Final = ("services", "firsthour", "schemas", "defusedxml", "python_multipart")
+_IMPORT_OF_THE_FUZZER: Final = ("__import__",)
+"""The fuzzer imports a module now and then. It fails in the constructor of a named tuple, whose code has no built-ins."""
 NOW: Final = datetime(2026, 12, 1, 9, tzinfo=UTC)
 _FORM: Final = b"email=ann%40acme.example&utm_source=x&company=%C3%9Cmlaut&custom%5Ba%5D%5B%5D=1"
 _PART: Final = b'--b\r\nContent-Disposition: form-data; name="rawRequest"\r\n\r\n{"a":1}\r\n--b--\r\n'
@@ -138,8 +140,12 @@ def fuzz(name: str, errors: Sequence[str], options: Sequence[str]) -> None:
                 target.parse(sample)
 
     def once(data: bytes) -> None:
-        with suppress(*allowed):
-            target.parse(data)
+        try:
+            with suppress(*allowed):
+                target.parse(data)
+        except KeyError as error:
+            if error.args != _IMPORT_OF_THE_FUZZER:
+                raise
 
     atheris.Setup([sys.argv[0], *options], once)
     atheris.Fuzz()

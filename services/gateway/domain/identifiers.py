@@ -1,5 +1,6 @@
 """Normalises the identifiers of an event: email, phone, CRM id, anonymous id."""
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final, NamedTuple
@@ -13,6 +14,12 @@ from schemas.events.outside import ABOUT_NO_LEAD
 from services.gateway.domain.coerce import Json, UnmappableError
 
 ID_MAX: Final = 500  # characters
+PLACEHOLDER: Final = (
+    r"^\s*(user:)?([0-]*|-1|null|undefined|none|nil|nan|anonymous|unknown|guest|n/a|\[object object\])\s*$"
+)
+"""An id that many senders write if they have none. People with it are not one person."""
+_PLACEHOLDER: Final = re.compile(PLACEHOLDER, re.IGNORECASE)
+_LONGEST_PLACEHOLDER: Final = 64  # characters
 
 
 def identifiers_of(
@@ -34,6 +41,10 @@ def identifiers_of(
         malformed = malformed_email or malformed_phone
         if malformed:
             raise UnmappableError(malformed.pointer, malformed.fault, malformed.remedy)
+        for name in ("crm_id", "anonymous_id"):
+            if not public and _is_placeholder(_text_of(sent, data, name, pointer) or "x"):
+                fault = "is a placeholder, which many people share"
+                raise UnmappableError(_place(sent, name, pointer), fault, "send an id of one person, or an email")
         raise UnmappableError(
             f"{pointer}/email", "is missing", "name the person of the event: email, phone, crm_id or anonymous_id"
         )
@@ -87,7 +98,11 @@ def _phone(
 
 def _own_id(sent: Mapping[str, Json], data: Mapping[str, Json], name: str, pointer: str) -> str | None:
     text = _text_of(sent, data, name, pointer)
-    return None if text is None else normalise_text(text) or None
+    return None if text is None or _is_placeholder(text) else normalise_text(text) or None
+
+
+def _is_placeholder(text: str) -> bool:
+    return len(text) <= _LONGEST_PLACEHOLDER and _PLACEHOLDER.match(text) is not None
 
 
 def _text_of(sent: Mapping[str, Json], data: Mapping[str, Json], name: str, pointer: str) -> str | None:

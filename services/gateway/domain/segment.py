@@ -11,7 +11,8 @@ from typing import Final
 
 from firsthour.kernel.field_names import FieldNames
 from services.gateway.domain.coerce import Json, UnmappableError
-from services.gateway.domain.named_fields import named_fields
+from services.gateway.domain.facts import FLAT
+from services.gateway.domain.named_fields import REACHED_BY, named_fields
 
 CALLS: Final = ("identify", "track", "page", "screen", "group", "alias")
 _NAMES: Final = FieldNames(leave=("crm_id",))
@@ -41,6 +42,13 @@ _GROUP_FACTS: Final[Mapping[str, str]] = {
 }
 
 
+_FACT_NAMES: Final = frozenset(name for name, fact in FLAT.items() if not fact.startswith("utm.")) | {
+    "company",
+    "custom",
+}
+_Fields = Mapping[str, Json]
+
+
 def short_form(call: Mapping[str, Json], kind: str, id: str, pointer: str = "#") -> dict[str, Json]:
     """Return a call in the short form. `id`: the id of a call without a `messageId`. Raises `UnmappableError`."""
     convert = _CONVERSIONS.get(kind)
@@ -51,9 +59,10 @@ def short_form(call: Mapping[str, Json], kind: str, id: str, pointer: str = "#")
     message_id = call.get("messageId")
     short: dict[str, Json] = {
         "id": message_id if message_id not in (None, "") else id,
-        **convert(call, traits, properties),
+        **convert(call, traits, properties, pointer),
     }
-    short = {**_person(call, {**properties, **traits}), **short}
+    known = _object(_object(call, "context"), "traits") if kind == "group" else {**properties, **traits}
+    short = {**_person(call, known), **short}
     if call.get("timestamp") not in (None, ""):
         short["time"] = call["timestamp"]
     return short
@@ -62,28 +71,43 @@ def short_form(call: Mapping[str, Json], kind: str, id: str, pointer: str = "#")
 def _person(call: Mapping[str, Json], traits: Mapping[str, Json]) -> dict[str, Json]:
     user, email, phone = call.get("userId"), traits.get("email"), traits.get("phone")
     anonymous = call.get("anonymousId") or (f"user:{user}" if user not in (None, "") else None)
-    if email in (None, "") and isinstance(user, str) and "@" in user:
-        email = user
+    if email in (None, ""):
+        email = _external_email(call) or (user if isinstance(user, str) and "@" in user else None)
     found: dict[str, Json] = {"email": email, "phone": phone, "anonymous_id": anonymous}
     return {name: value for name, value in found.items() if value not in (None, "")}
 
 
-def _identify(call: Mapping[str, Json], traits: Mapping[str, Json], _: Mapping[str, Json]) -> dict[str, Json]:
-    return {"type": "lead.updated", "data": {**_facts(traits), **_campaign(call)}}
+def _external_email(call: Mapping[str, Json]) -> Json:
+    """Return the address by which a warehouse names the person: `context.externalId` of RudderStack."""
+    ids = _object(call, "context").get("externalId")
+    found = (id for id in ids if isinstance(id, dict)) if isinstance(ids, list) else ()
+    return next((id.get("id") for id in found if id.get("identifierType") == "email"), None)
 
 
-def _track(call: Mapping[str, Json], traits: Mapping[str, Json], properties: Mapping[str, Json]) -> dict[str, Json]:
+def _identify(call: _Fields, traits: _Fields, _: _Fields, __: str) -> dict[str, Json]:
+    reached_by, data = _facts(traits)
+    return {"type": "lead.updated", **reached_by, "data": {**data, **_campaign(call)}}
+
+
+def _track(call: _Fields, traits: _Fields, properties: _Fields, pointer: str) -> dict[str, Json]:
     name = call.get("event")
     if not isinstance(name, str) or not name.strip():
-        raise UnmappableError("#/event", "is missing", "name the event that was tracked")
+        raise UnmappableError(f"{pointer}/event", "is missing", "name the event that was tracked")
     known = _TRACKED.get(name.strip().lower())
     slug = _NOT_IN_TYPES.sub("-", name.strip().lower()).strip("-")[:_TYPE_MAX].strip("-")
     if known == "form.submitted":
-        return {"type": known, "data": {"form": name, **_facts({**traits, **properties}), **_campaign(call)}}
-    return {"type": known or f"custom.{slug or 'event'}", "data": {**properties, "event": name}}
+        reached_by, facts = _facts({**traits, **properties})
+        return {"type": known, **reached_by, "data": {"form": name, **facts, **_campaign(call)}}
+    data = {f"properties.{own}" if _is_fact(own) else own: value for own, value in properties.items()}
+    return {"type": known or f"custom.{slug or 'event'}", "data": {**data, "event": name}}
 
 
-def _page(call: Mapping[str, Json], traits: Mapping[str, Json], properties: Mapping[str, Json]) -> dict[str, Json]:
+def _is_fact(name: str) -> bool:
+    """Tell whether a property has the name of a fact about the person: the `name` of a product is none."""
+    return name in _FACT_NAMES
+
+
+def _page(call: _Fields, traits: _Fields, properties: _Fields, _: str) -> dict[str, Json]:
     page = {**_object(_object(call, "context"), "page"), **properties}
     data = {name: page.get(name) for name in ("path", "url", "referrer")}
     data["page"] = call.get("name") or page.get("title")
@@ -91,13 +115,13 @@ def _page(call: Mapping[str, Json], traits: Mapping[str, Json], properties: Mapp
     return {"type": "page.viewed", "data": {**data, **_campaign(call)}}
 
 
-def _group(call: Mapping[str, Json], traits: Mapping[str, Json], _: Mapping[str, Json]) -> dict[str, Json]:
+def _group(call: _Fields, traits: _Fields, _: _Fields, __: str) -> dict[str, Json]:
     own = _object(call, "traits")
     data = {ours: own[theirs] for theirs, ours in _GROUP_FACTS.items() if theirs in own}
     return {"type": "lead.updated", "data": {**data, "custom.group_id": call.get("groupId")}}
 
 
-def _alias(call: Mapping[str, Json], traits: Mapping[str, Json], _: Mapping[str, Json]) -> dict[str, Json]:
+def _alias(call: _Fields, traits: _Fields, _: _Fields, __: str) -> dict[str, Json]:
     """Join two ids: an event that has both joins their people."""
     return {"type": "lead.updated", "anonymous_id": call.get("previousId"), "data": {}}
 
@@ -112,8 +136,8 @@ _CONVERSIONS: Final = {
 }
 
 
-def _facts(traits: Mapping[str, Json]) -> dict[str, Json]:
-    """Return the traits under our names."""
+def _facts(traits: Mapping[str, Json]) -> tuple[dict[str, Json], dict[str, Json]]:
+    """Return the email address and the phone number in these traits, however they are written, and the facts under our names."""
     flat = dict(traits)
     company, address = flat.pop("company", None), flat.pop("address", None)
     if isinstance(company, dict):
@@ -123,8 +147,8 @@ def _facts(traits: Mapping[str, Json]) -> dict[str, Json]:
         flat["company.name"] = company
     if isinstance(address, dict) and address.get("country"):
         flat["country"] = address["country"]
-    _, data = named_fields(_NAMES, flat)
-    return data
+    identifiers, data = named_fields(_NAMES, flat)
+    return {name: value for name in REACHED_BY if (value := identifiers.get(name)) not in (None, "")}, data
 
 
 def _campaign(call: Mapping[str, Json]) -> dict[str, Json]:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from services.gateway.domain.mapping import parse_event
 from tests.unit.gateway.short_form import NOW, error_of, event_of
 
@@ -32,3 +34,19 @@ def test_malformed_phone_without_another_identifier_is_rejected() -> None:
 def test_malformed_email_with_a_valid_phone_becomes_a_custom_fact() -> None:
     event = event_of({"phone": "+49 30 123456"}, email="n/a").external
     assert (event.email, event.phone, event.person) == (None, "+4930123456", {"custom.email": "n/a"})
+
+
+@pytest.mark.parametrize(
+    "id", ["0000-00", "0", "-1", "null", "NULL", " undefined ", "anonymous", "user:null", "[object Object]"]
+)
+def test_placeholder_of_an_id_joins_no_people(id: str) -> None:
+    for name in ("anonymous_id", "crm_id"):
+        event = event_of({name: id}, email="ann@acme.example").external
+        assert (event.anonymous_id, event.crm_id) == (None, None)
+        error = error_of(**{name: id})
+        assert (error.pointer, error.fault) == (f"#/{name}", "is a placeholder, which many people share")
+
+
+def test_id_that_begins_like_a_placeholder_is_an_id() -> None:
+    for id in ("0001", "10", "nullpointer", "anonymous-7", "user:1"):
+        assert event_of({}, anonymous_id=id).external.anonymous_id == id

@@ -116,6 +116,13 @@ async def test_batch_of_calls_is_accepted_whole(harness: GatewayHarness) -> None
     assert harness.records[5].event.person["company.name"] == "Acme"
 
 
+async def test_place_of_a_mistake_names_the_call_of_the_batch(harness: GatewayHarness) -> None:
+    await call(harness, "/v1/batch", {"batch": [IDENTIFY, {"type": "track", "anonymousId": "a-1", "messageId": "m-2"}]})
+    assert [letter.error for letter in harness.letters] == [
+        "#/batch/1/event: is missing; name the event that was tracked"
+    ]
+
+
 async def test_repeated_message_has_the_same_event_id(harness: GatewayHarness) -> None:
     for path in ("/v1/identify", "/v1/batch"):
         await call(harness, path, IDENTIFY if path == "/v1/identify" else {"batch": [IDENTIFY]})

@@ -12,9 +12,10 @@ from schemas.sources import PresetSource
 from schemas.verification import Secret
 from services.gateway.domain import webhooks
 from services.gateway.domain.coerce import UnmappableError
-from services.gateway.domain.mapping import parse_event
+from services.gateway.domain.mapping import ParsedEvent, parse_event
 from services.gateway.domain.verification.request import SignedRequest
 from services.gateway.domain.verification.verifier import verification
+from services.gateway.intake.segment import parse_call
 from tests.hand_clock import HandClock
 
 PAYLOADS = Path(__file__).parents[4] / "shared" / "payloads"
@@ -23,15 +24,19 @@ pytestmark = pytest.mark.skipif(not PAYLOADS.is_dir(), reason="the published bod
 
 def events(preset: str, body: Any) -> list[tuple[str, str | None]]:
     """Return type and email of the events of a body."""
+    return [(event.type, event.external.email) for event in parsed(preset, body)]
+
+
+def parsed(preset: str, body: Any) -> list[ParsedEvent]:
+    """Return the events of a body."""
     source = presets.webhook_source(PresetSource(id="vendor", preset=preset, secrets=(Secret(env="X"),)))
     entries = [webhooks.compile_mapping(mapping) for mapping in source.events]
     now, ids = HandClock().business(), webhooks.EventIds()
-    parsed = [
+    return [
         parse_event(form, origin="vendor", scope="vendor", now=now)
         for item in webhooks.items_of(entries, body, "delivery")
         for _, form in webhooks.short_forms(item, ids)
     ]
-    return [(event.type, event.external.email) for event in parsed]
 
 
 @pytest.mark.parametrize(
@@ -39,6 +44,11 @@ def events(preset: str, body: Any) -> list[tuple[str, str | None]]:
     [
         ("calendly", "calendly/invitee_created.json", [("meeting.booked", "invitee@example.com")]),
         ("google-ads", "google_ads/lead_form_webhook.json", [("form.submitted", "jane@example.com")]),
+        ("typeform", "typeform/form_response_docs_example.json", [("form.submitted", "laura@example.com")]),
+        ("mautic", "mautic/lead_post_save_new.json", [("lead.updated", "test@email.com")]),
+        ("hubspot", "hubspot/pipedream_new_form_submission.json", [("form.submitted", "test@sample.com")]),
+        ("hubspot", "hubspot/pipedream_contact.json", []),
+        ("hubspot", "hubspot/pipedream_email_event_sent.json", []),
         ("slack", "slack/slack_00_webhook_url_verificatin_event.json", []),
     ],
 )
@@ -46,19 +56,61 @@ def test_published_body_becomes_its_event(preset: str, file: str, expected: list
     assert events(preset, json.loads((PAYLOADS / file).read_text())) == expected
 
 
-def _customerio() -> Iterator[Any]:
-    for file in sorted((PAYLOADS / "customerio").glob("*.json")):
-        yield pytest.param(json.loads(file.read_text()), id=file.stem)
+OF_CUSTOMERIO: dict[int, list[str]] = {
+    **{number: [] for number in range(12)},  # drafted, sent, delivered, attempted, and messages that are not mails
+    1: ["consent.given"],
+    2: ["consent.given"],
+    3: ["email.unsubscribed"],
+    5: ["email.bounced"],
+    6: ["email.clicked"],
+}
 
 
-@pytest.mark.parametrize("sample", list(_customerio()))
-def test_body_of_customerio_is_mapped_or_refused_with_its_place(sample: Any) -> None:
+@pytest.mark.parametrize("number", [n for n in OF_CUSTOMERIO if n != 0])
+def test_body_of_customerio_becomes_what_it_means(number: int) -> None:
+    [file] = (PAYLOADS / "customerio").glob(f"customerio_{number:02}_*.json")
+    mapped = events("customerio", json.loads(json.loads(file.read_text())["request"]["body"]))
+    assert mapped == [(type, "test@example.com") for type in OF_CUSTOMERIO[number]]
+
+
+def test_body_of_customerio_without_a_time_is_refused_with_its_place() -> None:
+    body = json.loads((PAYLOADS / "customerio" / "customerio_00_test_0.json").read_text())["request"]["body"]
+    with pytest.raises(UnmappableError, match="#/time: is not a time"):
+        events("customerio", json.loads(body))
+
+
+@pytest.mark.parametrize("file", ["item_conversation_2", "item_conversation_2_b"])
+def test_conversation_that_an_admin_began_is_no_chat_of_a_lead(file: str) -> None:
+    item = json.loads((PAYLOADS / "intercom" / f"{file}.json").read_text())
+    notice = {"id": "notif_1", "topic": "conversation.user.created", "created_at": 1796115540, "data": {"item": item}}
+    assert events("intercom", notice) == []
+
+
+def _calls() -> Iterator[Any]:
+    for file in sorted((PAYLOADS / "rudder_segment_spec_events").glob("*.jsonl")):
+        for number, line in enumerate(file.read_text().splitlines(), 1):
+            yield pytest.param(json.loads(line), id=f"{file.stem}-{number}")
+
+
+def of_call(call: Any, preset: str | None) -> tuple[str, Any] | None:
+    """Return type and person of a call, sent to the tracking API or through a webhook. None: it is no event."""
+    now = HandClock().business()
     try:
-        mapped = events("customerio", json.loads(sample["request"]["body"]))
-    except (UnmappableError, ValueError) as error:
-        assert str(error)
-        return
-    assert all(type.startswith("email.") for type, _ in mapped)
+        if preset is None:
+            event = parse_call(call, "1", "key", now)
+        else:
+            [event] = parsed(preset, call)
+    except (UnmappableError, ValueError):
+        return None
+    external = event.external
+    type = "custom" if event.type.startswith("custom.") else event.type
+    facts = {name: value for name, value in external.person.items() if not name.startswith("custom.company")}
+    return type, (external.email, external.phone, external.anonymous_id, facts)
+
+
+@pytest.mark.parametrize("call", list(_calls()))
+def test_published_call_means_the_same_through_a_webhook(call: Any) -> None:
+    assert of_call(call, "segment") == of_call(call, None)
 
 
 def _vector(file: str) -> Any:
