@@ -101,6 +101,12 @@ class ReasonBody(RequestModel):
     reason: Reason
 
 
+class DropBody(RequestModel):
+    """Drop the leads of a burst. The reason selects the transition of the agreement."""
+
+    reason: Reason = "spam"
+
+
 class ReturnBody(RequestModel):
     """Reject or recycle a lead. The reason of a reject selects the transition of the agreement."""
 
@@ -157,7 +163,10 @@ class QueueView(ResponseModel):
 
 
 class ClockView(ResponseModel):
-    """The lead's response clock. `rung` is the last step of the ladder that fired; None before the first."""
+    """The lead's response clock. `rung` is the last step of the ladder that fired; None before the first.
+
+    `state` `held`: the lead is held back with its burst, and its clock starts when the burst is released; `due_at` is None.
+    """
 
     due_at: datetime | None
     state: str

@@ -1,6 +1,6 @@
-"""`firsthour bursts`: bursts of forms whose leads are held back."""
+"""`firsthour bursts`: bursts of requests whose leads are held back."""
 
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
@@ -9,7 +9,7 @@ from firsthour.cli.installation import ask
 from firsthour.runtime.terminal import AsJson, ConfigDir, DataDir, print_json, print_table, say
 
 app = typer.Typer(
-    help="Bursts of forms whose leads are held back: list, release.",
+    help="Bursts of requests whose leads are held back: list, release, drop.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -18,7 +18,7 @@ app = typer.Typer(
 
 @app.callback()
 def _group() -> None:
-    """Bursts of forms whose leads are held back: list, release."""
+    """Bursts of requests whose leads are held back: list, release, drop."""
 
 
 @app.command("list")
@@ -35,12 +35,15 @@ def listed(data: DataDir = None, config: ConfigDir = None, as_json: AsJson = Fal
         say("No burst was held back.")
         return
     print_table(
-        ("id", "burst of", "source", "since", "leads", "released"),
-        (
-            [one["id"], one["of"], one["source"], one["since"], one["leads"], one["released_by"] or "no"]
-            for one in answer["items"]
-        ),
+        ("id", "burst of", "source", "since", "leads", "state"),
+        ([one["id"], one["of"], one["source"], one["since"], one["leads"], _state(one)] for one in answer["items"]),
     )
+
+
+def _state(burst: dict[str, Any]) -> str:
+    if burst["dropped_at"]:
+        return f"dropped by {burst['dropped_by']}: {burst['drop_reason']}"
+    return f"released by {burst['released_by']}" if burst["released_at"] else "held back"
 
 
 @app.command()
@@ -59,3 +62,23 @@ def release(
         print_json(answer)
     else:
         say(f"Released: {answer['leads']} leads of {answer['of']}.")
+
+
+@app.command()
+def drop(
+    burst: Annotated[str, typer.Argument(help="Id of the burst.")],
+    reason: Annotated[str, typer.Option(help="A reason of the agreement's transition.")] = "spam",
+    data: DataDir = None,
+    config: ConfigDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Drop the leads of a burst: each leaves Sales, by the agreement's transition from `qualified` to Marketing.
+
+    Example: firsthour bursts drop 0123456789abcdef
+    """
+    path = f"/v1/bursts/{quote(burst, safe='')}/drop"
+    answer = ask("POST", path, data, config, configured=True, body={"reason": reason})
+    if as_json:
+        print_json(answer)
+    else:
+        say(f"Dropped: {answer['leads']} leads of {answer['of']}.")

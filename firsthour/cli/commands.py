@@ -44,7 +44,7 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
         "List the sources of events: last seen, accepted, refused by reason, lag, and the alarms: silent, surge.",
     ),
     "source": CommandEntry("source", "Sources of events: fields, try."),
-    "bursts": CommandEntry("bursts", "Bursts of forms whose leads are held back: list, release."),
+    "bursts": CommandEntry("bursts", "Bursts of requests whose leads are held back: list, release, drop."),
     "quarantine": CommandEntry("quarantine", "Events beyond the quota of their source: list, release, drop."),
     "console-link": CommandEntry("console_link", "Make a one-time link that signs a person in to the console."),
     "keys": CommandEntry("keys", "API keys: create, list, revoke."),

@@ -63,6 +63,7 @@ TRANSITIONS: tuple[Transition, ...] = (
     _way(("accepted", "working", "opportunity"), "nurturing", "owner", "system", as_="recycle",
          reason=("no-answer", "stalled", "lost")),
     _way(("new", "nurturing"), "disqualified", "marketing", reason=("spam", "duplicate", "competitor")),
+    _way("qualified", "disqualified", "manager", reason=("spam",)),  # of a dropped burst
     _way("disqualified", "nurturing", "marketing"),
     _way(ANY_STATUS, "opted-out", "anyone"),
     _way("opted-out", "nurturing", "system", when="consent.given"),

@@ -104,6 +104,11 @@ class Tell(Shape):
     sales: Contact | None = None
     operator: Contact | None = None
 
+    @property
+    def hears_of_bursts(self) -> bool:
+        """Whether a team is told of bursts that are held back."""
+        return self.marketing is not None or self.sales is not None
+
 
 class TeamsWay(Shape):
     """Microsoft Teams: a card in the channel of a workflow ("When a Teams webhook request is received")."""

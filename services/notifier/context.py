@@ -137,7 +137,7 @@ class NotifierContext:
             stopped_by=response.stopped_by,
             cadence=config.agreement.promises.cadence,
             follow_up=follow_up_of(response),
-            bursts_told=config.agreement.tell.marketing is not None or config.agreement.tell.sales is not None,
+            bursts_told=config.agreement.tell.hears_of_bursts,
             queue_alert_after=config.agreement.routing.queue.after,
         )
 

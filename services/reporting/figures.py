@@ -39,6 +39,7 @@ class Figures:
     attempts: int
     conversations: int
     reached: int  # requests with a conversation
+    held: int  # requests whose lead was held back with a burst: their working time counts from its release
     within: int  # touched within the hour
     average: float | None
     median: int | None
@@ -98,6 +99,7 @@ def _figures(by: str) -> statements.Sql:
                 responses.c.left_at,
                 responses.c.attempts,
                 responses.c.conversations,
+                responses.c.held_at,
                 (responses.c.touched_at - responses.c.submit_at).label("raw"),
                 responses.c.working_us.label("working"),
             )
@@ -136,6 +138,7 @@ def _grouped(c: Any) -> Any:
         "attempts": sa.func.sum(c.attempts),
         "conversations": sa.func.sum(c.conversations),
         "reached": count(c.conversations > _literal(0)),
+        "held": count(c.held_at.is_not(None)),
         "within": count(c.raw <= hour),
         "average": sa.func.avg(c.raw),
         "median": ranked(c.raw, c.raw_rank, 1, 2),

@@ -16,6 +16,7 @@ from firsthour.kernel.normalisation.emails import normalise_email
 from firsthour.kernel.normalisation.malformed import MalformedError
 from firsthour.kernel.time_units import micros, moment
 from firsthour.runtime.storage import statements
+from schemas.events.routes import HELD_BACK
 from schemas.http import ClockView, LeadView, Listing, OwnerView, QueueView, ScoreView, TouchCounts
 
 RUNNING: Final = frozenset({"live", "missed"})
@@ -187,6 +188,8 @@ def _clock(row: Any, now: int) -> ClockView | None:
     if row.clock_state is None or row.clock_state == "over":
         return None
     running = row.clock_state in RUNNING
+    if running and row.queue_pool == HELD_BACK:
+        return ClockView(due_at=None, state="held", rung=None)
     pauses = [end for _, start, end in _pauses(row.pauses) if start <= now < end] if running else []
     snoozed = running and row.snoozed_until is not None and row.snoozed_until > now
     return ClockView(

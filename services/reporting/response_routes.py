@@ -74,7 +74,8 @@ def add_response_routes(api: APIRouter, resources: Resources) -> None:
         """The first hour: requests touched within it, in raw and in working time; how long the first touch took.
 
         A request is a submit that handed the lead over to Sales. It is `pending` while its hour runs. `share` leaves these
-        out. `working` counts in the calendar of the urgency, else in that of the rep.
+        out. `working` counts in the calendar of the urgency, else in that of the rep. `held_back` requests came with a burst:
+        `raw` counts from the submit, `working` from the release of the burst.
         """
         now = resources.clock.business()
         start, zone = _since(since, now), _zone(resources, calendar)
@@ -139,7 +140,7 @@ def _key(by: str, key: Any) -> Any:
     return DAYS[int(key)] if by == "weekday" else int(key) if by == "hour" else key
 
 
-NO_REQUESTS: Final = Figures("", 0, 0, 0, 0, 0, 0, 0, 0, None, None, None, 0, 0, None, None, None)
+NO_REQUESTS: Final = Figures("", 0, 0, 0, 0, 0, 0, 0, 0, 0, None, None, None, 0, 0, None, None, None)
 
 
 def figures_view(row: Figures) -> dict[str, Any]:
@@ -153,6 +154,7 @@ def figures_view(row: Figures) -> dict[str, Any]:
         "attempts": row.attempts,
         "conversations": row.conversations,
         "reached": row.reached,
+        "held_back": row.held,
         "raw": {
             "within_hour": row.within,
             "share": _share(row.within, row.requests - row.pending),

@@ -27,6 +27,8 @@ responses = sa.Table(
     sa.Column("left_at", statements.Integer),
     sa.Column("attempts", statements.Integer, nullable=False),
     sa.Column("conversations", statements.Integer, nullable=False),
+    sa.Column("held_at", statements.Integer),
+    sa.Column("released_at", statements.Integer),
     sa.Index("reporting_responses_by_lead", "lead_id"),
     sqlite_with_rowid=False,
 )

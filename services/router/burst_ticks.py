@@ -1,8 +1,8 @@
-"""The tick that routes the leads of released bursts."""
+"""The tick that routes the leads of released bursts, and returns those of dropped ones to Marketing."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from firsthour.kernel.time_units import micros, moment
 from firsthour.runtime.storage.unit import Unit
@@ -11,24 +11,24 @@ from services.router.domain.burst import burst_of
 from services.router.domain.rules import rules_of
 from services.router.queue import peek_queue
 from services.router.session import RoutingSession
-from services.router.store.bursts import BurstChange, change_bursts, released_and_unserved
+from services.router.store.bursts import BurstChange, change_bursts, ended_and_unserved
 from services.router.store.waiting import FIRST, Place, waiting
 
 ROUTED_MAX: Final = 100
-"""The most leads that a unit routes."""
+"""The most leads that a unit handles."""
 SETTLED: Final = timedelta(seconds=60)
-"""A unit that ran while a burst was released may hold a lead back a moment later: the round is repeated for so long."""
+"""A unit that ran while a burst ended may hold a lead back a moment later: the round is repeated for so long."""
 
 
 @dataclass
-class RouteReleased:
-    """Routes the leads of released bursts, at most `ROUTED_MAX` per unit. The position is in memory only."""
+class EndBursts:
+    """Handles the leads of released and dropped bursts, at most `ROUTED_MAX` per unit. The position is in memory only."""
 
     position: Place = FIRST
 
     def __call__(self, unit: Unit) -> datetime | None:
-        """Run once. Return the time of the next run. None: no released burst is left."""
-        rows = released_and_unserved(unit.connection)
+        """Run once. Return the time of the next run. None: no such burst is left."""
+        rows = ended_and_unserved(unit.connection)
         if not rows:
             return None
         places = waiting(unit.connection, [HELD_BACK], self.position, ROUTED_MAX)
@@ -45,10 +45,15 @@ class RouteReleased:
         if has_more:
             return unit.now
         settled = micros(unit.now - SETTLED)
-        done = [row for row in rows if row.released_at <= settled]
+        done = [row for row in rows if _ended_at(row) <= settled]
         unit.store(change_bursts(_served(row) for row in done))
-        last = max((row.released_at for row in rows if row.released_at > settled), default=None)
+        last = max((at for row in rows if (at := _ended_at(row)) > settled), default=None)
         return None if last is None else moment(last) + SETTLED
+
+
+def _ended_at(row: Any) -> int:
+    at: int = row.released_at if row.dropped_at is None else row.dropped_at
+    return at
 
 
 def _served(row: object) -> BurstChange:

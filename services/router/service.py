@@ -5,7 +5,7 @@ from functools import partial
 from firsthour.runtime.processing.service import Service, Tick
 from schemas.topics import ACTIONS, LEADS
 from services.router.api import router
-from services.router.burst_ticks import RouteReleased
+from services.router.burst_ticks import EndBursts
 from services.router.commands import SnoozeCheck
 from services.router.handlers import hear_actions, hear_leads
 from services.router.held import BURST_TICK
@@ -26,7 +26,7 @@ def service(clock_skew_seconds: int, check_snooze: SnoozeCheck) -> Service:
     return Service(
         name="router",
         hears={LEADS: partial(hear_leads, skew_us=skew_us), ACTIONS: partial(hear_actions, skew_us=skew_us)},
-        ticks=(Tick(QUEUE_TICK, ServeQueue()), Tick(TEAM_TICK, WatchTeam()), Tick(BURST_TICK, RouteReleased(), 5.0)),
+        ticks=(Tick(QUEUE_TICK, ServeQueue()), Tick(TEAM_TICK, WatchTeam()), Tick(BURST_TICK, EndBursts(), 5.0)),
         sweeps=(delete_old_bursts,),
         api=partial(router, check_snooze=check_snooze),
     )

@@ -11,6 +11,7 @@ from firsthour.runtime.storage.unit import Unit
 from schemas.events.routes import HELD_BACK, LeadEvent
 from services.router.domain.burst import LeadBurst, burst_of
 from services.router.domain.decision import Decision, Inputs, decide, gather_inputs, manual_inputs
+from services.router.domain.dropping import drop
 from services.router.domain.event_time import SKEW_US, drop_future_times
 from services.router.domain.lead import ASSIGNED, Lead
 from services.router.domain.lifecycle import SYSTEM, Refused, move
@@ -157,8 +158,7 @@ class RoutingSession:
             self._wait(lead, "", refused.why if isinstance(refused, Refused) else "")
             return
         burst = burst_of(lead)
-        if burst is not None and self.held_back.holds(burst):
-            self._hold_back(lead, burst)
+        if burst is not None and self._stops(lead, burst):
             return
         self.serve()
         decision, inputs = self._choose(lead)
@@ -188,8 +188,22 @@ class RoutingSession:
         lead.submit_at = self.at if lead.submit_at is None else lead.submit_at  # it decides the place in the queue
         self.emit(lead, queued(lead, was, self.now))
 
+    def _stops(self, lead: Lead, burst: LeadBurst) -> bool:
+        """Hold a lead of a burst back, or drop it with the burst. Return False if the burst is released.
+
+        A lead that is held back is not in the queue of a pool, so other leads pass it.
+        """
+        end = self.held_back.end(burst.id)
+        if end is not None and end.kind == "released":
+            return False
+        dropped = end and drop(lead, self.rules, self.at, burst.id, end.by, end.reason)
+        if isinstance(dropped, Outcome):
+            self.apply_change(dropped)
+        elif lead.queue_pool != HELD_BACK:
+            self._hold_back(lead, burst)
+        return True
+
     def _hold_back(self, lead: Lead, burst: LeadBurst) -> None:
-        """Let a lead wait until its burst is released. It is not in the queue of a pool, so other leads pass it."""
         was = lead.status
         lead.queue_pool, lead.queue_reason = HELD_BACK, f"{HELD_BACK[1:-1]}: burst {burst.id} of {burst.label}"
         lead.queue_since = lead.queue_since or self.at

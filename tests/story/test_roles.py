@@ -50,6 +50,7 @@ NEEDED: Final[dict[str, str | None]] = {
     "GET /v1/sources": "marketing",
     "GET /v1/bursts": READ,
     "POST /v1/bursts/{id}/release": READ,
+    "POST /v1/bursts/{id}/drop": "manager",
     "GET /v1/quarantine": "marketing",
     "POST /v1/quarantine/{source}/release": "marketing",
     "POST /v1/quarantine/{source}/drop": "marketing",

@@ -231,8 +231,8 @@ def _add_requests() -> None:
         *_filled(TEXT, "lead_id", "urgency"),
         sa.Column("source", TEXT),
         sa.Column("rep", TEXT),
-        *(sa.Column(name, INTEGER) for name in ("touched_at", "working_us", "hour_at", "left_at")),
         *_filled(INTEGER, "attempts", "conversations"),
+        *(sa.Column(n, INTEGER) for n in ("touched_at", "working_us", "hour_at", "left_at", "held_at", "released_at")),
         sa.PrimaryKeyConstraint("submit_at", "lead_id"),
         sqlite_with_rowid=False,
     )
@@ -261,17 +261,15 @@ def _drop_requests() -> None:
 
 def _add_rungs() -> None:
     """Note whether the last rung of a clock had a recipient, and what follows the ladder."""
-    op.add_column("notifier_clocks", sa.Column("rung_empty", INTEGER, nullable=False, server_default="0"))
-    op.add_column("notifier_clocks", sa.Column("follow_up", TEXT))
-    op.add_column("notifier_clocks", sa.Column("waiting_at", INTEGER))
-    op.add_column("notifier_clocks", sa.Column("previous", TEXT))
-    op.add_column("notifier_clocks", sa.Column("request", INTEGER, nullable=False, server_default="0"))
+    for name in ("rung_empty", "request"):
+        op.add_column("notifier_clocks", sa.Column(name, INTEGER, nullable=False, server_default="0"))
+    for name, kind in (("follow_up", TEXT), ("waiting_at", INTEGER), ("previous", TEXT)):
+        op.add_column("notifier_clocks", sa.Column(name, kind))
 
 
 def _drop_rungs_and_attempts() -> None:
-    for name in ("reminders", "remind_at", "talked_at", "attempted_at", "attempts"):
-        op.drop_column("notifier_clocks", name)
-    for name in ("request", "previous", "waiting_at", "follow_up", "rung_empty"):
+    attempts = ("reminders", "remind_at", "talked_at", "attempted_at", "attempts")
+    for name in (*attempts, "request", "previous", "waiting_at", "follow_up", "rung_empty"):
         op.drop_column("notifier_clocks", name)
 
 
@@ -377,7 +375,8 @@ def _add_sources() -> None:
         sa.Column("id", TEXT, primary_key=True),
         *_filled(TEXT, "label", "source"),
         *_filled(INTEGER, "since", "last_at", "leads", "served"),
-        *(sa.Column("released_at", INTEGER), sa.Column("released_by", TEXT)),
+        *(sa.Column(name, INTEGER) for name in ("released_at", "dropped_at")),
+        *(sa.Column(name, TEXT) for name in ("released_by", "dropped_by", "drop_reason")),
     )
     op.create_index("router_bursts_by_age", "router_bursts", ["last_at"])
     op.create_table(

@@ -18,7 +18,7 @@ from schemas.agreement.response import ALWAYS
 from schemas.events.pages import PageFailed, PageSent
 from services.notifier.domain.clock import COUNTED, ResponseClock, due_at
 from services.notifier.domain.clock_events import hear
-from services.notifier.domain.counting import promise_end
+from services.notifier.domain.counting import HELD_MAX, promise_end
 from services.notifier.domain.next_page import last_number
 from services.notifier.domain.page import TO_OWNER, WAITING, index_of, page_number
 from services.notifier.recording import ATTEMPTS_KEPT_MAX
@@ -140,6 +140,9 @@ def _check_pauses(snapshot: Snapshot, rows: LeadRows, clock: ResponseClock) -> I
             yield f"lead {rows.id}: a pause of its clock is out of order"
         at = pause.end
         used[pause.kind] = used.get(pause.kind, 0) + pause.end - pause.start
+    held = timedelta(microseconds=used.pop("held_back", 0))
+    if held > HELD_MAX:
+        yield f"lead {rows.id}: its clock stood still for {held} with a burst"
     for kind, total in used.items():
         limits = [terms.pauses.get(kind, timedelta()) for terms in snapshot.configurations.terms]
         if timedelta(microseconds=total) > max(limits, default=timedelta()):

@@ -101,6 +101,7 @@ class Configurations:
                 self.leave,
                 pauses=config.agreement.response.pause_limits,
                 follow_up=follow_up_of(config.agreement.response),
+                bursts_told=config.agreement.tell.hears_of_bursts,
                 queue_alert_after=config.agreement.routing.queue.after,
             )
             for config in self.readable

@@ -16,6 +16,8 @@ _FOLLOWING: Final = (
     "left_at",
     "attempts",
     "conversations",
+    "held_at",
+    "released_at",
 )
 """The fields that follow from the records alone. Working times follow from the calendars of their time too."""
 

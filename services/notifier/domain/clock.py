@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from firsthour.kernel.business_time import ReducedHours, Span, WorkingHours
 from firsthour.kernel.time_units import micros, moment
 from schemas.agreement.response import ALWAYS, OWNER, Rung
-from schemas.events.routes import LeadCard
+from schemas.events.routes import HELD_BACK, LeadCard
 from services.notifier.domain.follow_up import FollowUp
 from services.notifier.domain.ladder import Progress, later, next_due, reminder_due
 from services.notifier.domain.terms import Terms
@@ -25,7 +25,7 @@ COUNTED = frozenset({"qualified", "assigned", "accepted"})
 RUNNING = frozenset({"live", "missed"})
 """The states of a clock in which the ladder goes on."""
 State = Literal["live", "met", "missed", "over"]
-PauseKind = Literal["snooze", "waiting_for_prospect"]
+PauseKind = Literal["snooze", "waiting_for_prospect", "held_back"]
 
 
 class Pause(NamedTuple):
@@ -168,6 +168,10 @@ def _after_pauses(clock: ResponseClock, at: datetime) -> datetime:
 def _waiting_due(clock: ResponseClock, terms: Terms, progress: Progress, hours: WorkingHours | None) -> datetime | None:
     if clock.waiting_at is None:
         return None
+    if clock.pool == HELD_BACK:  # its clock stands still, but without a team that was told of the burst it makes pages
+        if terms.bursts_told:
+            return None
+        hours = terms.hours(clock.counted_in, clock.rep, clock.pool)
     if progress.next_rung == 0:
         return later(hours, clock.waiting_at, terms.queue_alert_after)
     return reminder_due(follow_up_for(clock, terms).every, clock.waiting_at, progress, hours)

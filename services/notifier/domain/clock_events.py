@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from schemas.agreement.response import OWNER
 from schemas.events.pages import PromiseKept
 from schemas.events.routes import (
+    HELD_BACK,
     LeadAccepted,
     LeadAskedAgain,
     LeadAssigned,
@@ -24,7 +25,7 @@ from schemas.team import NO_END
 from services.notifier.domain.cadence import counted, scheduled
 from services.notifier.domain.clock import COUNTED, ResponseClock, State, ladder_of, timed
 from services.notifier.domain.clock_step import Cancel, ClockEvent, ClockStep, promise_missed
-from services.notifier.domain.counting import counted_anew, counted_until, passed_on, paused, stopped
+from services.notifier.domain.counting import counted_anew, counted_until, held_back, passed_on, paused, stopped
 from services.notifier.domain.loss import handed_on, notice, previous_owner
 from services.notifier.domain.page import page_number
 from services.notifier.domain.snooze import SNOOZED, snoozed
@@ -98,6 +99,8 @@ def _waiting(clock: ResponseClock | None, event: LeadQualified | LeadQueued, ter
     pool = None
     if isinstance(event, LeadQueued):
         pool = event.pool
+        if pool == HELD_BACK:
+            base = held_back(base)
         if event.card != LeadCard():  # a router of an older release sends none
             base = replace(base, card=event.card)
     if base.waiting_at is not None and base.epoch >= event.epoch:  # it waits in another pool, or for another reason

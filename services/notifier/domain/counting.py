@@ -12,12 +12,15 @@ from msgspec.structs import replace
 from firsthour.kernel.business_time import ReducedHours, Span, WorkingHours, due_after, working_time
 from firsthour.kernel.time_units import micros, moment
 from schemas.agreement.response import ALWAYS, OWNER
+from schemas.events.routes import HELD_BACK
 from services.notifier.domain.clock import Pause, PauseKind, ResponseClock, hours_of_clock
 from services.notifier.domain.terms import Terms
 from services.notifier.domain.working_hours import ALWAYS_OPEN
 
 PAUSES_MAX: Final = 50
 """Pauses of one clock. They are stored with it."""
+HELD_MAX: Final = timedelta(days=90)
+"""How long a clock stands still while its lead is held back. A lead that is forgotten counts as late after that."""
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
@@ -78,12 +81,31 @@ def passed_on(clock: ResponseClock, terms: Terms, rep: str | None, pool: str | N
         rep: the owner from now on; None: the lead waits for one.
         pool: its pool; None: the pool stays the same.
     """
+    if clock.pool == HELD_BACK and pool != HELD_BACK:
+        clock = released(clock, at)
     known = clock if clock.pool is not None or clock.rep is not None else replace(clock, pool=pool)
     if (rep, pool or known.pool) != (known.rep, known.pool):
         known = resumed(known, at)
         if clock.counted_in == OWNER and (known.pool is not None or known.rep is not None):
             known = fixed(known, terms, at)
     return counted_anew(replace(known, rep=rep, pool=pool or known.pool), terms)
+
+
+# --- bursts -----------------------------------------------------------------------------------------------------------
+
+
+def held_back(clock: ResponseClock) -> ResponseClock:
+    """Return the clock of a lead that is held back with a burst: it does not count from the submit on."""
+    if clock.pauses and clock.pauses[-1].kind == "held_back":
+        return clock
+    start = max([micros(clock.submit_at), *(pause.end for pause in clock.pauses)])
+    pause = Pause("held_back", start, start + HELD_MAX // _MICROSECOND)
+    return replace(clock, pauses=(*clock.pauses, pause))
+
+
+def released(clock: ResponseClock, at: datetime) -> ResponseClock:
+    """Return the clock of a lead that is no longer held back since `at`. It counts from now on, by the caller."""
+    return replace(resumed(clock, at), pool=None, waiting_at=at)
 
 
 # --- pauses -----------------------------------------------------------------------------------------------------------

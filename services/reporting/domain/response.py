@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from firsthour.kernel.business_time import WorkingHours, due_after, working_time
 from firsthour.kernel.time_units import micros, moment
 from schemas.events.routes import (
+    HELD_BACK,
     LeadAskedAgain,
     LeadAssigned,
     LeadEvent,
@@ -58,11 +59,17 @@ class ProspectRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     source: str | None = None
     rep: str | None = None  # by whom the request counts: see `_touch` and `_assign`
     touched_at: int | None = None  # the first touch
-    working_us: int | None = None  # working time from the submit to the first touch
-    hour_at: int | None = None  # the end of the first working hour after the submit; None: not within a year
+    working_us: int | None = None  # working time from the start of the clock to the first touch
+    hour_at: int | None = (
+        None  # the end of the first working hour of the clock; None: not within a year, or it stands still
+    )
     left_at: int | None = None  # when the lead left Sales
     attempts: int = 0  # touches without an answer
     conversations: int = 0  # touches with an answer
+    held_at: int | None = None  # when the lead was held back with a burst
+    released_at: int | None = (
+        None  # when its burst was released, and its clock started; None: it is held back, or was not
+    )
 
     @property
     def awaits_touch(self) -> bool:
@@ -81,7 +88,7 @@ def apply(requests: Requests, event: LeadEvent, hours: Hours, lead_id: str) -> l
         lead_id: of the requests. The record of a lead that was merged into another one names the other id.
     """
     if isinstance(event, LeadQualified | LeadQueued | LeadAssigned | LeadAskedAgain):
-        after = _with_submit(requests, event, lead_id, hours)
+        after = _with_hold(_with_submit(requests, event, lead_id, hours), event, hours)
         return _assign(after, event.rep, hours) if isinstance(event, LeadAssigned | LeadAskedAgain) else after
     if isinstance(event, TouchApplied):
         return _touch(requests, event, hours)
@@ -108,6 +115,18 @@ def _with_submit(
         source = event.card.source or None
     request = ProspectRequest(lead_id=lead_id, submit_at=submit_at, urgency=event.urgency, source=source)
     return [*requests, _with_hour(request, hours)]
+
+
+def _with_hold(requests: Requests, event: LeadEvent, hours: Hours) -> list[ProspectRequest]:
+    """Note that the lead of the last request is held back with a burst, or is no longer."""
+    last, at = requests[-1], micros(event.at)
+    if isinstance(event, LeadQueued) and event.pool == HELD_BACK:
+        held = replace(last, held_at=last.held_at or at) if last.left_at is None else last
+    elif isinstance(event, LeadQueued | LeadAssigned) and last.held_at is not None:
+        held = replace(last, released_at=last.released_at or at)
+    else:
+        return [*requests]
+    return [*requests[:-1], _with_hour(held, hours)]
 
 
 def _assign(requests: Requests, rep: str, hours: Hours) -> list[ProspectRequest]:
@@ -143,16 +162,20 @@ def _leave(requests: Requests, at: int) -> list[ProspectRequest]:
 
 
 def _with_hour(request: ProspectRequest, hours: Hours) -> ProspectRequest:
-    """Return the request with its working times, counted in the hours of its rep."""
-    open_hours, submit_at = hours(request.rep, request.urgency), moment(request.submit_at)
-    touched_at = None if request.touched_at is None else moment(request.touched_at)
+    """Return the request with its working times, counted in the hours of its rep from the start of its clock."""
+    if request.held_at is not None and request.released_at is None:
+        return replace(request, hour_at=None, working_us=None if request.touched_at is None else 0)
+    start = request.released_at or request.submit_at
+    open_hours = hours(request.rep, request.urgency)
+    touched_at = None if request.touched_at is None else max(start, request.touched_at)
     if open_hours is None:
-        hour_at: int | None = request.submit_at + HOUR // _MICROSECOND
-        working_us = None if request.touched_at is None else request.touched_at - request.submit_at
+        hour_at: int | None = start + HOUR // _MICROSECOND
+        working_us = None if touched_at is None else touched_at - start
     else:
-        end = due_after(open_hours, submit_at, HOUR)
+        end = due_after(open_hours, moment(start), HOUR)
         hour_at = None if end is None else micros(end)
-        working_us = None if touched_at is None else working_time(open_hours, submit_at, touched_at) // _MICROSECOND
+        worked = None if touched_at is None else working_time(open_hours, moment(start), moment(touched_at))
+        working_us = None if worked is None else worked // _MICROSECOND
     return replace(request, hour_at=hour_at, working_us=working_us)
 
 

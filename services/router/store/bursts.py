@@ -1,6 +1,6 @@
-"""The SQL of bursts: their leads are held back until a burst is released."""
+"""The SQL of bursts: their leads are held back until a burst is released or dropped."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -25,6 +25,9 @@ bursts = sa.Table(
     sa.Column("leads", statements.Integer, nullable=False),  # held back so far
     sa.Column("released_at", statements.Integer),  # NULL: its leads are held back
     sa.Column("released_by", statements.Text),
+    sa.Column("dropped_at", statements.Integer),  # NULL: it was not dropped. A burst is released or dropped, never both
+    sa.Column("dropped_by", statements.Text),
+    sa.Column("drop_reason", statements.Text),
     sa.Column("served", statements.Integer, nullable=False),  # 1: none of its leads is held back any more
     sa.Index("router_bursts_by_age", "last_at"),
 )
@@ -41,38 +44,42 @@ class BurstChange(msgspec.Struct):
     leads: int = 0
     released_at: int | None = None
     released_by: str | None = None
+    dropped_at: int | None = None
+    dropped_by: str | None = None
+    drop_reason: str | None = None
     served: int = 0
 
 
 def _change(dialect: statements.SqlDialect) -> Any:
     insert = dialect.insert(bursts).values({c.name: sa.bindparam(c.name) for c in bursts.columns})
     new, old = insert.excluded, bursts.c
+
+    def unless(other: Any, name: str) -> Any:
+        """Return the first value of a column, or its present value if the burst has ended in the other way."""
+        return sa.case((other.is_(None), sa.func.coalesce(old[name], new[name])), else_=old[name])
+
     return insert.on_conflict_do_update(
         index_elements=["id"],
         set_={
             "last_at": new.last_at,
             "leads": old.leads + new.leads,
-            "released_at": sa.func.coalesce(old.released_at, new.released_at),
-            "released_by": sa.func.coalesce(old.released_by, new.released_by),
+            **{name: unless(old.dropped_at, name) for name in ("released_at", "released_by")},
+            **{name: unless(old.released_at, name) for name in ("dropped_at", "dropped_by", "drop_reason")},
             "served": new.served,
         },
     )
 
 
 _CHANGE = statements.Sql(_change)
-_RELEASED = statements.Sql(
-    lambda f: sa.select(bursts.c.id).where(f.is_any_of(bursts.c.id, "bursts"), bursts.c.released_at.is_not(None))
-)
-_TO_SERVE = statements.Sql(
-    lambda _: sa.select(bursts).where(bursts.c.released_at.is_not(None), bursts.c.served == 0).order_by(bursts.c.id)
-)
+_ENDED = sa.or_(bursts.c.released_at.is_not(None), bursts.c.dropped_at.is_not(None))
+_TO_SERVE = statements.Sql(lambda _: sa.select(bursts).where(_ENDED, bursts.c.served == 0).order_by(bursts.c.id))
 _LIST = statements.Sql(lambda _: sa.select(bursts).order_by(bursts.c.last_at.desc(), bursts.c.id).limit(LISTED_MAX))
 _ONE = statements.Sql(lambda _: sa.select(bursts).where(bursts.c.id == sa.bindparam("burst")))
 _DELETE = statements.Sql(
     lambda _: sa.delete(bursts).where(
         bursts.c.id.in_(
             sa.select(bursts.c.id)
-            .where(bursts.c.last_at < sa.bindparam("before"), bursts.c.released_at.is_not(None), bursts.c.served == 1)
+            .where(bursts.c.last_at < sa.bindparam("before"), _ENDED, bursts.c.served == 1)
             .order_by(bursts.c.last_at)
             .limit(sa.bindparam("limit", type_=sa.Integer))
             .with_for_update(skip_locked=True)
@@ -81,13 +88,8 @@ _DELETE = statements.Sql(
 )
 
 
-def released(connection: Connection, ids: Collection[str]) -> set[str]:
-    """Return the bursts of these that are released."""
-    return {row[0] for row in _RELEASED.all(connection, bursts=sorted(ids))}
-
-
-def released_and_unserved(connection: Connection) -> Sequence[Any]:
-    """Return the released bursts of which a lead may still be held back."""
+def ended_and_unserved(connection: Connection) -> Sequence[Any]:
+    """Return the released and dropped bursts of which a lead may still be held back."""
     return _TO_SERVE.all(connection)
 
 
@@ -107,6 +109,6 @@ def change_bursts(changes: Iterable[BurstChange]) -> statements.Work:
 
 
 def delete_old_bursts(unit: Unit, limit: int) -> int:
-    """Delete up to `limit` released bursts older than `DAYS_KEPT`. Return their number."""
+    """Delete up to `limit` released or dropped bursts older than `DAYS_KEPT`. Return their number."""
     before = int(unit.now.timestamp() * 1_000_000) - DAYS_KEPT * _DAY
     return _DELETE.run(unit.connection, before=before, limit=limit)

@@ -264,6 +264,8 @@ TABLES: Final[dict[str, Table]] = {
             "left_at": Plant("I2", "1"),
             "attempts": Plant("I2"),
             "conversations": Plant("I2"),
+            "held_at": Plant("I2", "1"),
+            "released_at": Plant("I2", "1"),
         },
         free=dict.fromkeys(("working_us", "hour_at"), "follows from the calendars of the time at which it was counted"),
     ),

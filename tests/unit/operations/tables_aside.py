@@ -79,7 +79,10 @@ TABLES_ASIDE: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     ),
     "router_bursts": (
         "whether the leads of a burst go on; a lead that is held back says so itself",
-        ("id", "label", "source", "since", "last_at", "leads", "released_at", "released_by", "served"),
+        (
+            *("id", "label", "source", "since", "last_at", "leads", "released_at", "released_by", "served"),
+            *("dropped_at", "dropped_by", "drop_reason"),
+        ),
     ),
     "gateway_fetches": (
         "thin events that are no events yet: none of them is on the log",

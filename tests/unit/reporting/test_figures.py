@@ -46,6 +46,7 @@ def requests(count: int) -> list[ProspectRequest]:
                 left_at=left,
                 attempts=chance.randrange(3),
                 conversations=chance.randrange(2),
+                held_at=chance.choice((None, micros(submit))),
             )
         )
     return rows
@@ -76,6 +77,7 @@ def by_hand(rows: Iterable[ProspectRequest]) -> dict[str, Any]:
         "attempts": sum(r.attempts for r in rows),
         "conversations": sum(r.conversations for r in rows),
         "reached": sum(r.conversations > 0 for r in rows),
+        "held": sum(r.held_at is not None for r in rows),
         "within": sum(us <= 60 * MINUTE_US for us in raw),
         "average": pytest.approx(sum(raw) / len(raw)) if raw else None,
         "median": rank(raw, 0.5),
