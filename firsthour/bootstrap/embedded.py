@@ -192,7 +192,7 @@ def _workers(services: Sequence[Service], resources: Resources) -> list[Worker]:
             resources.telemetry,
             linger_seconds=service.linger_seconds.get(topic, 0.0),
             retention=retention_of(resources.settings),
-            notes_seen=not (service.stores_records and topic in topics.IDS_OF_UNITS),
+            notes_seen=topic not in topics.IDS_OF_UNITS,
         )
         for service in services
         for topic, handler in service.hears.items()

@@ -16,7 +16,6 @@ def service() -> Service:
     return Service(
         name="reporting",
         hears={topic: record_history(topic) for topic in ALL},
-        stores_records=True,
         linger_seconds=dict.fromkeys(ALL, LINGER_SECONDS),
         ticks=(Tick(REBUILD, rebuild, CHECK_SECONDS),),
         sweeps=(delete_old_history, delete_old_requests, delete_old_counts, delete_old_fields),

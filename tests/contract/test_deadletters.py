@@ -150,7 +150,7 @@ async def test_retry_of_a_rejected_record_publishes_it_if_small_enough(
         answer = await world.client.post(f"/v1/deadletters/{letter}/retry")
         assert answer.status_code == (200 if size == 10 else 413), answer.text
         await world.system.settle()
-        rows = await world.rows("SELECT 1 FROM seen WHERE consumer = 'router' AND event_id = 'e1'")
+        rows = await world.rows("SELECT 1 FROM reporting_history WHERE id = 'e1'")
         assert bool(rows) is (size == 10)
 
 

@@ -74,7 +74,6 @@ class Service:
     name: str
     hears: Mapping[str, Handler] = field(default_factory=dict)
     linger_seconds: Mapping[str, float] = field(default_factory=dict)  # of bulk topics: `LINGER_SECONDS`
-    stores_records: bool = False  # it stores every record under its id, which shows that the record was handled
     ticks: tuple[Tick, ...] = ()
     sweeps: tuple[Sweep, ...] = ()
     api: Callable[[Resources], APIRouter] | None = None

@@ -13,6 +13,7 @@ from firsthour.operations.verify.invariants import VerifyReport
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.migrate import migrate
 from firsthour.runtime.storage.records import log
+from schemas import topics
 from tests.hand_clock import HandClock
 from tests.unit.operations.harness import OperationsHarness
 
@@ -81,7 +82,10 @@ class PostgresRows:
 
 
 async def fill(url: str, harness: OperationsHarness) -> None:
-    """Copy the rows of this installation into an empty database: without an outbox, with cursors in each partition."""
+    """Copy the rows of this installation into an empty database: without an outbox, with cursors in each partition.
+
+    Over Kafka, consumers note the records of units as well.
+    """
     tables = [table for table in statements.metadata.sorted_tables if table is not log]
 
     def read(connection: Connection) -> dict[str, list[dict[str, Any]]]:
@@ -89,6 +93,12 @@ async def fill(url: str, harness: OperationsHarness) -> None:
 
     rows_of = await harness.system.reads(read)
     rows_of["cursors"] = [{**row, "partition": n} for row in rows_of["cursors"] for n in range(PARTITIONS)]
+    rows_of["seen"] += [
+        {"consumer": consumer, "event_id": record["id"], "day": rows_of["seen"][0]["day"]}
+        for record in rows_of["reporting_history"]
+        if record["topic"] in topics.IDS_OF_UNITS
+        for consumer in topics.READ_BY[record["topic"]]
+    ]
 
     def write(connection: Connection) -> None:
         migrate(connection)
