@@ -13,6 +13,7 @@ from firsthour.runtime.clock import HostClock
 from schemas.errors import FirstHourError
 
 CONNECTIONS: Final = 32
+CONNECTIONS_MIN: Final = 12
 LAST_PAGE_SECONDS: Final = 10.0
 
 
@@ -119,9 +120,9 @@ class OpenLoop:
             elif len(self.acked) == len(self.requests) and not done.done():
                 done.set_result(None)
 
-        # Used in turn, and no more than are used within a second, so that the server closes none as idle.
+        # Used in turn, and few enough that the server closes none as idle; one waits while a loaded machine stops for a moment.
         rate = len(self.at) / max(1.0, self.at[-1] - self.at[0])
-        async with connections(port, max(4, min(4 * CONNECTIONS, int(rate))), answered) as opened:
+        async with connections(port, max(CONNECTIONS_MIN, min(4 * CONNECTIONS, int(rate))), answered) as opened:
             free = deque(opened)
 
             def start(number: int) -> None:
@@ -136,6 +137,8 @@ class OpenLoop:
             def keep_schedule() -> None:
                 for number, moment in enumerate(self.at):
                     sleep(max(0.0, moment - clock.monotonic()))
+                    if done.done():
+                        return
                     loop.call_soon_threadsafe(start, number)
 
             threading.Thread(target=keep_schedule, daemon=True).start()
