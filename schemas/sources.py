@@ -1,7 +1,7 @@
 """The model of `sources.yaml`: the sources of events, how each sender is verified, and how its bodies are mapped."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import Annotated, Literal, Self
 
@@ -123,6 +123,12 @@ class EventMapping(Shape):
         return self
 
 
+def _check_mapped_types(types: Collection[str], events: Iterable[EventMapping]) -> None:
+    for mapping in events:
+        if not may_send(types, mapping.type):
+            raise wrong(f"`events` makes {mapping.type}, which `types` does not list", "add it to `types`")
+
+
 class VendorAnswer(Shape):
     """The answer to a request that was accepted, if the vendor expects another than 202 with JSON."""
 
@@ -209,9 +215,7 @@ class WebhookSource(Shape):
 
     @model_validator(mode="after")
     def _may_send_what_it_maps(self) -> Self:
-        for mapping in self.events:
-            if not may_send(self.sends, mapping.type):
-                raise wrong(f"`events` makes {mapping.type}, which `types` does not list", "add it to `types`")
+        _check_mapped_types(self.sends, self.events)
         return self
 
     @model_validator(mode="after")
@@ -244,12 +248,21 @@ class KafkaSource(Shape):
     producers: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=200)], ...], Field(min_length=1)
     ]  # the `source` of their events, as they write it; `*`: every producer that no other source names
-    types: SentTypes  # the only types that they may send
+    types: SentTypes | None = None  # the only types that they may send; absent: those named in `events`
+    events: tuple[EventMapping, ...] = ()  # maps the whole CloudEvent; empty: type and `data` are already ours
+    quota: Quota | None = None  # counted by the times at which the records were written
 
     @property
-    def quota(self) -> Quota | None:
-        """None: a flood waits in its topic, and delays no other source."""
-        return None
+    def sends(self) -> frozenset[str]:
+        """The types that the source may send."""
+        return frozenset(self.types if self.types is not None else (mapping.type for mapping in self.events))
+
+    @model_validator(mode="after")
+    def _may_send_something(self) -> Self:
+        if not self.sends:
+            raise wrong("`types` is missing", "add `types:` with the types that they may send, or `events:`")
+        _check_mapped_types(self.sends, self.events)
+        return self
 
 
 class PresetSource(Shape):

@@ -63,7 +63,9 @@ _FRAME: Final = ("id", "time", "email", "phone", "crm_id", "anonymous_id")
 
 @app.command("try")
 def try_body(
-    source: Annotated[str, typer.Argument(help="Id of a webhook source in sources.yaml.")],
+    source: Annotated[
+        str, typer.Argument(help="Id of a source in sources.yaml that is a webhook or is read from Kafka.")
+    ],
     body: Annotated[Path, typer.Option(help="File with the body of a delivery.", exists=True, dir_okay=False)],
     headers: Annotated[
         Path | None,
@@ -84,6 +86,8 @@ def try_body(
     """Show what a delivery would become: verification, events, the expression of each field, unused parts. Nothing is stored.
 
     For a delivery that only names an event, it shows the address at which the rest would be read; nothing is fetched.
+
+    For a source of `kind: kafka`, the body is a record: a structured CloudEvent, or a binary one with its `ce_` headers in --headers.
 
     Exit code 1 if the delivery would be refused, or if a part of it cannot be mapped.
 

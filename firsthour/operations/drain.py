@@ -17,6 +17,8 @@ POLL_SECONDS: Final = 0.05
 REPORT_SECONDS: Final = 5.0  # to find out what is behind, after the wait
 PATH: Final = (topics.EVENTS, topics.LEADS, topics.ROUTES, topics.ACTIONS, topics.ROUTES, topics.LEADS, topics.PAGES)
 """Topics in the order of cause and effect. An action leads to further routes and leads."""
+READ_BY: Final = {topics.INBOUND: topics.EMITTED_BY[topics.EVENTS], **topics.READ_BY}
+"""The consumers of each topic, with that to which other programs write."""
 
 _POSITIONS = statements.Sql(
     lambda _: sa.select(cursors.c.consumer, cursors.c.partition, cursors.c.position).where(
@@ -30,6 +32,9 @@ class TopicEnds(Protocol):
 
     problem: str | None
     """Why the last question had no answer; None: it had one."""
+
+    path: Sequence[str]
+    """The topics, in the order in which they are waited for."""
 
     async def of(self, topic: str) -> Mapping[int, int]:
         """Return the end of each partition, once there is an answer."""
@@ -47,6 +52,7 @@ class TableEnds:
     def __init__(self, resources: Resources) -> None:
         self._log = resources.log
         self.problem: str | None = None
+        self.path: Sequence[str] = PATH
 
     async def of(self, topic: str) -> Mapping[int, int]:
         return {0: await self._log.end(topic, 0)}
@@ -69,7 +75,7 @@ async def wait(resources: Resources, ends: TopicEnds) -> tuple[str, ...]:
     """
     try:
         async with asyncio.timeout(WAIT_SECONDS):
-            for topic in PATH:
+            for topic in ends.path:
                 await ends.published(topic)
                 end = await ends.of(topic)
                 while await _behind(resources, topic, end):  # noqa: ASYNC110  # a cursor is a row, which signals nothing
@@ -87,7 +93,7 @@ async def _behind(resources: Resources, topic: str, ends: Mapping[int, int]) -> 
 
     positions = {(consumer, partition): position for consumer, partition, position in await resources.reads(look)}
     behind = {}
-    for consumer in topics.READ_BY[topic]:
+    for consumer in READ_BY[topic]:
         missing = [end - positions.get((consumer, n), 0) for n, end in ends.items()]
         if any(count > 0 for count in missing):
             behind[consumer] = [count for count in missing if count > 0]
@@ -98,7 +104,7 @@ async def _report(resources: Resources, ends: TopicEnds) -> tuple[str, ...]:
     lines: list[str] = []
     try:
         async with asyncio.timeout(REPORT_SECONDS):
-            for topic in dict.fromkeys(PATH):
+            for topic in dict.fromkeys(ends.path):
                 lines += await _lines_of(resources, topic, ends)
     except TimeoutError:
         lines.append(f"the ends of the topics are unknown: {ends.problem or 'the brokers do not answer'}")

@@ -1,18 +1,19 @@
 """The ends of Kafka topics, and the outbox before them, for the wait until all services have handled them."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import sqlalchemy as sa
 
-from firsthour.operations.drain import POLL_SECONDS
+from firsthour.operations.drain import PATH, POLL_SECONDS
 from firsthour.runtime.connectivity.diagnosis import UnreachableError
 from firsthour.runtime.connectivity.kafka import MovedError
 from firsthour.runtime.eventlog import kafka_admin
 from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.records import log
+from schemas.topics import INBOUND
 
 RETRY_SECONDS: Final = 1.0  # while the brokers do not answer
 
@@ -35,6 +36,7 @@ class KafkaEnds:
         self._settings = resources.settings
         self._reads = resources.reads
         self.problem: str | None = None
+        self.path: Sequence[str] = (INBOUND, *PATH)
 
     async def of(self, topic: str) -> Mapping[int, int]:
         while True:

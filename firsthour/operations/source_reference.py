@@ -36,11 +36,14 @@ _VERIFICATION_INTRODUCTION: Final = """# Verification of webhooks
 Each has `secrets:`, a list of `{env: NAME}` or `{file: PATH}`, all of which are accepted. The proof is checked over the bytes as
 they arrived, before they are parsed. A request without a proof gets 401 and is not kept.
 """
-_MAPPING_INTRODUCTION: Final = """# Mapping of webhooks
+_MAPPING_INTRODUCTION: Final = """# Mapping of webhooks and records
 
 Each entry of `events:` whose `when` is true makes one event. Everything but `type` is an expression of
 [JMESPath](https://jmespath.org): words in it are quoted like `'this'`, numbers like `` `20` ``. A mistake in an expression is
 reported with file, line and column, when the files are read and when a body does not fit.
+
+`events:` of a source of `kind: kafka` maps in the same way. The body then is the whole CloudEvent (`type`, `source`, `subject`, `data` ...),
+whose `id` and `time` count if the mapping has no others.
 
 | field | |
 |---|---|

@@ -1,33 +1,23 @@
 """The flood guard: refuses what is beyond the limits at the door, marks bursts, and sorts events beyond a quota."""
 
-from math import inf
 from typing import Final
 
 from msgspec.structs import replace
 
-from firsthour.kernel.cache import once_per_version
-from firsthour.kernel.config import Config
 from firsthour.runtime.clock import Clock
 from firsthour.runtime.config.reading import Configs
 from firsthour.runtime.http.client_address import public_sender
 from firsthour.runtime.http.problem import Problem
 from schemas.sources import Quota
+from services.gateway import quotas
 from services.gateway.bursts import BURST_MIN, BurstMark, Bursts
-from services.gateway.domain.contact_requests import Requests, is_request, requests_of
 from services.gateway.domain.mapping import ParsedEvent
-from services.gateway.intake.outcome import Accepted, Quarantined, Rejected, rows_of
+from services.gateway.intake.outcome import Accepted, Rejected, rows_of
 from services.gateway.limits import MINUTE_SECONDS, DoorLimits, Windows, mail_domain
+from services.gateway.quotas import HOUR_SECONDS
 from services.gateway.source_counts import SURGE, SourceCounts
 
-HOUR_SECONDS: Final = 3_600.0
 FULL_RETRY_SECONDS: Final = 600
-SURGE_QUOTAS: Final = 2
-"""From this many times the quota on, the source has a surge, of which both teams are told."""
-
-
-@once_per_version
-def _requests(config: Config) -> Requests:
-    return requests_of(config.agreement.qualify)
 
 
 class FloodGuard:
@@ -67,8 +57,7 @@ class FloodGuard:
         if not isinstance(outcome, Accepted) or not outcome.events:
             return outcome
         self.door.check_source(source, quota, len(outcome.events), self._clock.monotonic())
-        requests = _requests(self._configs.current)
-        wanted = [is_request(requests, event) for event in outcome.events]
+        wanted = quotas.are_requests(self._configs.current, outcome.events)
         if not self._is_beyond(source, quota, len(wanted), sum(wanted)) or all(wanted):
             return outcome
         if source in self.full:
@@ -78,31 +67,19 @@ class FloodGuard:
                 f"The quarantine of the source {source} is full. Release or drop its events: `firsthour quarantine`.",
                 headers={"Retry-After": str(FULL_RETRY_SECONDS)},
             )
-        return _sorted(outcome, source, wanted)
+        return quotas.quarantined(outcome, source, wanted)
 
     def _is_beyond(self, source: str, quota: Quota, events: int, requests: int) -> bool:
         """Count the events of a request, and return whether the source is beyond its quota."""
         now = self._clock.monotonic()
         of_minute = self._minutes.add(source, now, events)
         of_hour = self._hours.add(source, now, requests)
-        per_minute, per_hour = quota.per_minute or inf, quota.leads_per_hour or inf
-        if of_minute > SURGE_QUOTAS * per_minute or of_hour > SURGE_QUOTAS * per_hour:
+        state = quotas.state_of(quota, of_minute, of_hour)
+        if state.surge:
             self._counts.note(source, SURGE, events)
-        return of_minute > per_minute or of_hour > per_hour
+        return state.beyond
 
 
 def _marked(outcome: Accepted, event: ParsedEvent, mark: BurstMark) -> Accepted:
     marked = replace(event, external=replace(event.external, burst=mark.held, confirms=mark.confirms))
     return replace(outcome, events=[marked], rows=rows_of([marked]))
-
-
-def _sorted(outcome: Accepted, source: str, wanted: list[bool]) -> Accepted:
-    """Return the outcome with the events that nobody asked for in quarantine."""
-    kept: list[ParsedEvent] = [event for event, is_wanted in zip(outcome.events, wanted, strict=True) if is_wanted]
-    rows = [row for row, is_wanted in zip(outcome.rows, wanted, strict=True) if is_wanted]
-    held = [
-        (event.type, row)
-        for event, row, is_wanted in zip(outcome.events, outcome.rows, wanted, strict=True)
-        if not is_wanted
-    ]
-    return replace(outcome, events=kept, rows=rows, quarantined=Quarantined(source, held))

@@ -109,6 +109,8 @@ def _parse_inbound(
     parsed = parse_record(kept, producers, team, now)
     if parsed.error is not None:
         raise parsed.error
+    if parsed.unmatched is not None:
+        raise unmatched.error()
     return list(parsed.events)
 
 

@@ -1,13 +1,13 @@
 """The gateway as data. Requests are answered in `services.gateway.asgi`; the router here only documents them."""
 
-from functools import partial
+from collections.abc import Sequence
 
 from firsthour.runtime.eventlog.dead_letters import Retention
 from firsthour.runtime.http import idempotency
-from firsthour.runtime.processing.service import Service
+from firsthour.runtime.processing.service import Resources, Runner, Service
 from schemas.topics import INBOUND
 from services.gateway.api import router
-from services.gateway.inbound import hear_inbound
+from services.gateway.inbound import InboundIntake
 from services.gateway.quarantine import delete_old_quarantine
 from services.gateway.source_counts import delete_old_source_counts
 
@@ -17,9 +17,17 @@ def service(*, inbound: Retention | None = None) -> Service:
 
     `inbound`: the retention of dead letters of the topic to which other programs write, which only Kafka has. None: it is not read.
     """
+    intake = InboundIntake(inbound) if inbound else None
+
+    def runners(resources: Resources) -> Sequence[Runner]:
+        if intake is not None:
+            intake.telemetry = resources.telemetry
+        return ()
+
     return Service(
         name="gateway",
-        hears={INBOUND: partial(hear_inbound, retention=inbound)} if inbound else {},
+        hears={INBOUND: intake.hear} if intake else {},
         sweeps=(idempotency.sweep, delete_old_source_counts, delete_old_quarantine),
         api=router,
+        runners=runners,
     )

@@ -7,14 +7,15 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends
 from pydantic import Field
 
+from firsthour.kernel.config import Config
 from firsthour.runtime.http.auth import needs
 from firsthour.runtime.http.principal import Principal
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.http.strict_json import SIZE_MAX
 from firsthour.runtime.processing.service import Resources
 from schemas.http import RequestModel
-from services.gateway import trial
-from services.gateway.sources import CurrentSources
+from services.gateway import record_trial, trial
+from services.gateway.sources import CurrentSources, InboundSource, producers_of
 
 _BASE64_MAX: Final = SIZE_MAX * 4 // 3 + 4
 _Name = Annotated[str, Field(max_length=100)]
@@ -42,23 +43,32 @@ def add_source_routes(api: APIRouter, resources: Resources) -> None:
     async def try_source(
         id: str, delivery: TriedDelivery, principal: Annotated[Principal, Depends(needs("marketing"))]
     ) -> dict[str, Any]:
-        """Show what a delivery to `/hooks/{id}` would do. Nothing is stored.
+        """Show what a delivery to `/hooks/{id}` would do, or a record of a source of `kind: kafka`. Nothing is stored.
 
         `verified`: whether the proof holds; `why`: the reason if it does not. `events`: each with its facts, and the
         expression and the place of each field. `faults`: what cannot be mapped. `unused`: the parts of the body that no
         expression reads. `fetches`: the thin events, each with the address at which the rest of it would be read; nothing is
         fetched. `unmatched`: the number of items to which no entry of `events` applies.
         """
-        endpoint = sources.index.webhooks.get(id)
-        if endpoint is None:
-            raise Problem(404, "Unknown source", "Name a source of sources.yaml with `kind: webhook` or `preset`.")
+        endpoint, config, clock = sources.index.webhooks.get(id), resources.config.current, resources.clock
         try:
             body, answer = (base64.b64decode(text, validate=True) for text in (delivery.body, delivery.answer))
         except (binascii.Error, ValueError):
             raise Problem(422, "Invalid body", "Send the bytes of body and answer in base64.") from None
+        if endpoint is None:
+            program, producers = _program(config, id), producers_of(config)
+            pairs = [(name, value.encode("utf-8", "replace")) for name, value in (delivery.headers or {}).items()]
+            return record_trial.outcome(program, producers, body, pairs, config.team, clock.business())
         headers = trial.headers_of({"content-type": delivery.content_type, **(delivery.headers or {})})
         request = trial.TriedRequest(headers, body, delivery.target.encode(), delivery.headers is not None, answer)
-        clock = resources.clock
-        return trial.outcome(
-            endpoint, request, public_url, resources.config.current.team, clock.business(), clock.real()
-        )
+        return trial.outcome(endpoint, request, public_url, config.team, clock.business(), clock.real())
+
+
+def _program(config: Config, id: str) -> InboundSource:
+    """Return the source of `kind: kafka` with this id. Raises `Problem` 404."""
+    for source in producers_of(config).values():
+        if source.id == id:
+            return source
+    raise Problem(
+        404, "Unknown source", "Name a source of sources.yaml with `kind: webhook`, `kind: kafka` or `preset`."
+    )

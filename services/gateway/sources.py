@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from firsthour.kernel.cache import once_per_version
 from firsthour.kernel.config import Config
 from firsthour.runtime.clock import Clock
 from firsthour.runtime.config import source_secrets
@@ -70,14 +71,34 @@ class WebhookEndpoint:
     api: VendorApi | None = None
 
 
-Producers = Mapping[str, KafkaSource]
+@dataclass(frozen=True)
+class InboundSource:
+    """Programs that write to the topic `inbound`. `entries`: map their events; empty: these are ours already."""
+
+    id: str
+    types: Types
+    entries: tuple[webhooks.CompiledMapping, ...] = ()
+    quota: Quota | None = None
+
+
+Producers = Mapping[str, InboundSource]
 """The source of each program that writes to Kafka, by the `source` of its events."""
 
 
+@once_per_version
 def producers_of(config: Config) -> Producers:
     """Return the sources that may write to the topic `inbound`."""
-    sources = [source for source in config.sources.sources if isinstance(source, KafkaSource)]
-    return {producer: source for source in sources for producer in source.producers}
+    producers: dict[str, InboundSource] = {}
+    for source in config.sources.sources:
+        if isinstance(source, KafkaSource):
+            one = inbound_source(source, config.expression_places)
+            producers |= dict.fromkeys(source.producers, one)
+    return producers
+
+
+def inbound_source(source: KafkaSource, places: Mapping[tuple[str, int, str], str]) -> InboundSource:
+    """Compile a source. `places`: of its expressions, by source, index of the entry and field."""
+    return InboundSource(source.id, source.sends, _entries(source, places), source.quota)
 
 
 @dataclass(frozen=True)
@@ -114,7 +135,9 @@ def source_index(config: Config, environ: Mapping[str, str]) -> SourceIndex:
     return SourceIndex(forms, endpoints, keys, quotas)
 
 
-def _entries(source: WebhookSource, places: Mapping[tuple[str, int, str], str]) -> tuple[webhooks.CompiledMapping, ...]:
+def _entries(
+    source: WebhookSource | KafkaSource, places: Mapping[tuple[str, int, str], str]
+) -> tuple[webhooks.CompiledMapping, ...]:
     """Compile the mappings of a source, each with the places of its expressions."""
     entries: list[dict[str, str]] = [{} for _ in source.events]
     for (id, index, name), place in places.items():

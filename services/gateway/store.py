@@ -5,7 +5,6 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from msgspec.structs import replace
-from prometheus_client import Counter
 
 from firsthour.runtime.eventlog.dead_letters import GATEWAY, Retention
 from firsthour.runtime.http import idempotency
@@ -13,6 +12,7 @@ from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.storage.unit import Lane, StorageError, Unit, Units
 from services.gateway import fetches, quarantine, replies, unmatched
+from services.gateway.accepted_metrics import AcceptedMetrics
 from services.gateway.intake.outcome import Accepted, Quarantined, Rejected, RejectedBody, RetryKey, UnmatchedBody
 from services.gateway.kept_bodies import keep_body
 from services.gateway.replies import Reply
@@ -38,7 +38,7 @@ class IntakeStore:
         self._telemetry = telemetry
         self._retention = retention
         self._sample = unmatched.UnmatchedSample(seconds)
-        self._accepted_of: dict[str, Counter] = {}  # by source: finding the child of a metric costs a lock
+        self._metrics = AcceptedMetrics(telemetry)
 
     def commit(self, outcome: Accepted | Rejected) -> Coroutine[Any, Any, Reply | Problem]:
         """Store the outcome. Return the answer: the events that it acknowledges are durable. Raises `StorageError`."""
@@ -147,11 +147,5 @@ class IntakeStore:
         """Count the events, once they are stored."""
         if not accepted.events:
             return
-        counter = self._accepted_of.get(accepted.source)
-        if counter is None:
-            counter = self._accepted_of[accepted.source] = self._telemetry.events_accepted.labels(accepted.source)
-        counter.inc(len(accepted.events))
+        self._metrics.count(accepted.source, accepted.events)
         self._counts.accept(accepted.source, accepted.events)
-        for event in accepted.events:
-            for flag in event.external.flags:
-                self._telemetry.event_flags.labels(flag).inc()

@@ -1,6 +1,6 @@
 """Tries a body at a source: what would be verified, mapped and stored. Nothing is stored."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -16,7 +16,7 @@ from services.gateway.domain.thin_events import ThinPart
 from services.gateway.domain.webhooks import CompiledMapping
 from services.gateway.intake.outcome import fault_of
 from services.gateway.intake.request import HOOKS_PATH, Headers
-from services.gateway.intake.webhooks import RejectedItem, parse_items, signed_request, thin_part
+from services.gateway.intake.webhooks import MappedItem, RejectedItem, parse_items, signed_request, thin_part
 from services.gateway.sources import WebhookEndpoint
 
 LEAVES_MAX: Final = 300
@@ -50,14 +50,7 @@ def outcome(
 
     `verified` is null if the request was given without headers. A body is mapped whether it is verified or not.
     """
-    report: dict[str, Any] = {
-        **_verification(endpoint, request, public_url, received),
-        "events": [],
-        "faults": [],
-        "unused": [],
-        "unmatched": 0,
-        "fetches": [],
-    }
+    report = empty_report(_verification(endpoint, request, public_url, received))
     try:
         media, options = request_bodies.parse_content_type(request.headers.get(b"content-type", b"application/json"))
         parsed = webhook_bodies.parse_body(request.body, media, options, endpoint.format)
@@ -73,12 +66,22 @@ def outcome(
         items = list(parse_items(endpoint, request.body, parsed, team, delivery=delivery, now=now))
     except UnmappableError as error:
         return {**report, "faults": [fault_of(error)]}
-    mapped = [pair for item in items if not isinstance(item, RejectedItem) for pair in item]
-    report["events"] = [_event(event, entry) for event, entry in mapped[:EVENTS_MAX]]
-    report["faults"] = [fault_of(item.error) for item in items if isinstance(item, RejectedItem)]
-    report["unmatched"] = sum(not item for item in items) or (0 if items else 1)
-    report["unused"] = [] if report["faults"] else _unused(endpoint, parsed.value)
+    faults = [item.error for item in items if isinstance(item, RejectedItem)]
+    fill(report, [item for item in items if not isinstance(item, RejectedItem)], faults)
+    report["unused"] = [] if faults else unused(endpoint.entries, parsed.value)
     return report
+
+
+def empty_report(verification: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the report of a body of which nothing is known yet but its verification."""
+    return {**verification, "events": [], "faults": [], "unused": [], "unmatched": 0, "fetches": []}
+
+
+def fill(report: dict[str, Any], items: Sequence[MappedItem], faults: Sequence[UnmappableError]) -> None:
+    """Add the events of the items of a body, its faults, and the number of items to which no entry applies."""
+    report["events"] = [_event(event, entry) for item in items for event, entry in item][:EVENTS_MAX]
+    report["faults"] = [fault_of(fault) for fault in faults]
+    report["unmatched"] = sum(not item for item in items) or (0 if items or faults else 1)
 
 
 def _fetches(endpoint: WebhookEndpoint, thin: ThinPart) -> list[dict[str, str]]:
@@ -127,23 +130,19 @@ def _event(event: ParsedEvent, entry: CompiledMapping | None) -> dict[str, Any]:
 # --- unused parts -----------------------------------------------------------------------------------------------------
 
 
-def _unused(endpoint: WebhookEndpoint, body: Json) -> list[str]:
+def unused(entries: Sequence[CompiledMapping], body: Json) -> list[str]:
     """Return the JSON pointers of the leaves that can be left out without a change of any event."""
-    if not endpoint.entries:
+    if not entries:
         return []
-    whole = _forms(endpoint, body)
+    whole = _forms(entries, body)
     leaves = [pointer for pointer, _ in zip(_leaves(body, ()), range(LEAVES_MAX), strict=False)]
-    return [_text(pointer) for pointer in leaves if _forms(endpoint, _without(body, pointer)) == whole]
+    return [_text(pointer) for pointer in leaves if _forms(entries, _without(body, pointer)) == whole]
 
 
-def _forms(endpoint: WebhookEndpoint, body: Json) -> object:
+def _forms(entries: Sequence[CompiledMapping], body: Json) -> object:
     ids = webhooks.EventIds()
     try:
-        return [
-            form
-            for item in webhooks.items_of(endpoint.entries, body, DELIVERY)
-            for form in webhooks.short_forms(item, ids)
-        ]
+        return [form for item in webhooks.items_of(entries, body, DELIVERY) for form in webhooks.short_forms(item, ids)]
     except UnmappableError as error:
         return str(error)
 

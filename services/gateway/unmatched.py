@@ -27,6 +27,12 @@ class UnmatchedSample:
         self._seconds = seconds
         self._kept_at: dict[tuple[str, str], float] = {}
 
+    def copy(self) -> "UnmatchedSample":
+        """Return a copy, which a unit changes and that takes the place of this one after the commit."""
+        other = UnmatchedSample(self._seconds)
+        other._kept_at = dict(self._kept_at)
+        return other
+
     def takes(self, body: UnmatchedBody) -> bool:
         """Tell whether to keep this body now, and remember it."""
         seconds = self._seconds()

@@ -1,5 +1,6 @@
 """The topic `inbound` over a real broker: each record counts once, and none stops the records after it."""
 
+import base64
 import json
 import shutil
 from collections.abc import AsyncIterator, Sequence
@@ -10,6 +11,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from firsthour.bootstrap.distributed import Distributed
+from firsthour.operations import drain
 from firsthour.runtime import package_files
 from firsthour.runtime.connectivity import connection_options
 from firsthour.runtime.eventlog import kafka_admin
@@ -25,6 +27,13 @@ from tests.hand_clock import HandClock
 
 SOURCE = """
   - {id: shop, kind: kafka, producers: [/shop], types: [form.submitted, custom.*]}
+  - id: orders
+    kind: kafka
+    producers: [/orders]
+    quota: {per_minute: 2}
+    events:
+      - {type: form.submitted, when: "type == 'com.acme.quote'", email: data.buyer.mail, data: {form: "'demo-request'", company.employees: data.size}}
+      - {type: custom.order, when: "type == 'com.acme.order'", email: data.buyer.mail}
 """
 STRUCTURED = [("content-type", b"application/cloudevents+json; charset=UTF-8")]
 Sent = tuple[bytes | None, list[tuple[str, bytes]]]
@@ -209,3 +218,61 @@ async def test_lag_is_measured_and_a_gateway_outside_its_group_stays_ready(syste
     ready = (await system.client.get("/readyz")).json()
     assert ready["status"] == "ready"
     assert "gateway.kafka: not in its consumer group yet" in ready["warnings"]
+
+
+def order(name: str, type: str = "com.acme.order") -> Sent:
+    """Return an event of another program, in its own terms."""
+    return request(name, source="/orders", type=type, data={"buyer": {"mail": f"{name}@acme.example"}, "size": 400})
+
+
+async def source(system: OpenedSystem, id: str) -> dict[str, Any]:
+    [one] = [one for one in (await system.client.get("/v1/sources")).json()["items"] if one["id"] == id]
+    return dict(one)
+
+
+async def test_events_in_terms_of_their_producer_are_mapped(system: OpenedSystem) -> None:
+    quote = order("ann", "com.acme.quote")
+    body = base64.b64encode(quote[0] or b"").decode()
+    tried = (await system.client.post("/v1/sources/orders/try", json={"body": body})).json()
+    assert [event["email"] for event in tried["events"]] == ["ann@acme.example"]
+    await write(system, quote, order("ben", "com.acme.refund"), quote)
+    assert (await system.lead("ann"))["status"] == "assigned"
+    unmatched = (await system.client.get("/v1/deadletters", params={"source": "orders", "state": "unmatched"})).json()
+    [letter] = unmatched["items"]
+    assert (letter["origin"].partition("/")[0], await letters(system)) == ("inbound", [])
+    orders = await source(system, "orders")
+    assert (orders["accepted"], orders["refused"]) == (2, {"nothing matched": 1})
+    assert isinstance(system.system, Distributed)
+    registry = system.system.resources.telemetry.registry
+    assert registry.get_sample_value("events_accepted_total", {"source": "orders"}) == 2
+    retried = await system.client.post(f"/v1/deadletters/{letter['id']}/retry")
+    assert (retried.status_code, "no entry" in retried.json()["detail"]) == (422, True)
+
+
+async def test_events_beyond_the_quota_wait_for_a_person_but_no_request(system: OpenedSystem) -> None:
+    await write(system, *(order(f"p{n}") for n in range(5)), order("p4"), order("ann", "com.acme.quote"))
+    assert (await system.lead("ann"))["status"] == "assigned"
+    assert (await source(system, "orders"))["refused"] == {"quarantined": 4}
+    kept = (await system.client.get("/v1/quarantine")).json()["items"]
+    assert sorted(one["person"] for one in kept) == [f"p{n}@acme.example" for n in (2, 3, 4)]
+    released = (await system.client.post("/v1/quarantine/orders/release")).json()
+    await settled(system)
+    assert (released["released"], await appended(system)) == (3, 6)
+    assert (await system.lead("p4"))["status"]
+
+
+async def test_verify_waits_for_the_records_of_other_programs(
+    system: OpenedSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drain, "WAIT_SECONDS", 0.5)
+    await write(system, request("ann"), settle=False)
+    report = (await system.client.post("/v1/verify")).json()
+    assert (report["ok"], report["behind"]) == (
+        False,
+        ["gateway has not read all of inbound: 1 records to go in 1 of 2 partitions"],
+    )
+    monkeypatch.setattr(drain, "WAIT_SECONDS", 30)
+    await settled(system)
+    system.clock.advance(minutes=1)
+    report = (await system.client.post("/v1/verify")).json()
+    assert (report["ok"], report["behind"], report["judged"]) == (True, [], 1)

@@ -1,7 +1,7 @@
 """Turns errors of pydantic about a configuration file into mistakes with remedies."""
 
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, Tag, ValidationError
@@ -172,7 +172,7 @@ def _message(error: ErrorDetails, root: type[BaseModel]) -> tuple[str, str]:
     if kind == "missing":
         return f"`{name}` is missing", f"add `{name}:`"
     if kind == "extra_forbidden":
-        return f"{shown(name)} is not a field here", did_you_mean(name, fields_at(root, loc[:-1]))
+        return _extra(name, root, loc)
     value = "this value" if "secrets" in loc else shown(error["input"])
     if kind in ("model_type", "model_attributes_type"):
         suggestion = did_you_mean(name, fields_at(root, loc[:-1])) if "secrets" not in loc else ""
@@ -184,6 +184,28 @@ def _message(error: ErrorDetails, root: type[BaseModel]) -> tuple[str, str]:
     if kind.startswith("date"):
         return f"{value} is not a day", "write it as 2026-12-31"
     return f"{value}: {error['msg'][:200]}", "correct this value"
+
+
+def _extra(name: str, root: type[BaseModel], loc: Sequence[str | int]) -> tuple[str, str]:
+    """Return the mistake of a field that is not one here, but perhaps one of another kind."""
+    names = fields_at(root, loc[:-1])
+    others = [f"`{kind}`" for kind, fields in _kinds_beside(root, loc[:-1]) if name in fields]
+    if others:
+        kind = str(loc[-2]).strip("<>")
+        return f"{shown(name)} does not apply to `{kind}`", f"remove it: it is an option of {', '.join(others)}"
+    return f"{shown(name)} is not a field here", did_you_mean(name, names)
+
+
+def _kinds_beside(root: type[BaseModel], loc: Sequence[str | int]) -> Iterator[tuple[str, Collection[str]]]:
+    """Yield the other kinds that a tagged mapping may be, each with the names of its fields."""
+    alternatives: Alternatives = [(None, root)]
+    for step in loc[:-1]:
+        alternatives = _below(alternatives, step)
+    tags = {tag for tag, _ in alternatives}
+    if loc and loc[-1] in tags:
+        for tag, kind in alternatives:
+            if tag is not None and tag != loc[-1] and _is_model(kind):
+                yield tag.strip("<>"), _fields(kind)
 
 
 def problems(document: Document, model: type[BaseModel], refused: ValidationError) -> list[ConfigProblem]:

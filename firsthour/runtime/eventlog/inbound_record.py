@@ -8,17 +8,27 @@ from firsthour.runtime.storage.records import Record
 class InboundRecord(Record):
     """A record of another program. Its id is its place: topic, partition and offset."""
 
-    __slots__ = ("headers",)
+    __slots__ = ("headers", "written_at")
 
     def __init__(
-        self, position: int, key: str, place: str, body: bytes, headers: tuple[tuple[str, bytes], ...]
+        self,
+        position: int,
+        key: str,
+        place: str,
+        body: bytes,
+        headers: tuple[tuple[str, bytes], ...],
+        written_at: float | None = None,
     ) -> None:
+        """`written_at`: seconds since 1970, by the clock of its producer or of the broker. None: unknown."""
         super().__init__(position, key, place, body)
         self.headers = headers
+        self.written_at = written_at
 
 
 def inbound_record(position: int, topic: str, message: Any) -> InboundRecord:
     """Return the record of a message of the client. `topic`: as named in our code."""
     headers = tuple((str(name), bytes(value or b"")) for name, value in message.headers or ())
     key = bytes(message.key or b"").decode(errors="replace")
-    return InboundRecord(position, key, f"{topic}/{message.partition}/{message.offset}", message.value or b"", headers)
+    place = f"{topic}/{message.partition}/{message.offset}"
+    written_at = message.timestamp / 1_000 if message.timestamp >= 0 else None  # -1: a producer of an old protocol
+    return InboundRecord(position, key, place, message.value or b"", headers, written_at)

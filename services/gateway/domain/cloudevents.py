@@ -26,12 +26,7 @@ def short_form(event: Mapping[str, Json], parse: Parse, pointer: str = "#") -> d
 
     `data` names the person, as in the short form. Without an `email` there, a `subject` that is an address counts.
     """
-    if event.get("specversion") != SPECVERSION:
-        raise UnmappableError(f"{pointer}/specversion", "is not 1.0", 'send CloudEvents 1.0: "specversion": "1.0"')
-    source = event.get("source")
-    if type(source) is not str or not source:
-        raise UnmappableError(f"{pointer}/source", "is missing", "name the origin of the event, such as `/crm`")
-    short: dict[str, Json] = {"source": source, "data": _data(event, parse, pointer)}
+    short: dict[str, Json] = {"source": _source(event, pointer), "data": _data(event, parse, pointer)}
     for name in ("id", "type", "time"):
         if name in event:
             short[name] = event[name]
@@ -40,6 +35,26 @@ def short_form(event: Mapping[str, Json], parse: Parse, pointer: str = "#") -> d
         with suppress(MalformedError):  # a subject may be any text
             short["email"] = normalise_email(subject)
     return short
+
+
+def with_data(event: Mapping[str, Json], parse: Parse, pointer: str = "#") -> dict[str, Json]:
+    """Return the structured `event` with its data as a value, for a mapping. Raises `UnmappableError`."""
+    _source(event, pointer)
+    id = event.get("id")
+    if type(id) is not str or not id:
+        raise UnmappableError(f"{pointer}/id", "is missing", "send an id of its own for each event")
+    attributes = {name: value for name, value in event.items() if name != "data_base64"}
+    return {**attributes, "data": _data(event, parse, pointer)}
+
+
+def _source(event: Mapping[str, Json], pointer: str) -> str:
+    """Return the producer of an event of our version. Raises `UnmappableError`."""
+    if event.get("specversion") != SPECVERSION:
+        raise UnmappableError(f"{pointer}/specversion", "is not 1.0", 'send CloudEvents 1.0: "specversion": "1.0"')
+    source = event.get("source")
+    if type(source) is not str or not source:
+        raise UnmappableError(f"{pointer}/source", "is missing", "name the origin of the event, such as `/crm`")
+    return source
 
 
 def _data(event: Mapping[str, Json], parse: Parse, pointer: str) -> Json:

@@ -1,7 +1,8 @@
 """Records of other programs on Kafka: CloudEvents in both modes, as the official package writes them, and other records."""
 
+import base64
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,10 +10,11 @@ from cloudevents.core.bindings import kafka as peer
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 
-from schemas.sources import KafkaSource
+from schemas.sources import EventMapping, KafkaSource
 from schemas.topics import EVENTS
 from services.gateway.intake import inbound
 from services.gateway.intake.inbound import InboundEvent, body_of, parse_record
+from services.gateway.sources import inbound_source
 from tests.unit.gateway.harness import GatewayHarness
 
 NOW = datetime(2026, 12, 1, 9, tzinfo=UTC)
@@ -26,7 +28,7 @@ STRUCTURED = ("content-type", b"application/cloudevents+json")
 def parsed(
     harness: GatewayHarness, value: bytes, *headers: tuple[str, bytes], sources: tuple[KafkaSource, ...] = (SHOP,)
 ) -> InboundEvent:
-    producers = {producer: source for source in sources for producer in source.producers}
+    producers = {producer: inbound_source(source, {}) for source in sources for producer in source.producers}
     return parse_record(body_of(value, headers), producers, harness.files.current.team, NOW)
 
 
@@ -120,3 +122,71 @@ def test_failure_of_ours_is_returned_and_has_no_reason_in_words(
     found = parsed(harness, structured(), STRUCTURED)
     assert isinstance(found.error, RuntimeError)
     assert inbound.reason_of(found.error) is None
+
+
+ORDER = {"buyer": {"mail": "Ann@acme.example"}, "lines": [{"sku": "a"}, {"sku": "b"}]}
+MAPPED = KafkaSource(
+    id="orders",
+    kind="kafka",
+    producers=("/orders",),
+    events=(
+        EventMapping(type="custom.order", when="type == 'com.acme.order'", email="data.buyer.mail"),
+        EventMapping(
+            type="custom.line", each="data.lines", when="sku", email="_body.data.buyer.mail", data={"custom.sku": "sku"}
+        ),
+    ),
+)
+
+
+def mapped(harness: GatewayHarness, data: object = ORDER, **changes: Any) -> InboundEvent:
+    sent = structured(**{"source": "/orders", "type": "com.acme.order", "data": data, **changes})
+    return parsed(harness, sent, STRUCTURED, sources=(MAPPED,))
+
+
+def test_mapping_makes_events_of_any_cloudevent_at_its_time(harness: GatewayHarness) -> None:
+    before = NOW - timedelta(hours=3)
+    found = mapped(harness, time=before.isoformat())
+    assert (found.error, found.unmatched) == (None, None)
+    assert [(event.type, event.sent_id, event.at) for event in found.events] == [
+        ("custom.order", "1", before),
+        ("custom.line", "1", before),
+        ("custom.line", "1#2", before),
+    ]
+    assert {event.external.email for event in found.events} == {"ann@acme.example"}
+    assert len({event.event_id for event in found.events}) == 3
+    assert [event.event_id for event in mapped(harness).events] == [event.event_id for event in found.events]
+
+
+def test_mapping_sees_encoded_data_as_a_value(harness: GatewayHarness) -> None:
+    encoded = base64.b64encode(json.dumps(ORDER).encode()).decode()
+    found = mapped(harness, None, data_base64=encoded)
+    assert [event.type for event in found.events] == ["custom.order", "custom.line", "custom.line"]
+
+
+def test_events_of_two_producers_with_one_id_differ(harness: GatewayHarness) -> None:
+    wider = MAPPED.model_copy(update={"producers": ("/orders", "/shop")})
+    sent = [structured(source=source, type="com.acme.order", data=ORDER) for source in ("/orders", "/shop")]
+    ids = [parsed(harness, one, STRUCTURED, sources=(wider,)).events[0].event_id for one in sent]
+    assert ids[0] != ids[1]
+
+
+def test_event_to_which_no_entry_applies_is_unmatched_with_its_type(harness: GatewayHarness) -> None:
+    found = mapped(harness, {}, type="com.acme.refund")
+    assert (found.source, found.events, found.error, found.unmatched) == ("orders", (), None, "com.acme.refund")
+
+
+def test_part_that_cannot_be_mapped_leaves_the_other_events(harness: GatewayHarness) -> None:
+    found = mapped(harness, {**ORDER, "buyer": {"mail": "nobody"}})
+    assert found.events == []
+    assert "email" in (inbound.reason_of(found.error) or "" if found.error else "")
+    wrong = MAPPED.events[1].model_copy(update={"email": "sku"})
+    part = MAPPED.model_copy(update={"events": (MAPPED.events[0], wrong)})
+    sent = structured(source="/orders", type="com.acme.order", data=ORDER)
+    found = parsed(harness, sent, STRUCTURED, sources=(part,))
+    assert ([event.type for event in found.events], found.error is None) == (["custom.order"], False)
+
+
+def test_mapped_event_without_an_id_is_refused(harness: GatewayHarness) -> None:
+    for id in (None, "", 5):
+        found = mapped(harness, id=id)
+        assert "#/id: is missing" in str(found.error)

@@ -221,7 +221,28 @@ CASES = [
         S,
         "    kind: form",
         "    kind: form\n    «verify: {}",
-        "`verify` is not a field here; use one of: id, kind, forms",
+        "`verify` does not apply to `form`; remove it: it is an option of `webhook`, `preset`",
+    ),
+    *(
+        (
+            S,
+            "sources:\n",
+            f"sources:\n  - id: x\n    kind: kafka\n    producers: [/x]\n    types: [custom.*]\n    «{name}: 1\n",
+            f"`{name}` does not apply to `kafka`; remove it: it is an option of",
+        )
+        for name in ("verify", "format", "fetch", "handshake", "answer", "answers", "honeypot", "fields", "redirect")
+    ),
+    (
+        S,
+        "sources:\n",
+        "sources:\n  - «id: x\n    kind: kafka\n    producers: [/x]\n",
+        "`types` is missing; add `types:` with the types that they may send, or `events:`",
+    ),
+    (
+        S,
+        "sources:\n",
+        "sources:\n  - «id: x\n    kind: kafka\n    producers: [/x]\n    types: [custom.*]\n    events: [{type: touch.recorded, email: e}]\n",
+        "`events` makes touch.recorded, which `types` does not list; add it to `types`",
     ),
     (S, '"http://localhost:3000"', "«http://www.ours.example", "not a web origin"),
     (S, '"http://localhost:3000"', "«https://www.ours.example/", "not a web origin"),
