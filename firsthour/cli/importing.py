@@ -140,7 +140,7 @@ async def _import(plan: ImportPlan, sender: BatchSender, rate: float, *, dry_run
     console = err()
     progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     task = progress.add_task("importing", total=max(1, plan.file.lines))
-    work = ListImport(sender, start, file=None if dry_run else path, rejected=rejected, rate=rate)
+    work = ListImport(sender, start, kind=plan.kind, file=None if dry_run else path, rejected=rejected, rate=rate)
     try:
         with progress:
             result = await work.run(plan.batches(start.rows), lambda line: progress.update(task, completed=line))

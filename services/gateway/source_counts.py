@@ -22,6 +22,8 @@ QUARANTINED: Final = "quarantined"
 SURGE: Final = "surge"
 """Events of a source that was beyond twice its quota. They are counted under their own outcome too."""
 NOT_COMPLETED: Final = "not completed"
+IMPORTED: Final = "import:"
+"""The beginning of the name under which the rows of lists are counted, by kind of list: a list has any name, each a new one."""
 REASONS: Final[Mapping[int, str]] = {
     400: "malformed",
     401: "unverified",

@@ -1,14 +1,18 @@
 """The import of lists: leads are scored, opt-outs hold, and a second import has no effect."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from firsthour.kernel.time_units import micros
+from firsthour.operations.audit.silence import WEEK
 from firsthour.operations.importing.batches import ImportResult, ListImport
 from firsthour.operations.importing.columns import ListKind
 from firsthour.operations.importing.plan import plan_of
 from firsthour.operations.importing.position import ImportPosition
+from services.gateway.source_counts import _ADD, HOUR
 from tests.story.world import World
 
 LEADS = (
@@ -33,7 +37,7 @@ async def imported(
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    result = await ListImport(send, ImportPosition(""), file=None, rejected=None, rate=1e9).run(
+    result = await ListImport(send, ImportPosition(""), kind=kind, file=None, rejected=None, rate=1e9).run(
         plan.batches(), lambda line: None
     )
     await world.settle()
@@ -100,3 +104,54 @@ async def test_deals_need_a_key_of_sales_and_costs_do_not(world: World, tmp_path
 async def test_body_that_is_no_list_is_refused(world: World, body: bytes, status: int, rejected: int) -> None:
     answer = await world.send_rows("fair", body)
     assert (answer.status_code, len(answer.json().get("rejected", []))) == (status, rejected)
+
+
+async def view(world: World, kind: str) -> dict[str, Any]:
+    """Return what `GET /v1/sources` shows of lists of this kind."""
+    [one] = [one for one in (await world.get("/v1/sources"))["items"] if one["id"] == f"import:{kind}"]
+    return dict(one)
+
+
+@pytest.mark.both_profiles
+async def test_rows_are_counted_by_kind_of_list_with_those_the_command_refused(world: World, tmp_path: Path) -> None:
+    await imported(world, tmp_path, LEADS + "Di;;CEO;5;\n", dry_run=True)
+    assert [one for one in (await world.get("/v1/sources"))["items"] if one["kind"] == "import"] == []
+
+    await imported(world, tmp_path, LEADS + "Di;;CEO;5;\n")
+    await imported(world, tmp_path, "domain,industry\nacme.example,Steel\n", ListKind.company)
+    await imported(world, tmp_path, "email\n\n", ListKind.lead)
+    lead, company = await view(world, "lead"), await view(world, "company")
+    assert (lead["kind"], lead["accepted"], lead["refused"]) == ("import", 2, {"unmapped": 2})
+    assert (company["accepted"], company["last_seen_at"] is None) == (1, False)
+    metrics = world.system.resources.telemetry.registry.get_sample_value
+    assert metrics("import_rows_total", {"kind": "lead", "outcome": "accepted"}) == 2
+    assert metrics("import_rows_total", {"kind": "lead", "outcome": "refused"}) == 2
+    assert metrics("events_accepted_total", {"source": "import:lead"}) == 3
+
+
+async def test_request_whose_key_may_not_send_its_rows_counts_once(world: World) -> None:
+    row = [{"type": "opportunity.changed", "id": "1", "email": "ann@acme.example", "data": {"amount": 5}}]
+    body = json.dumps({"rows": [row, row]}).encode()
+    key = {"Authorization": f"Bearer {await world.key('marketing')}"}
+    assert (await world.send_rows("fair", body, key)).status_code == 403
+    assert (await view(world, "opportunity"))["refused"] == {"forbidden": 1}
+
+
+@pytest.mark.parametrize(
+    "stated", [{"kind": "rep"}, {"kind": 5}, {"refused": -1}, {"refused": True}, {"refused": 10**9}]
+)
+async def test_unknown_kind_or_number_of_refused_rows_is_refused(world: World, stated: dict[str, Any]) -> None:
+    answer = await world.send_rows("fair", json.dumps({"rows": [], **stated}).encode())
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] in ("#/kind", "#/refused")
+
+
+async def test_many_imported_rows_are_no_surge(world: World, tmp_path: Path) -> None:
+    hour = micros(world.clock.now) // HOUR
+    usual = {"source": "import:lead", "outcome": "accepted", "last_at": 0, "lag": None}
+    rows = [{**usual, "hour": hour - week * WEEK, "number": 6} for week in (1, 2, 3)]
+    await world.system.units.run(
+        lambda unit: unit.store(_ADD.work(unit.connection, [*rows, {**usual, "hour": hour, "number": 600}]))
+    )
+    await world.wait(minutes=2)
+    assert (await view(world, "lead"))["surge"] is None

@@ -8,12 +8,12 @@ from fastapi import APIRouter, Depends, Path, Request
 
 from firsthour.kernel.config import Config
 from firsthour.kernel.normalisation.emails import email_kind
+from firsthour.operations.administration.import_counts import KINDS, REFUSED_MAX, counts_of
 from firsthour.runtime.http.auth import needs
 from firsthour.runtime.http.principal import READ, Principal
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.storage.records import Row
-from firsthour.runtime.storage.unit import Lane
 from schemas.sources import ApiSource
 from schemas.values import ID_PATTERN
 from services.gateway import request_bodies, senders, shapes
@@ -24,9 +24,7 @@ from services.gateway.intake.outcome import problem_of, rows_of
 from services.gateway.intake.turns import in_turns
 from services.reporting import lead_view
 
-IMPORTED: Final = frozenset(
-    {"lead.imported", "lead.updated", "consent.withdrawn", "opportunity.changed", "cost.recorded"}
-)
+IMPORTED_TYPES: Final = frozenset(KINDS)
 ROWS_MAX: Final = 1_000
 LEADS_MAX: Final = 1_000  # that one row of a company changes
 _DOMAIN: Final = "company.domain"
@@ -40,7 +38,9 @@ _BODY: Final = {
             "type": "array",
             "maxItems": ROWS_MAX,
             "items": {"type": "array", "minItems": 1, "maxItems": 2, "items": shapes.EVENT},
-        }
+        },
+        "kind": {"type": "string", "enum": sorted(set(KINDS.values()))},
+        "refused": {"type": "integer", "minimum": 0, "maximum": REFUSED_MAX},
     },
 }
 Rows = list[list[dict[str, Json]]]
@@ -62,20 +62,23 @@ def add_import_routes(api: APIRouter, resources: Resources) -> None:
         """Append the events of rows of a list. `rejected` names each row that is refused, with its error.
 
         All events of a row are accepted, or none. A `lead.updated` without a person but with a `company.domain` changes
-        each lead with an address of this domain. `dry_run`: nothing is stored.
+        each lead with an address of this domain. `kind`: of the list; absent: that of each row. `refused`: rows that the
+        sender refused itself, which are only counted. `dry_run`: nothing is stored.
         """
         config, now = resources.config.current, resources.clock.business()
         try:
-            rows = _rows(request_bodies.parse_json(await request.body()).value)
+            body = request_bodies.parse_json(await request.body()).value
+            rows, counted = _rows(body), counts_of(body)
         except UnmappableError as error:
             raise problem_of(error) from None
         people = await _people(resources, rows)
-        types = senders.allowed_types(principal, _sources(config)) & IMPORTED
+        types = senders.allowed_types(principal, _sources(config)) & IMPORTED_TYPES
         log_rows: list[Row] = []
         rejected: list[dict[str, Any]] = []
 
         def parse() -> Iterator[None]:
             for index, row in enumerate(rows):
+                kind = counted.kind_of(row)
                 try:
                     events = [
                         _parse(event, source, types, now, f"#/rows/{index}/{place}")
@@ -83,13 +86,20 @@ def add_import_routes(api: APIRouter, resources: Resources) -> None:
                         for event in _expanded(sent, people, f"#/rows/{index}/{place}")
                     ]
                     log_rows.extend(rows_of(events))
+                    counted.accept(kind, len(events))
                 except UnmappableError as error:
                     rejected.append({"row": index, "error": _text(error)})
+                    counted.refuse(kind, error.status)
                 yield
 
-        await in_turns(parse())
-        if log_rows and not dry_run:
-            await resources.units.run(lambda unit: unit.rows.extend(log_rows), Lane.BATCH)
+        try:
+            await in_turns(parse())
+        except Problem as problem:
+            if not dry_run:
+                await counted.refused_whole(rows, problem.status).keep(resources, [])
+            raise
+        if not dry_run and counted:
+            await counted.keep(resources, log_rows)
         return {"accepted": len(rows) - len(rejected), "events": len(log_rows), "rejected": rejected}
 
 
@@ -110,9 +120,9 @@ def _sources(config: Config) -> Mapping[str, senders.Types]:
 
 def _parse(sent: dict[str, Json], source: str, types: senders.Types, now: Any, pointer: str) -> ParsedEvent:
     event = parse_event(sent, origin=source, scope=f"import:{source}\n", now=now, pointer=pointer)
-    if event.type not in IMPORTED:
+    if event.type not in IMPORTED_TYPES:
         raise UnmappableError(
-            f"{pointer}/type", "is not a type of lists", f"send one of: {', '.join(sorted(IMPORTED))}"
+            f"{pointer}/type", "is not a type of lists", f"send one of: {', '.join(sorted(IMPORTED_TYPES))}"
         )
     if event.type not in types:
         raise Problem(403, "Forbidden", f"This key may not send `{event.type}`; use a key of the role manager.")

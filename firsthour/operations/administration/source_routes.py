@@ -13,12 +13,13 @@ from firsthour.runtime.http.auth import needs
 from firsthour.runtime.http.principal import Principal
 from firsthour.runtime.processing.service import Resources
 from services.gateway.inbound import UNKNOWN_PRODUCER
-from services.gateway.source_counts import HOURS_KEPT, SourceSummary, summaries
+from services.gateway.source_counts import HOURS_KEPT, IMPORTED, SourceSummary, summaries
 from services.notifier.store.findings import OpenFinding, findings_of
 
 HOURS: Final = 24
 _KEY: Final = "key"
 _KAFKA: Final = "kafka"
+_IMPORT: Final = "import"
 
 
 def add_source_routes(api: APIRouter, resources: Resources) -> None:
@@ -31,11 +32,11 @@ def add_source_routes(api: APIRouter, resources: Resources) -> None:
     ) -> dict[str, Any]:
         """The sources of `sources.yaml` and the API keys that sent events, with what each sent in the last `hours`.
 
-        `kind`: form, webhook, api, kafka, or `key` for an API key, whose `source` is the `kind: api` source to which it belongs.
+        `kind`: form, webhook, api, kafka, or `key` for an API key, whose `source` is the `kind: api` source to which it belongs. The
+        rows of lists that `firsthour import` sends count as `import:lead`, `import:company` ... of the kind `import`.
         `accepted`: events. `refused`: their number by reason; a request that was refused as a whole counts once. Counts are a
         few seconds old. `last_seen_at`: the last accepted event of 35 days. `lag_seconds`: how long after it happened that
-        event arrived. `silent`, `surge`: the alarms of the audit, of which Marketing, or both teams, were told. Lists that `firsthour import` sends are
-        not counted.
+        event arrived. `silent`, `surge`: the alarms of the audit, of which Marketing, or both teams, were told.
         """
         now, config = resources.clock.business(), resources.config.current
 
@@ -65,7 +66,7 @@ def _items(
     listed = [name for name, (kind, _) in senders.items() if kind != _KEY]
     others = {name for names in (found, *alarms.values()) for name in names}.difference(listed)
     for name in (*listed, *sorted(others)):
-        kind, source = senders.get(name, (_KAFKA if name == UNKNOWN_PRODUCER else _KEY, None))
+        kind, source = senders.get(name, (_kind_of(name), None))
         summary = found.get(name, SourceSummary())
         yield {
             "id": name,
@@ -77,6 +78,13 @@ def _items(
             "refused": summary.refused,
             **{alarm: _alarm(findings.get(name)) for alarm, findings in alarms.items()},
         }
+
+
+def _kind_of(name: str) -> str:
+    """Return the kind of a sender that neither the configuration nor a key names."""
+    if name.startswith(IMPORTED):
+        return _IMPORT
+    return _KAFKA if name == UNKNOWN_PRODUCER else _KEY
 
 
 def _alarm(finding: OpenFinding | None) -> dict[str, Any] | None:

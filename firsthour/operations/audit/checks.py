@@ -18,7 +18,7 @@ from firsthour.operations.audit.silence import Silence, silences
 from firsthour.operations.audit.surge import surges
 from firsthour.runtime.clock import Clock
 from firsthour.runtime.eventlog import outbox
-from services.gateway.source_counts import ACCEPTED, QUARANTINED, SURGE
+from services.gateway.source_counts import ACCEPTED, IMPORTED, QUARANTINED, SURGE
 from services.reporting.sources import HOUR, HOURS_KEPT, hour_of
 
 NUMBER_MAX: Final = 100
@@ -286,6 +286,8 @@ def sources_surge(connection: Connection, time: AuditTime) -> list[AuditFinding]
     counts: dict[str, dict[int, int]] = {}
     texts: dict[str, str] = {}
     for row in _OUTCOMES.rows(connection, first=hour - HOURS_KEPT, limit=COUNTS_MAX):
+        if row.source.startswith(IMPORTED):
+            continue  # a person sends a list at any hour
         if row.outcome in (ACCEPTED, QUARANTINED):
             by_hour = counts.setdefault(row.source, {})
             by_hour[row.hour] = by_hour.get(row.hour, 0) + row.number

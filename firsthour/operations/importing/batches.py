@@ -11,6 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from firsthour.operations.importing import position
+from firsthour.operations.importing.columns import ListKind
 from firsthour.operations.importing.csv_rows import CsvRecord
 from firsthour.operations.importing.position import ImportPosition
 from firsthour.operations.importing.rejected_rows import RejectedRows
@@ -100,11 +101,14 @@ class ListImport:
         send: Send,
         start: ImportPosition,
         *,
+        kind: ListKind,
         file: Path | None,
         rejected: RejectedRows | None,
         rate: float = RATE_MAX,
     ) -> None:
         self._send = send
+        self._kind = kind
+        self._untold = 0  # rows that were refused here, of which the installation does not know yet
         self._position = start
         self._file = file
         self._rejected = rejected
@@ -125,20 +129,29 @@ class ListImport:
             ahead = begin + handled / self._rate - _clock.monotonic()
             if ahead > 0:
                 await asyncio.sleep(ahead)
+        if self._untold:
+            await self._ask([])
         self.result.seconds = _clock.monotonic() - begin
         return self.result
 
     async def _one(self, batch: Sequence[ImportItem]) -> None:
         bodies = [item.body for item in batch if item.body]
+        self._untold += len(batch) - len(bodies)
         refused: dict[int, str] = {}
         if bodies:
-            answer = await self._answer(b'{"rows":[' + b",".join(bodies) + b"]}")
+            answer = await self._ask(bodies)
             self.result.events += answer["events"]
             refused = {row["row"]: row["error"] for row in answer["rejected"]}
         answers = (refused.get(index, "") for index in range(len(bodies)))
         for record, body, fault in batch:
             self._note(record, next(answers) if body else fault)
         self._store(len(batch))
+
+    async def _ask(self, bodies: Sequence[bytes]) -> dict[str, Any]:
+        """Send rows, and the number of those that were refused here. Return the answer."""
+        untold, self._untold = self._untold, 0
+        ending = _encode({"kind": self._kind.value, "refused": untold})
+        return await self._answer(b'{"rows":[' + b",".join(bodies) + b"]," + ending[1:])
 
     def _note(self, record: CsvRecord, fault: str) -> None:
         if not fault:

@@ -39,6 +39,9 @@ class Telemetry:
         self.events_accepted = Counter(
             "events_accepted_total", "External events stored and acknowledged", ["source"], registry=r
         )
+        self.import_rows = Counter(
+            "import_rows_total", "Rows of lists that firsthour import sent", ["kind", "outcome"], registry=r
+        )
         self.event_flags = Counter(
             "event_flags_total",
             "External events accepted with a correction, such as of an impossible time",

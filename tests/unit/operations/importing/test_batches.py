@@ -25,7 +25,7 @@ async def run(made: ImportPlan, installation: FakeInstallation) -> ImportResult:
     path, start = made.file.path, made.start()
     name = start.rejected_file or free_name(path)
     rejected = RejectedRows(path.with_name(name), made.file.header, made.file.separator, start.rejected_bytes)
-    work = ListImport(installation, start, file=path, rejected=rejected, rate=1e9)
+    work = ListImport(installation, start, kind=made.kind, file=path, rejected=rejected, rate=1e9)
     try:
         result = await work.run(made.batches(start.rows), lambda line: None)
     finally:
