@@ -36,18 +36,6 @@ class Telemetry:
             buckets=_FAST,
             registry=r,
         )
-        self.events_accepted = Counter(
-            "events_accepted_total", "External events stored and acknowledged", ["source"], registry=r
-        )
-        self.import_rows = Counter(
-            "import_rows_total", "Rows of lists that firsthour import sent", ["kind", "outcome"], registry=r
-        )
-        self.event_flags = Counter(
-            "event_flags_total",
-            "External events accepted with a correction, such as of an impossible time",
-            ["flag"],
-            registry=r,
-        )
         self.units_seconds = Histogram(
             "units_seconds", "Seconds of the unit of one batch", ["consumer"], buckets=_FAST, registry=r
         )
@@ -82,8 +70,23 @@ class Telemetry:
         self._routes: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._units: dict[str, tuple[Histogram, Counter]] = {}
         self._pools: set[str] = set()
+        self._add_events(r)
         self._add_pages(r)
         self._add_audit(r)
+
+    def _add_events(self, r: CollectorRegistry) -> None:
+        self.events_accepted = Counter(
+            "events_accepted_total", "External events stored and acknowledged", ["source"], registry=r
+        )
+        self.import_rows = Counter(
+            "import_rows_total", "Rows of lists that firsthour import sent", ["kind", "outcome"], registry=r
+        )
+        self.event_flags = Counter(
+            "event_flags_total",
+            "External events accepted with a correction, such as of an impossible time",
+            ["flag"],
+            registry=r,
+        )
 
     def _add_pages(self, r: CollectorRegistry) -> None:
         self.pages = Counter("pages_total", "Attempts to deliver a page", ["channel", "outcome"], registry=r)
