@@ -141,7 +141,10 @@ def _alternative(error: ErrorDetails, value: str) -> tuple[str, str]:
 
 
 _WORDS: Final[Mapping[str, Callable[[ErrorDetails, str], tuple[str, str]]]] = {
-    "string_type": lambda _, value: (f"{value} is not text", "put it in quotes"),
+    "string_type": lambda error, value: (
+        f"{value} is not text",
+        "write one text" if isinstance(error["input"], list | dict) else "put it in quotes",
+    ),
     "int_type": lambda error, value: _unquoted(error, f"{value} is not a whole number", "write digits, such as `3`"),
     "bool_type": lambda error, value: _unquoted(error, f"{value} is neither true nor false", "write true or false"),
     "tuple_type": lambda _, value: (f"{value} is not a list", "write `[...]`, or one entry per line after `- `"),
@@ -211,7 +214,11 @@ def _kinds_beside(root: type[BaseModel], loc: Sequence[str | int]) -> Iterator[t
 def problems(document: Document, model: type[BaseModel], refused: ValidationError) -> list[ConfigProblem]:
     """Return every error of `refused` with its place in the file."""
     mistakes = []
-    for error in refused.errors(include_url=False)[:PROBLEMS_MAX]:
+    errors = refused.errors(include_url=False)[:PROBLEMS_MAX]
+    wrong = {error["loc"][:length] for error in errors for length in range(len(error["loc"]))}
+    for error in errors:
+        if error["type"] == "too_short" and error["loc"] in wrong:
+            continue  # the list has entries, whose mistakes are reported
         mistake, remedy = _message(error, model)
         loc: tuple[str | int, ...] = error["loc"]
         if error["type"] == "union_tag_invalid":

@@ -1,5 +1,6 @@
 """Checks of sources: names that occur twice, and the expressions of mappings."""
 
+import re
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any, Final
@@ -7,6 +8,7 @@ from typing import Any, Final
 import jmespath
 from jmespath.exceptions import JMESPathError
 from jmespath.functions import Functions
+from jmespath.lexer import Lexer
 
 from firsthour.runtime.config.documents import ConfigProblem, Document, names, rows
 from schemas.fetching import path_parts
@@ -15,6 +17,8 @@ from schemas.values import Loc, did_you_mean, repeated_indexes, shown
 
 EXPRESSIONS: Final = ("each", "when", "time", "id", "email", "phone", "crm_id", "anonymous_id", "form_fields")
 """The fields of an entry of `events:` that are expressions, besides those in `data`."""
+_PLAIN_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_COMPARES: Final = ("eq", "ne")
 _OWN_FUNCTIONS: Final = frozenset(Functions.FUNCTION_TABLE)
 _FUNCTIONS: Final = (*MAPPING_FUNCTIONS, *sorted(_OWN_FUNCTIONS))
 
@@ -51,6 +55,27 @@ def expressions(loc: Loc, mapping: Mapping[str, Any]) -> Iterator[tuple[Loc, str
     ):
         if isinstance(text, str):
             yield place, text
+
+
+def warnings(sources: Document) -> Iterator[tuple[Loc, str]]:
+    """Yield the expressions of valid sources in which a name of a field stands where a word is probably meant."""
+    for source, row in rows(sources, "sources"):
+        parts = (expressions(loc, mapping) for loc, mapping in rows(sources, *source, "events"))
+        for place, text in chain(_fetch_expressions((*source, "fetch"), row.get("fetch")), *parts):
+            for word in _words_as_names(text):
+                yield (
+                    place,
+                    f"{shown(chr(34) + word + chr(34))} names a field of the body; a word is quoted as '{word}'",
+                )
+
+
+def _words_as_names(text: str) -> Iterator[str]:
+    """Yield the names in double quotes that need none, or that something is compared with."""
+    tokens = list(Lexer().tokenize(text))
+    for before, token, after in zip([{"type": ""}, *tokens], tokens, [*tokens[1:], {"type": ""}], strict=False):
+        compared = before["type"] in _COMPARES or after["type"] in _COMPARES
+        if token["type"] == "quoted_identifier" and (compared or _PLAIN_NAME.fullmatch(token["value"])):
+            yield token["value"]
 
 
 def _fetch_expressions(loc: Loc, fetch: object) -> Iterator[tuple[Loc, str]]:

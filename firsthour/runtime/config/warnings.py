@@ -6,7 +6,14 @@ from itertools import islice
 from typing import Any, Final
 
 from firsthour.kernel.printable import printable
-from firsthour.runtime.config import calendar_checks, condition_warnings, order_checks, presets, written_conditions
+from firsthour.runtime.config import (
+    calendar_checks,
+    condition_warnings,
+    order_checks,
+    presets,
+    source_checks,
+    written_conditions,
+)
 from firsthour.runtime.config.documents import ConfigDocuments, Document, at, rows
 from schemas.conditions.fields import FIELDS
 from schemas.sources import PRESETS
@@ -145,6 +152,7 @@ def warnings(files: ConfigDocuments) -> tuple[str, ...]:
         *((files.agreement, *warning) for warning in islice(order_checks.agreement(files), WARNINGS_MAX)),
         *((files.team, *warning) for warning in islice(order_checks.team(files), WARNINGS_MAX)),
         *((files.team, *warning) for warning in calendar_checks.warnings(files)),
+        *((files.sources, *warning) for warning in islice(source_checks.warnings(files.sources), WARNINGS_MAX)),
     ]
     lines = dict.fromkeys(_warning(document, loc, text, key=False) for document, loc, text in checked)
     return (*_not_yet(files), *_unknown_fields(files), *_unowned(files), *_replayable(files), *lines)

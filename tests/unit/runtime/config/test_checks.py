@@ -107,3 +107,32 @@ def test_chosen_names_of_form_fields_are_read(harness: ConfigHarness) -> None:
     [source] = harness.load().sources.sources
     assert isinstance(source, FormSource)
     assert source.fields == {"phone": "Handy", "company.employees": "Size", "custom.plan": "Paket"}
+
+
+@pytest.mark.parametrize(
+    ("event", "warned"),
+    [
+        ("{type: custom.x, time: at, email: mail, when: 'kind == \"lead\"'}", True),
+        ("{type: custom.x, time: at, email: mail, when: 'kind == \"new-lead\"'}", True),
+        ("{type: custom.x, time: at, email: mail, data: {form: '\"demo\"'}}", True),
+        ("{type: custom.x, time: at, email: mail, data: {form: '\"form-submissions\"[0]'}}", False),
+        ("{type: custom.x, time: at, email: mail, when: \"kind == 'lead'\"}", False),
+    ],
+)
+def test_word_that_is_written_as_a_name_is_warned_of(harness: ConfigHarness, event: str, warned: bool) -> None:
+    verify = "{scheme: header, header: X-Key, secrets: [{env: KEY}]}"
+    harness.write("sources.yaml", f"sources:\n  - {{id: a, kind: webhook, verify: {verify}, events: [{event}]}}\n")
+    lines = [line for line in harness.load().warnings if "names a field of the body" in line]
+    assert len(lines) == warned
+    assert all("sources.yaml:2:" in line and "a word is quoted as '" in line for line in lines)
+
+
+def test_list_whose_only_entry_is_wrong_is_not_said_to_be_empty(harness: ConfigHarness) -> None:
+    harness.write(
+        "sources.yaml",
+        "sources:\n  - {id: a, kind: webhook, verify: {scheme: header, header: 'X Key:', secrets: [{env: KEY}]}, events: []}\n"
+        "  - {id: b, kind: form, forms: ['a b']}\n  - {id: c, kind: form, forms: []}\n",
+    )
+    complaints = [line.partition("sources.yaml:")[2] for line in harness.complaints()]
+    assert [line for line in complaints if "this is empty" in line] == ["4:32: this is empty; give at least one"]
+    assert [line[:5] for line in complaints] == ["2:61:", "3:33:", "4:32:"]

@@ -47,7 +47,7 @@ CASES = [
         "on: «trial.startd",
         "`trial.startd` is not a type of event; did you mean `trial.started`?",
     ),
-    (A, "name: Our first agreement", "name: «[a]", "a list is not text; put it in quotes"),
+    (A, "name: Our first agreement", "name: «[a]", "a list is not text; write one text"),
     (A, "suppress:", "suppress: «none\nholds:", "`none` is not a list"),
     (A, "rearm_below: 35", "rearm_below: 35\nsigned: {sales: {by: Ada, on: «yesterday}}", "`yesterday` is not a day"),
     # conditions
