@@ -1,11 +1,11 @@
 """The section `lifecycle`: the statuses of a lead and the transitions between them."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from schemas.agreement.fields import AtLeastOne
-from schemas.values import Shape, Words, as_list
+from schemas.values import Shape, Words, as_list, shown, wrong
 
 Actor = Literal["system", "owner", "manager", "marketing", "sales", "anyone"]
 Verb = Literal["reject", "recycle", "reassign"]
@@ -13,6 +13,21 @@ Actors = Annotated[
     tuple[Actor, ...], BeforeValidator(as_list, json_schema_input_type=Actor | tuple[Actor, ...]), AtLeastOne
 ]
 ANY_STATUS = "any"
+STAGE_CHARS_MAX: Final = 200
+STAGES_MAX: Final = 20
+OUTCOMES: Final = ("open", "won", "lost")
+"""The words of a CRM for an opportunity that has begun or ended: the lead has a status for each."""
+
+
+def _stages(words: tuple[str, ...]) -> tuple[str, ...]:
+    for word in words:
+        if word in OUTCOMES:
+            raise wrong(f"{shown(word)} is no stage: the lead has a status for it", "leave it out")
+        if words.count(word) > 1:
+            raise wrong(f"{shown(word)} stands here twice", "write each stage once")
+        if not word or len(word) > STAGE_CHARS_MAX:
+            raise wrong(f"{shown(word)} is no stage", f"write 1 to {STAGE_CHARS_MAX} characters")
+    return words
 
 
 class Transition(Shape):
@@ -73,9 +88,11 @@ TRANSITIONS: tuple[Transition, ...] = (
 class Lifecycle(Shape):
     """The statuses, each with its team, and the only transitions between them.
 
-    `campaigns`: statuses of leads that campaign lists may include.
+    `campaigns`: statuses of leads that campaign lists may include. `stages`: the stages of an opportunity in their order, in
+    the words of the CRM; the funnel counts those.
     """
 
     statuses: dict[str, Literal["marketing", "sales", "nobody"]] = STATUSES
     transitions: tuple[Transition, ...] = TRANSITIONS
     campaigns: tuple[str, ...] = ()
+    stages: Annotated[Words, Field(max_length=STAGES_MAX), AfterValidator(_stages)] = ()

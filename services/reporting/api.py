@@ -17,7 +17,8 @@ from schemas.envelope import UnknownEventError, decode, event_of
 from schemas.http import LeadView, Listing
 from services.reporting import lead_view, store
 from services.reporting.domain.timeline import line
-from services.reporting.response_routes import add_response_routes
+from services.reporting.reports.funnel_routes import add_funnel_routes
+from services.reporting.response_routes import ReportQueue, add_response_routes
 from services.reporting.source_routes import add_source_routes
 
 TIMELINE_MAX = 1_000
@@ -78,7 +79,9 @@ def router(resources: Resources) -> APIRouter:
         items = [{"status": n, "team": teams.get(n), "leads": counts.get(n, 0)} for n in names]
         return {"items": items, "total": sum(counts.values()), "next": None}
 
-    add_response_routes(api, resources)
+    queue = ReportQueue()
+    add_response_routes(api, resources, queue)
+    add_funnel_routes(api, resources, queue)
     add_source_routes(api, resources)
     return api
 

@@ -1,4 +1,4 @@
-"""The handlers of reporting: store every record, the newest status of each lead, and its requests with the response."""
+"""The handlers of reporting: store every record, the newest status of each lead, and the models of its way."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -9,14 +9,14 @@ from firsthour.runtime.storage.records import Record
 from firsthour.runtime.storage.unit import Unit
 from schemas.events.leads import LeadScored
 from schemas.topics import EVENTS, LEADS, ROUTES
-from services.reporting import response_model, responses, store
+from services.reporting import funnel_passes, lead_models, responses, store
 from services.reporting.domain import timeline
 from services.reporting.source_fields import count_fields
 from services.reporting.sources import count_sources
 
 HISTORY_DAYS = 400
-_OF_REQUESTS = frozenset({LEADS, ROUTES})
-"""The topics whose records change the requests of leads."""
+_OF_LEADS = frozenset({LEADS, ROUTES})
+"""The topics whose records change the models of leads."""
 
 
 def record_history(topic: str) -> Handler:
@@ -47,8 +47,8 @@ def record_history(topic: str) -> Handler:
                 status = (next(iter(unit.config.agreement.lifecycle.statuses)), 0)
             if lead and status and (lead not in statuses or status[1] > statuses[lead][1]):
                 statuses[lead] = status
-        if topic in _OF_REQUESTS:
-            response_model.follow(unit, [record.event for record in batch])
+        if topic in _OF_LEADS:
+            lead_models.follow(unit, [record.event for record in batch])
         if topic == EVENTS:
             events = [record.event for record in batch]
             count_sources(unit, events)
@@ -65,6 +65,11 @@ def record_history(topic: str) -> Handler:
 def delete_old_requests(unit: Unit, limit: int) -> int:
     """Delete up to `limit` requests older than `HISTORY_DAYS`. Return their number."""
     return responses.delete_before(unit, micros(unit.now - timedelta(days=HISTORY_DAYS)), limit)
+
+
+def delete_old_passes(unit: Unit, limit: int) -> int:
+    """Delete up to `limit` passes that began more than `HISTORY_DAYS` ago. Return their number."""
+    return funnel_passes.delete_before(unit, micros(unit.now - timedelta(days=HISTORY_DAYS)), limit)
 
 
 def delete_old_history(unit: Unit, limit: int) -> int:

@@ -4,7 +4,7 @@ They are rebuilt once, when a release first has them or counts in another way (`
 new records are applied. Both lock the lead, so that neither overwrites the other.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from operator import attrgetter
 from typing import Final
@@ -52,15 +52,24 @@ def hours_by(config: Config) -> Hours:
     return hours
 
 
-def follow(unit: Unit, events: Iterable[Event]) -> None:
-    """Apply these records, in their order, to the requests of their leads."""
+def concerns_requests(event: Event) -> bool:
+    """Return whether a record can change a request."""
+    return isinstance(event, (*FIGURES, LeadsMerged))
+
+
+def follow_requests(unit: Unit, events: Iterable[Event], known: Mapping[str, str]) -> None:
+    """Apply these records, in their order, to the requests of their leads.
+
+    Args:
+        known: the lead that remains of each lead that they name. All of them are locked.
+    """
     changes = [event for event in events if isinstance(event, (*FIGURES, LeadsMerged))]
     if not changes:
         return
-    named = {event.lead_id for event in changes}
-    named |= {event.merged_id for event in changes if isinstance(event, LeadsMerged)}
-    remaining = responses.remaining_ids(unit, named)
-    loaded = responses.lock_requests(unit, {*named, *remaining.values()})
+    remaining = dict(known)
+    leads = {event.lead_id for event in changes}
+    leads |= {event.merged_id for event in changes if isinstance(event, LeadsMerged)}
+    loaded = responses.find_requests(unit.connection, leads | {remaining[lead] for lead in leads})
     requests = {lead: list(rows) for lead, rows in loaded.items()}
     hours = hours_by(unit.config)
     gone: set[str] = set()
@@ -107,7 +116,7 @@ def rebuild(unit: Unit) -> datetime | None:
     remaining = responses.remaining_ids(unit, leads)
     whole = [lead for lead in leads if remaining[lead] == lead]
     merged = responses.merged_ids(unit, whole)
-    responses.lock_requests(unit, {*leads, *(one for ones in merged.values() for one in ones)})
+    responses.lock_leads(unit, {*leads, *(one for ones in merged.values() for one in ones)})
     responses.delete_requests(unit, leads)
     hours = hours_by(unit.config)
     for lead in whole:

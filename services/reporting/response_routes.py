@@ -55,9 +55,8 @@ class ReportQueue:
             self._count -= 1
 
 
-def add_response_routes(api: APIRouter, resources: Resources) -> None:
-    """Add the route of the response report."""
-    queue = ReportQueue()
+def add_response_routes(api: APIRouter, resources: Resources, queue: ReportQueue) -> None:
+    """Add the route of the response report. `queue`: of all reports."""
 
     @api.get("/v1/reports/response", tags=["reports"])
     async def response(

@@ -57,6 +57,11 @@ _LOCK = statements.Sql(
         .with_for_update()
     )
 )
+_ADD_LEADS = statements.Sql(
+    lambda f: (
+        f.insert(statuses).values({c.name: sa.bindparam(c.name) for c in statuses.columns}).on_conflict_do_nothing()
+    )
+)
 _LOAD = statements.Sql(
     lambda f: (
         sa.select(responses)
@@ -99,10 +104,20 @@ def save_alias(unit: Unit, merged: str, remaining: str) -> None:
     _SAVE_ALIASES.many(unit.connection, [{"merged_id": merged, "lead_id": remaining}])
 
 
-def lock_requests(unit: Unit, leads: Collection[str]) -> dict[str, list[ProspectRequest]]:
-    """Lock these leads, and return their requests, the oldest first."""
-    _LOCK.all(unit.connection, leads=sorted(leads))
-    return find_requests(unit.connection, leads)
+def lock_leads(unit: Unit, leads: Collection[str], first: str | None = None) -> None:
+    """Lock these leads: every writer of a model does, before it loads.
+
+    Args:
+        first: the status in which a lead begins. A lead without a row of its status gets one, so that two units that read its
+            first records from different topics do not both begin with nothing. None: no row is added.
+    """
+    rows = _LOCK.all(unit.connection, leads=sorted(leads))
+    if first is None or len(rows) == len(leads):
+        return
+    missing = sorted(set(leads) - {row.lead_id for row in rows})
+    _ADD_LEADS.many(unit.connection, [{"lead_id": lead, "status": first, "version": -1} for lead in missing])
+    if unit.connection.dialect.name != "sqlite":
+        _LOCK.all(unit.connection, leads=missing)
 
 
 def find_requests(connection: Connection, leads: Collection[str]) -> dict[str, list[ProspectRequest]]:

@@ -4,7 +4,9 @@ from firsthour.runtime.eventlog.log import LINGER_SECONDS
 from firsthour.runtime.processing.service import Service, Tick
 from schemas.topics import ALL
 from services.reporting.api import router
-from services.reporting.handlers import delete_old_history, delete_old_requests, record_history
+from services.reporting.funnel_model import REBUILD_FUNNEL, rebuild_funnel
+from services.reporting.handlers import delete_old_history, delete_old_passes, delete_old_requests, record_history
+from services.reporting.reports.funnel_days import FunnelDays
 from services.reporting.response_gauges import ResponseGauges
 from services.reporting.response_model import CHECK_SECONDS, REBUILD, rebuild
 from services.reporting.source_fields import delete_old_fields
@@ -17,8 +19,8 @@ def service() -> Service:
         name="reporting",
         hears={topic: record_history(topic) for topic in ALL},
         linger_seconds=dict.fromkeys(ALL, LINGER_SECONDS),
-        ticks=(Tick(REBUILD, rebuild, CHECK_SECONDS),),
-        sweeps=(delete_old_history, delete_old_requests, delete_old_counts, delete_old_fields),
+        ticks=(Tick(REBUILD, rebuild, CHECK_SECONDS), Tick(REBUILD_FUNNEL, rebuild_funnel, CHECK_SECONDS)),
+        sweeps=(delete_old_history, delete_old_requests, delete_old_passes, delete_old_counts, delete_old_fields),
         api=router,
-        runners=lambda resources: [ResponseGauges(resources)],
+        runners=lambda resources: [ResponseGauges(resources), FunnelDays(resources)],
     )

@@ -47,6 +47,9 @@ NEEDED: Final[dict[str, str | None]] = {
     "GET /v1/pages": "sales",
     "GET /v1/reports/statuses": "marketing",
     "GET /v1/reports/response": "sales",
+    "GET /v1/reports/funnel": READ,  # conversion concerns both teams
+    "GET /v1/reports/funnel.csv": READ,
+    "GET /v1/reports/funnel/leads": READ,
     "GET /v1/sources": "marketing",
     "GET /v1/bursts": READ,
     "POST /v1/bursts/{id}/release": READ,

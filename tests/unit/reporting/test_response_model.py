@@ -16,7 +16,8 @@ from schemas.events.base import Event
 from schemas.events.leads import LeadsMerged
 from schemas.events.routes import LeadEvent
 from services.reporting import store
-from services.reporting.response_model import LEADS_AT_ONCE, follow, rebuild
+from services.reporting.lead_models import follow
+from services.reporting.response_model import LEADS_AT_ONCE, rebuild
 from tests.empty_tables import create_tables
 from tests.hand_clock import HandClock
 from tests.unit.notifier.harness import CONFIG
