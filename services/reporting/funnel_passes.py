@@ -93,20 +93,22 @@ def steps_in(text: str) -> dict[str, int]:
 
 
 def save_passes(unit: Unit, changed: Iterable[FunnelPass], before: Iterable[FunnelPass] = ()) -> None:
-    """Store these passes at the end of the unit, and mark their days. `before`: as they were, for the days that they leave."""
+    """Store these passes, and mark their days. `before`: as they were, for the days that they leave.
+
+    They are stored at once: a unit of the embedded profile may go on with the records of another topic.
+    """
     rows = sorted(changed, key=lambda one: (one.lead_id, one.cycle))
-    if rows:
-        stored = [{**msgspec.structs.asdict(one), "steps": _to_json(one.steps).decode()} for one in rows]
-        unit.store(_SAVE.work(unit.connection, stored))
     marked = {(one.start_at // DAY_US, crc32(one.lead_id.encode()) % _SLOTS) for one in (*rows, *before)}
-    if marked:
-        change = unit.new_id()
-        work = [{"day": day, "slot": slot, "change": change} for day, slot in sorted(marked)]
-        unit.store(_MARK.work(unit.connection, work))
+    if not marked:
+        return
+    change = unit.new_id()
+    stored = [{**msgspec.structs.asdict(one), "steps": _to_json(one.steps).decode()} for one in rows]
+    work = [{"day": day, "slot": slot, "change": change} for day, slot in sorted(marked)]
+    statements.execute_combined(unit.connection, _SAVE.work(unit.connection, stored), _MARK.work(unit.connection, work))
 
 
 def delete_passes(unit: Unit, leads: Collection[str]) -> None:
-    """Delete all passes of these leads at once. Passes that are stored at the end of the unit stay."""
+    """Delete all passes of these leads."""
     if leads:
         _DELETE_LEAD.run(unit.connection, leads=sorted(leads))
 

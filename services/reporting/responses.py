@@ -130,13 +130,13 @@ def find_requests(connection: Connection, leads: Collection[str]) -> dict[str, l
 
 
 def save_requests(unit: Unit, changed: Iterable[ProspectRequest]) -> None:
-    """Store these requests at the end of the unit."""
+    """Store these requests at once: a unit of the embedded profile may go on with the records of another topic."""
     rows = [msgspec.structs.asdict(request) for request in sorted(changed, key=attrgetter("lead_id", "submit_at"))]
-    unit.store(_SAVE.work(unit.connection, rows))
+    _SAVE.many(unit.connection, rows)
 
 
 def delete_requests(unit: Unit, leads: Collection[str]) -> None:
-    """Delete all requests of these leads at once. Requests that are stored at the end of the unit stay."""
+    """Delete all requests of these leads."""
     if leads:
         _DELETE_LEAD.run(unit.connection, leads=sorted(leads))
 
