@@ -5,7 +5,6 @@ fail.
 """
 
 import functools
-import gc
 import os
 import shutil
 import tempfile
@@ -20,7 +19,7 @@ from devtools import kafka as local_kafka
 from devtools import postgres as local_postgres
 from devtools.kafka import KafkaCluster
 from devtools.postgres import PostgresServer
-from tests import lazy_routes, shared, shared_statements
+from tests import lazy_routes, shared, shared_settings, shared_statements
 from tests.backends import backends, icu_backends, profile
 from tests.examples import USUAL, examples
 from tests.process_logging import restored_logging
@@ -37,6 +36,7 @@ settings.register_profile("tests", deadline=None, max_examples=examples(USUAL))
 settings.load_profile("tests")
 
 lazy_routes.install()
+shared_settings.install()
 shared_statements.install()
 
 _MEMORY = Path("/dev/shm")
@@ -113,12 +113,7 @@ def _directory(item: pytest.Item) -> str:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Install the backends before the first test, so that no timeout of a test includes the installation.
-
-    Modules and tests stay until the end, so the garbage collector need not look through them each time.
-    """
-    gc.collect()
-    gc.freeze()
+    """Install the backends before the first test, so that no timeout of a test includes the installation."""
     fixtures = {name for item in session.items for name in getattr(item, "fixturenames", ())}
     for name in ("kafka", "postgres"):
         if fixtures & {name, f"{name}_here"} and not session.config.option.collectonly:
