@@ -4,12 +4,16 @@ A whole system has more than fifty routes. Hundreds of tests open one or several
 Real processes build everything at their start, as do the tests of `/openapi.json`.
 """
 
+import inspect
 from collections.abc import Callable
 from functools import cache, cached_property
+from types import CodeType, FunctionType
 from typing import Any, Final
 
 from fastapi import routing
 from fastapi._compat.v2 import ModelField
+from fastapi._form_limits import _validate_form_limits
+from fastapi.dependencies import models
 from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
 from starlette._utils import get_route_path
@@ -22,6 +26,12 @@ _build_field = ModelField.__post_init__
 _build_route = APIRoute.__init__
 _build_context = routing._EffectiveRouteContext.from_api_route
 _path_regex = cache(lambda path: compile_path(path)[0])
+_DEFAULTS: Final = {
+    option.name: option.default
+    for option in inspect.signature(_build_route).parameters.values()
+    if option.kind is inspect.Parameter.KEYWORD_ONLY
+}
+_KINDS: Final = ("_is_gen_callable_cached", "_is_async_gen_callable_cached", "_is_coroutine_callable_cached")
 
 
 def _adapter(field: ModelField) -> TypeAdapter[Any]:
@@ -31,7 +41,14 @@ def _adapter(field: ModelField) -> TypeAdapter[Any]:
 
 
 def _remember(route: APIRoute, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
-    route.path, route.name = path, options.get("name") or get_name(endpoint)  # read when it is added to an application
+    """Keep the options. They suffice to build the route of an application that includes this one."""
+    given = {**_DEFAULTS, **options}
+    given["name"] = given["name"] or get_name(endpoint)
+    given["methods"] = {method.upper() for method in given["methods"] or ("GET",)}
+    given["form_limits"] = _validate_form_limits(given["form_limits"])
+    for name, type_ in (("tags", list), ("dependencies", list), ("responses", dict)):
+        given[name] = type_(given[name] or ())
+    vars(route).update(given, path=path, endpoint=endpoint, stream_item_type=None)
     vars(route)[_OPTIONS] = (path, endpoint, options)
 
 
@@ -50,7 +67,8 @@ class LazyContext:
 
     def __init__(self, original_route: APIRoute, include_context: Any) -> None:
         self.original_route, self._include = original_route, include_context
-        self._regex = _path_regex(include_context.path_for(original_route))
+        self.path, self.name = include_context.path_for(original_route), original_route.name  # read at each inclusion
+        self._regex = _path_regex(self.path)
 
     @cached_property
     def _context(self) -> Any:
@@ -66,6 +84,25 @@ class LazyContext:
         return getattr(self._context, name)
 
 
+def _by_code(kind_of: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """Return a function that looks at each code once.
+
+    That of the framework keeps thousands of functions, and with each everything of the system that it is part of.
+    """
+    kinds: dict[CodeType, bool] = {}
+
+    def kind(identity: Any) -> bool:
+        call = identity.call
+        if type(call) is not FunctionType or hasattr(call, "__wrapped__"):
+            return kind_of(identity)
+        code = call.__code__
+        if code not in kinds:
+            kinds[code] = kind_of(identity)
+        return kinds[code]
+
+    return kind
+
+
 def install() -> None:
     """Change FastAPI in this process."""
     attribute = cached_property(_adapter)
@@ -75,3 +112,5 @@ def install() -> None:
     APIRoute.__init__ = _remember  # type: ignore[method-assign,assignment]
     APIRoute.__getattr__ = _attribute  # type: ignore[attr-defined]
     routing._EffectiveRouteContext.from_api_route = LazyContext  # type: ignore[assignment]
+    for name in _KINDS:
+        setattr(models, name, _by_code(getattr(models, name).__wrapped__))
