@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from firsthour.bootstrap import embedded
-from firsthour.runtime.private_files import make_directory
+from firsthour.runtime.storage.data_directory import hold
 
 DATABASE: Final = "firsthour.db"
 
@@ -21,8 +21,8 @@ def _tables() -> bytes:
 
 def open_directory(directory: Path) -> IO[str]:
     """Lock a data directory, which gets current tables if it has no database. Return the lock."""
-    if not (directory / DATABASE).exists():
-        make_directory(directory)
-        (directory / DATABASE).write_bytes(_tables())
-    lock, _ = embedded.open_clock(directory, 1.0)
+    if (directory / DATABASE).exists():
+        return embedded.open_clock(directory, 1.0)[0]
+    lock = hold(directory)
+    (directory / DATABASE).write_bytes(_tables())
     return lock

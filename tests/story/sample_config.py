@@ -91,9 +91,17 @@ TEXTS: Final = {"agreement": AGREEMENT, "team": TEAM, "sources": SOURCES}
 def write(directory: Path, name: str, changes: Changes | None = None) -> None:
     """Write the file `name`.yaml with these changes, as JSON, which is also YAML."""
     directory.mkdir(parents=True, exist_ok=True)
-    content = merge(_parsed(name), changes or {})
-    (directory / f"{name}.yaml").write_text(json.dumps(content, indent=1, default=str))
+    (directory / f"{name}.yaml").write_text(_json(merge(_parsed(name), changes)) if changes else _unchanged(name))
     (directory / "phone.secret").write_text(PHONE_SECRET)
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, indent=1, default=str)
+
+
+@cache
+def _unchanged(name: str) -> str:
+    return _json(merge(_parsed(name), {}))
 
 
 @cache
