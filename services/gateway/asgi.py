@@ -30,6 +30,7 @@ from services.gateway.intake.request import (
     IncomingRequest,
     single_headers,
 )
+from services.gateway.refused_origins import RefusedOrigins
 from services.gateway.replies import Reply
 from services.gateway.source_counts import SourceCounts
 from services.gateway.source_keeper import SourceKeeper
@@ -73,6 +74,7 @@ class Gateway:
         self._keys = keys
         self._sources = CurrentSources(resources.config, resources.clock)
         self._counts = SourceCounts()
+        self._refused_origins = RefusedOrigins()
         retention = retention_of(resources.settings)
         self._store = IntakeStore(
             resources.units, resources.telemetry, retention, self._counts, resources.clock.monotonic
@@ -106,6 +108,8 @@ class Gateway:
                 return await self._serve(scope, receive, send, HOOKS_ROUTE, Gateway._handshake)
             elif scope["method"] == "GET" and path == form_script.PATH:
                 return await self._serve(scope, receive, send, path, Gateway._script)
+            elif scope["method"] == "GET" and path.startswith(FORMS_PATH):
+                return await self._serve(scope, receive, send, FORMS_ROUTE, Gateway._visited)
             self._find_client(scope)
         await self.inner(scope, receive, send)
         return None
@@ -140,6 +144,10 @@ class Gateway:
         except Exception as error:  # noqa: BLE001  # the outermost frame of the gateway: there is always an answer
             reply = replies.failed(error, request_id, method, route, in_browser)
             self._counts.refuse(_source_of(route, path, self._sources), reply.status)
+        if reply.status == 403 and route == FORMS_ROUTE:
+            self._refused_origins.note(
+                _source_of(route, path, self._sources), headers.get(b"origin", b""), self._clock.monotonic()
+            )
         sent = [
             *reply.headers,
             *_ALWAYS,
@@ -224,6 +232,10 @@ class Gateway:
 
     async def _script(self, request: IncomingRequest, sources: SourceIndex) -> Reply | Problem:
         return form_script.reply()
+
+    async def _visited(self, request: IncomingRequest, sources: SourceIndex) -> Reply | Problem:
+        """Answer a visitor who opens the address of a form, or reloads the page after a post."""
+        return Problem(405, "", "This path answers POST.", headers={"Allow": "POST, OPTIONS"})
 
     async def _preflight(self, request: IncomingRequest, sources: SourceIndex) -> Reply | Problem:
         forms.form_of(request.path, request.headers.get(b"origin"), sources.forms)

@@ -13,6 +13,10 @@ _TEXTS: Final[Mapping[int, tuple[str, str]]] = {
     400: ("Message not readable", "Your message could not be read."),
     403: ("Form not available", "This form cannot be sent from this page."),
     404: ("Form not available", "This form does not exist any more."),
+    405: (
+        "Nothing to see here",
+        "This is the address of a form. Please go back to the page of the form and send it there.",
+    ),
     413: ("Message too large", "Your message is too large. Please go back and send less."),
     415: ("Message not readable", "Your message could not be read. Please leave out files and send text alone."),
     422: ("Please check your entries", "Please go back, check your entries and send the form again."),

@@ -22,7 +22,7 @@ FIELDS: Final = frozenset(
     at level event logger error error_type errors where through why problem
     request_id method route status seconds bytes
     service services consumer topic partition position lag limit tick events leads count attempt retry_after
-    source event_id event_type lead rep pool epoch rule rung page channel outcome dead_letter key_id
+    source origin event_id event_type lead rep pool epoch rule rung page channel outcome dead_letter key_id
     agreement version profile speed address host port directory file line column pid signal
     """.split()  # noqa: SIM905  # one word a line would hide the list
 )

@@ -77,7 +77,8 @@ def parsed_body(request: IncomingRequest) -> Json:
         return strict_json.parse(body, BATCH_BYTES_MAX).value
     except StrictError as error:
         status = 413 if error.status == 413 else 400
-        raise Problem(status, "Invalid body", f"The body {error.predicate}; {error.remedy}.") from None
+        fault = str(error)
+        raise Problem(status, "Invalid body", f"{fault[:1].upper()}{fault[1:]}.") from None
 
 
 def _unzipped(body: bytes) -> bytes:

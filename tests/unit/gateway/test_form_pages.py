@@ -3,7 +3,9 @@
 import json
 
 import pytest
+from structlog.testing import capture_logs
 
+from services.gateway.refused_origins import ORIGINS_MAX, SECONDS
 from tests.unit.gateway.harness import SOURCES, GatewayHarness
 from tests.unit.gateway.sample_forms import ANN, DEMO, ORIGIN
 
@@ -38,6 +40,34 @@ async def test_other_origins_are_403(harness: GatewayHarness, origin: str) -> No
     assert answer.status == 403
     assert "access-control-allow-origin" not in answer.headers
     assert (answer.headers["vary"], harness.records) == ("Origin", [])
+
+
+async def test_refused_origins_are_logged_by_name_once_and_not_without_bound(harness: GatewayHarness) -> None:
+    with capture_logs() as lines:
+        for origin in ("https://shop.acme.example", "https://shop.acme.example", "ann@acme.example <b>", "null"):
+            await harness.form(ANN, origin=origin)
+        await harness.request("OPTIONS", DEMO, {"origin": "https://new.acme.example"})
+        logged = [(line["source"], line["origin"]) for line in lines if line["event"] == "origin not allowed"]
+        assert logged == [
+            ("website", "https://shop.acme.example"),
+            ("website", "malformed"),
+            ("website", "null"),
+            ("website", "https://new.acme.example"),
+        ]
+        for number in range(100):
+            await harness.form(ANN, origin=f"https://{number}.example")
+        assert len([line for line in lines if line["event"] == "origin not allowed"]) == ORIGINS_MAX
+        harness.clock.advance(seconds=SECONDS)
+        await harness.form(ANN, origin="https://shop.acme.example")
+        assert lines[-1]["origin"] == "https://shop.acme.example"
+
+
+async def test_visitor_who_opens_the_address_of_a_form_gets_a_page(harness: GatewayHarness) -> None:
+    answer = await harness.request("GET", DEMO, {"accept": "text/html"})
+    assert (answer.status, answer.headers["content-type"]) == (405, "text/html; charset=utf-8")
+    assert "go back to the page of the form" in answer.body.decode()
+    answer = await harness.request("GET", DEMO)
+    assert (answer.status, answer.json["status"], answer.headers["allow"]) == (405, 405, "POST, OPTIONS")
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,11 @@ async def test_place_of_a_mistake_names_the_call_of_the_batch(harness: GatewayHa
     ]
 
 
+async def test_body_that_is_not_json_is_refused_in_one_sentence(harness: GatewayHarness) -> None:
+    answer = await call(harness, "/v1/batch", b"\xff")
+    assert answer.json["message"] == "Invalid body: The body is not UTF-8 at byte 0; send UTF-8."
+
+
 async def test_repeated_message_has_the_same_event_id(harness: GatewayHarness) -> None:
     for path in ("/v1/identify", "/v1/batch"):
         await call(harness, path, IDENTIFY if path == "/v1/identify" else {"batch": [IDENTIFY]})
