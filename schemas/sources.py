@@ -101,6 +101,7 @@ class EventMapping(Shape):
     our fields (of the person, `custom.*`, of the event) to expressions. `each` selects a list in the body, whose items are
     mapped one by one; `_body` then is the whole body. Without `each`, the items of a body that is a list are mapped.
     `form_fields` selects an object of fields with the names that people use, which are understood as those of web forms.
+    `client` is the address of the person's browser, if the vendor states it: bursts are counted by it. It is not stored.
     """
 
     each: str | None = None
@@ -112,6 +113,7 @@ class EventMapping(Shape):
     phone: str | None = None
     crm_id: str | None = None
     anonymous_id: str | None = None
+    client: str | None = None
     form_fields: str | None = None
     data: dict[Annotated[str, AfterValidator(_field_name)], str] = Field(default_factory=dict)
 

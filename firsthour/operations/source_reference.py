@@ -52,6 +52,7 @@ whose `id` and `time` count if the mapping has no others.
 | `when` | the condition; absent: always |
 | `id`, `time` | absent: a digest of the body, the time of arrival |
 | `email`, `phone`, `crm_id`, `anonymous_id` | the person; at least one |
+| `client` | the address of the person's browser, which the [flood guard](../decisions/0047-ends-of-bursts.md) counts; it is not stored |
 | `form_fields` | an object of fields with [names that people use](field-names.md) |
 | `data` | fields of the person and of the event, each with its expression |
 

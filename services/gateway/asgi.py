@@ -188,7 +188,7 @@ class Gateway:
     async def _webhook(self, request: IncomingRequest, sources: SourceIndex) -> Reply | Problem:
         team, now, received = self._config.current.team, self._clock.business(), self._clock.real()
         outcome = await webhooks.decide(request, sources.webhooks, self._public_url, team, now, received)
-        outcome = self._admitted(outcome, outcome.source, sources)
+        outcome = self._admitted(self._guard.mark_relayed(outcome), outcome.source, sources)
         answer = await self._store.commit(outcome)
         if isinstance(answer, Problem) or not isinstance(outcome, Accepted):
             return answer
@@ -206,7 +206,7 @@ class Gateway:
         team, now = self._config.current.team, self._clock.business()
         outcome = await segment.decide(request, value, sender, sources.keys, team, now)
         try:
-            outcome = self._admitted(outcome, sender.source or "", sources)
+            outcome = self._admitted(self._guard.mark_relayed(outcome), sender.source or "", sources)
         except Problem as problem:
             return replies.for_segment(problem)
         answer = await self._store.commit(outcome)

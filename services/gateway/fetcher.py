@@ -215,7 +215,9 @@ class Fetcher:
     def _mapped(self, claim: Waiting, endpoint: WebhookEndpoint, answer: Json) -> Accepted | TryLater:
         """Return the events of a completed one, those beyond the quota in quarantine."""
         team = self._resources.config.current.team
-        outcome = map_completed(endpoint, claim.event_id, claim.event, answer, team, claim.received_at)
+        mapped = map_completed(endpoint, claim.event_id, claim.event, answer, team, claim.received_at)
+        marked = self._guard.mark_relayed(mapped)
+        outcome = marked if isinstance(marked, Accepted) else mapped
         quota = self._sources.index.quotas.get(claim.source)
         if quota is not None:
             try:

@@ -1,5 +1,7 @@
 """The flood guard: refuses what is beyond the limits at the door, marks bursts, and sorts events beyond a quota."""
 
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
 from msgspec.structs import replace
@@ -11,6 +13,7 @@ from firsthour.runtime.http.problem import Problem
 from schemas.sources import Quota
 from services.gateway import quotas
 from services.gateway.bursts import BURST_MIN, BurstMark, Bursts
+from services.gateway.domain.coerce import UnmappableError
 from services.gateway.domain.mapping import ParsedEvent
 from services.gateway.intake.outcome import Accepted, Rejected, rows_of
 from services.gateway.limits import MINUTE_SECONDS, DoorLimits, Windows, mail_domain
@@ -46,7 +49,29 @@ class FloodGuard:
         if of_domain <= BURST_MIN and of_client <= BURST_MIN and not self._bursts:
             return outcome
         mark = self._bursts.mark(domain, client, of_domain, of_client, now, self._clock.real())
-        return outcome if mark is None else _marked(outcome, event, mark)
+        return outcome if mark is None else _marked(outcome, {0: mark})
+
+    def mark_relayed(self, outcome: Accepted | Rejected) -> Accepted | Rejected:
+        """Count the requests for contact that a webhook or SDK passed on, and return them with the marks of their bursts.
+
+        They count by mail domain, and by the address of the client that the sender states: its own is that of a server.
+        """
+        if not isinstance(outcome, Accepted) or not outcome.events:
+            return outcome
+        wanted, now = quotas.are_requests(self._configs.current, outcome.events), self._clock.monotonic()
+        marks = {
+            index: mark
+            for index, event in enumerate(outcome.events)
+            if wanted[index] and (mark := self._mark(event, now)) is not None
+        }
+        return _marked(outcome, marks) if marks else outcome
+
+    def _mark(self, event: ParsedEvent, now: float) -> BurstMark | None:
+        domain, client = mail_domain(event.external.email), public_sender(event.client)
+        of_domain, of_client = self.door.count_relayed(domain, client, now)
+        if of_domain <= BURST_MIN and of_client <= BURST_MIN and not self._bursts:
+            return None
+        return self._bursts.mark(domain, client, of_domain, of_client, now, self._clock.real())
 
     def admit(self, outcome: Accepted | Rejected, source: str, quota: Quota) -> Accepted | Rejected:
         """Return the outcome, with the events beyond the quota in quarantine.
@@ -80,6 +105,13 @@ class FloodGuard:
         return state.beyond
 
 
-def _marked(outcome: Accepted, event: ParsedEvent, mark: BurstMark) -> Accepted:
-    marked = replace(event, external=replace(event.external, burst=mark.held, confirms=mark.confirms))
-    return replace(outcome, events=[marked], rows=rows_of([marked]))
+def _marked(outcome: Accepted, marks: Mapping[int, BurstMark]) -> Accepted:
+    """Return the outcome with these marks, by the index of the event."""
+    events, rows = [*outcome.events], [*outcome.rows]
+    for index, mark in marks.items():
+        event = events[index]
+        marked = replace(event, external=replace(event.external, burst=mark.held, confirms=mark.confirms))
+        with suppress(UnmappableError):  # the mark would make the event larger than a record may be
+            rows[index] = rows_of([marked])[0]
+            events[index] = marked
+    return replace(outcome, events=events, rows=rows)

@@ -50,6 +50,7 @@ class DoorLimits:
         self._posts = posts_per_minute
         self._addresses, self._domains = Windows(MINUTE_SECONDS), Windows(MINUTE_SECONDS)
         self._sources = Windows(MINUTE_SECONDS)
+        self._relayed_domains, self._relayed_clients = Windows(MINUTE_SECONDS), Windows(MINUTE_SECONDS)
 
     def of_client(self, client: str) -> int:
         """Return the posts of this client in this minute."""
@@ -70,6 +71,14 @@ class DoorLimits:
         if number > self._posts:
             raise _too_many("for this mail domain", self._domains, now)
         return number
+
+    def count_relayed(self, domain: str, client: str, now: float) -> tuple[int, int]:
+        """Count a request that a program passed on. Return the numbers of its domain and of its client in this minute.
+
+        Nothing is refused: the program has proven itself. Empty names are not counted.
+        """
+        of_domain = self._relayed_domains.add(domain, now) if domain else 0
+        return of_domain, self._relayed_clients.add(client, now) if client else 0
 
     def check_source(self, source: str, quota: Quota, events: int, now: float) -> None:
         """Count the events of a request. Raises `Problem` 429 beyond ten times the quota of a minute."""

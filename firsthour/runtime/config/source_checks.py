@@ -15,7 +15,7 @@ from schemas.fetching import path_parts
 from schemas.mapping_functions import MAPPING_FUNCTIONS
 from schemas.values import Loc, did_you_mean, repeated_indexes, shown
 
-EXPRESSIONS: Final = ("each", "when", "time", "id", "email", "phone", "crm_id", "anonymous_id", "form_fields")
+EXPRESSIONS: Final = ("each", "when", "time", "id", "email", "phone", "crm_id", "anonymous_id", "client", "form_fields")
 """The fields of an entry of `events:` that are expressions, besides those in `data`."""
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _COMPARES: Final = ("eq", "ne")

@@ -27,16 +27,35 @@ from services.gateway.domain.identifiers import ID_MAX, identifiers_of
 NAMESPACE: Final = uuid5(NAMESPACE_URL, "urn:firsthour:events")
 _IN_NAMESPACE: Final = sha1(NAMESPACE.bytes, usedforsecurity=False)
 SHORT_FORM: Final = frozenset({"id", "type", "time", "email", "phone", "crm_id", "anonymous_id", "source", "data"})
+CLIENT_CHARS_MAX: Final = 100
+CLIENT: Final = "client"
+"""A field beside the short form, made by mappings alone: the address of the person's browser."""
 
 
 class ParsedEvent(msgspec.Struct, frozen=True, gc=False):
-    """One external event. `sent_id`: the sender's own id. `event_id`: derived from it, so a retry has the same one."""
+    """One external event. `sent_id`: the sender's own id. `event_id`: derived from it, so a retry has the same one.
+
+    `client`: the address of the person's browser, which is counted and not stored; empty: unknown.
+    """
 
     sent_id: str
     event_id: str
     type: str
     at: datetime
     external: ExternalEvent
+    client: str = ""
+
+
+def parse_relayed(
+    sent: Mapping[str, Json], *, origin: str, scope: str, now: datetime, altered: bool = False, pointer: str = "#"
+) -> ParsedEvent:
+    """Parse an event in the short form that may have the address of the client beside it. Otherwise as `parse_event`."""
+    client = sent.get(CLIENT)
+    if CLIENT in sent:
+        sent = {name: value for name, value in sent.items() if name != CLIENT}
+    event = parse_event(sent, origin=origin, scope=scope, now=now, altered=altered, pointer=pointer)
+    is_address = isinstance(client, str) and len(client) <= CLIENT_CHARS_MAX
+    return msgspec.structs.replace(event, client=client) if is_address else event
 
 
 def parse_event(

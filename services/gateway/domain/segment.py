@@ -12,6 +12,7 @@ from typing import Final
 from firsthour.kernel.field_names import FieldNames
 from services.gateway.domain.coerce import Json, UnmappableError
 from services.gateway.domain.facts import FLAT
+from services.gateway.domain.mapping import CLIENT
 from services.gateway.domain.named_fields import REACHED_BY, named_fields
 
 CALLS: Final = ("identify", "track", "page", "screen", "group", "alias")
@@ -63,6 +64,8 @@ def short_form(call: Mapping[str, Json], kind: str, id: str, pointer: str = "#")
     }
     known = _object(_object(call, "context"), "traits") if kind == "group" else {**properties, **traits}
     short = {**_person(call, known), **short}
+    if isinstance(ip := _object(call, "context").get("ip"), str):
+        short[CLIENT] = ip
     if call.get("timestamp") not in (None, ""):
         short["time"] = call["timestamp"]
     return short

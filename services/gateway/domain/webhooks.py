@@ -10,7 +10,7 @@ from services.gateway.domain.coerce import Json, UnmappableError
 from services.gateway.domain.expressions import Expression, compile_expression, is_true
 from services.gateway.domain.named_fields import named_fields
 
-_FRAME: Final = ("time", "id", "email", "phone", "crm_id", "anonymous_id")
+_FRAME: Final = ("time", "id", "email", "phone", "crm_id", "anonymous_id", "client")
 _WHY_MAX: Final = 200  # characters of the error of an expression, which has the value that it met
 _NAMES: Final = FieldNames(leave=("crm_id",))
 BODY: Final = "_body"

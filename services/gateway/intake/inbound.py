@@ -18,7 +18,7 @@ from schemas.topics import INBOUND
 from services.gateway import request_bodies, senders
 from services.gateway.domain import cloudevents, unmatched, webhooks
 from services.gateway.domain.coerce import Json, UnmappableError
-from services.gateway.domain.mapping import ParsedEvent, parse_event
+from services.gateway.domain.mapping import ParsedEvent, parse_relayed
 from services.gateway.intake.events import parse_events
 from services.gateway.intake.outcome import rows_of
 from services.gateway.intake.webhooks import MappedItem
@@ -155,7 +155,7 @@ def _parse(
     """Return an event. It happened at the time of its CloudEvent, unless the mapping names another one."""
     scope = f"inbound:{sender.id}\n{event['source']}\n{form['type']}"
     timed = {"time": event["time"], **form} if event.get("time") is not None else form
-    return _checked(parse_event(timed, origin=sender.id, scope=scope, now=now, altered=altered), sender, team)
+    return _checked(parse_relayed(timed, origin=sender.id, scope=scope, now=now, altered=altered), sender, team)
 
 
 def _parse_data(body: bytes) -> Json:

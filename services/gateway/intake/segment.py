@@ -19,7 +19,7 @@ from schemas.team import Team
 from services.gateway import senders
 from services.gateway.domain import segment
 from services.gateway.domain.coerce import Json, UnmappableError
-from services.gateway.domain.mapping import ParsedEvent, parse_event
+from services.gateway.domain.mapping import ParsedEvent, parse_relayed
 from services.gateway.fixed_reply import FixedReply
 from services.gateway.intake.outcome import Accepted, Rejected, RejectedBody, fault_of, problem_of, rows_of
 from services.gateway.intake.request import IncomingRequest
@@ -161,4 +161,4 @@ def parse_call(call: Json, id: str, key: str, now: datetime, pointer: str = "#")
             pointer, f"has more than {CALL_BYTES_MAX // 1024} KiB", "send fewer traits or properties", 413
         )
     short = segment.short_form(call, str(call.get("type")), id, pointer)
-    return parse_event(short, origin=key, scope=f"segment:{key}", now=now, pointer=pointer)
+    return parse_relayed(short, origin=key, scope=f"segment:{key}", now=now, pointer=pointer)

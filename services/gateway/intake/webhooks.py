@@ -16,7 +16,7 @@ from schemas.team import Team
 from services.gateway import request_bodies, senders, webhook_bodies
 from services.gateway.domain import thin_events, unmatched, webhooks
 from services.gateway.domain.coerce import Json, UnmappableError
-from services.gateway.domain.mapping import ParsedEvent, parse_event
+from services.gateway.domain.mapping import ParsedEvent, parse_relayed
 from services.gateway.domain.thin_events import ThinPart
 from services.gateway.domain.verification.request import SignedRequest, Verdict
 from services.gateway.intake import handshakes
@@ -185,7 +185,7 @@ def _parse(
     fresh: bool,
 ) -> ParsedEvent:
     scope = f"hook:{endpoint.id}\n{short_form.get('type')}"
-    event = parse_event(short_form, origin=endpoint.id, scope=scope, now=now, altered=altered, pointer=pointer)
+    event = parse_relayed(short_form, origin=endpoint.id, scope=scope, now=now, altered=altered, pointer=pointer)
     if fresh and now - event.at > UNTIMED_MAX:
         fault = f"is more than {UNTIMED_MAX.days} days ago, and the signature does not cover the time of sending"
         raise UnmappableError(f"{pointer}/time", fault, "make sure that it is no replay, then retry the dead letter")
