@@ -17,6 +17,7 @@ from services.console import service as console
 from services.gateway.asgi import Gateway
 from services.gateway.waiting import FindLead
 from services.reporting import lead_view
+from services.reporting.stream import ChangeFeed, stream_router
 
 TITLE = "FirstHour"
 
@@ -31,8 +32,11 @@ def gateway_app(
     """Return the application of a gateway: the lean path of events first, then the routes of these services."""
     routers = [service.api(resources) for service in services if service.api]
     routers += [administration_router(resources, keys, services, profile), schema_export.router()]
-    app = _app(resources, keys, [*routers, *console.routers(resources, keys)], ready, docs=True)
-    return Gateway(resources, keys, app, _lead_finder(resources))
+    feed = ChangeFeed(resources)
+    routers += [stream_router(feed), *console.routers(resources, keys, feed)]
+    gateway = Gateway(resources, keys, _app(resources, keys, routers, ready, docs=True), _lead_finder(resources))
+    gateway.runners = (*gateway.runners, feed)
+    return gateway
 
 
 def _lead_finder(resources: Resources) -> FindLead:

@@ -50,8 +50,10 @@ class Times:
         self._locale, self._zone, self._now = locale_of(viewer.language), viewer.zone, now
 
     def at(self, moment: datetime | str) -> str:
-        """Return a time in the zone of the reader, with the zone."""
-        return format_datetime(_moment(moment), "d MMM y, HH:mm z", tzinfo=self._zone, locale=self._locale)
+        """Return a time in the zone of the reader, with the year if it is another one."""
+        local, here = _moment(moment).astimezone(self._zone), self._now.astimezone(self._zone)
+        pattern = "d MMM, HH:mm" if local.year == here.year else "d MMM y, HH:mm"
+        return format_datetime(local, pattern, tzinfo=self._zone, locale=self._locale)
 
     def ago(self, moment: datetime | str) -> str:
         """Return how long ago a time was, or how far ahead it is."""
@@ -98,6 +100,7 @@ class Pages:
                 speed=self._speed,
                 style=files["console.css"].url,
                 script=files["console.js"].url,
+                icon=files["icon.svg"].url,
                 **values,
             )
         )

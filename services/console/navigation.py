@@ -23,6 +23,8 @@ class NavigationEntry:
 
 
 ENTRIES: Final = (
+    NavigationEntry("/console/mine", _("My leads"), for_reps=True),
+    NavigationEntry("/console/now", _("Now")),
     NavigationEntry("/console/leads", _("Leads")),
     NavigationEntry("/console/sessions", _("Sessions")),
 )

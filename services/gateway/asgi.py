@@ -15,7 +15,7 @@ from firsthour.runtime.http.client_address import FORWARDED, TrustedProxies
 from firsthour.runtime.http.middleware import App, Receive, Scope, Send, request_id_of
 from firsthour.runtime.http.principal import READ
 from firsthour.runtime.http.problem import Problem
-from firsthour.runtime.processing.service import Resources
+from firsthour.runtime.processing.service import Resources, Runner
 from services.gateway import body_reader, form_script, pages, replies, waiting
 from services.gateway.domain.forms import Form
 from services.gateway.fetcher import Fetcher
@@ -83,7 +83,7 @@ class Gateway:
             resources.config, resources.clock, self._counts, resources.settings.form_posts_per_minute
         )
         self._proxies = TrustedProxies(resources.settings.trusted_proxies)
-        self.runners = (
+        self.runners: tuple[Runner, ...] = (
             SourceKeeper(self._counts, self._guard, resources),
             Fetcher(resources, self._sources, self._guard, self._store, self._counts),
         )

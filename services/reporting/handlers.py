@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Final
 
 from firsthour.kernel.time_units import micros
 from firsthour.runtime.processing.service import Handler
@@ -15,6 +16,8 @@ from services.reporting.source_fields import count_fields
 from services.reporting.sources import count_sources
 
 HISTORY_DAYS = 400
+STREAM: Final = "reporting.stream"
+"""The runner that hands what is new to viewers. It is in processes that answer HTTP."""
 _OF_LEADS = frozenset({LEADS, ROUTES})
 """The topics whose records change the models of leads."""
 
@@ -54,6 +57,7 @@ def record_history(topic: str) -> Handler:
             count_sources(unit, events)
             count_fields(unit, events)
         store.insert_history(unit, rows)
+        unit.wake(STREAM)
         store.set_statuses(
             unit,
             [{"lead_id": lead, "status": status, "version": version} for lead, (status, version) in statuses.items()],

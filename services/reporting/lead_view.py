@@ -4,7 +4,7 @@ A migration creates the view. Tables of several services are joined only there.
 """
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 import sqlalchemy as sa
@@ -56,6 +56,8 @@ class LeadFilter(BaseModel):
     owner: str | None = None
     limit: int = 50
     cursor: str | None = None
+    clock: Literal["running"] | None = None
+    queued: bool = False
 
 
 class _ShownState(msgspec.Struct):
@@ -103,6 +105,42 @@ _PAGES = {
     names: _page(*names)
     for names in (tuple(f for n, f in enumerate(_FILTERS) if bits >> n & 1) for bits in range(1 << len(_FILTERS)))
 }
+
+
+_running = sa.table("running_clocks", sa.column("id"), sa.column("promise_at"))
+_LIMIT = sa.bindparam("limit", type_=sa.Integer)
+_BY_CLOCK = statements.Sql(
+    lambda _: (
+        sa.select(view)
+        .where(
+            view.c.id.in_(
+                sa.select(
+                    sa.select(_running.c.id)
+                    .order_by(_running.c.promise_at, _running.c.id)
+                    .limit(_LIMIT)
+                    .subquery()
+                    .c.id
+                )
+            )
+        )
+        .order_by(view.c.promise_at, view.c.id)
+    )
+)
+_IN_QUEUE = statements.Sql(
+    lambda _: (
+        sa.select(view)
+        .where(view.c.queue_pool.is_not(None))
+        .order_by(view.c.queue_pool, view.c.queue_since, view.c.id)
+        .limit(_LIMIT)
+    )
+)
+
+
+def urgent(connection: Connection, criteria: LeadFilter, config: Config, now: datetime) -> Listing[LeadView]:
+    """Return the leads with a running clock, the next promise first, or the leads that wait in a queue, pool by pool."""
+    statement = _IN_QUEUE if criteria.queued else _BY_CLOCK
+    rows = statement.all(connection, limit=criteria.limit)
+    return Listing[LeadView](items=[_lead(row, config, micros(now)) for row in rows])
 
 
 def page(connection: Connection, criteria: LeadFilter, config: Config, now: datetime) -> Listing[LeadView]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -20,6 +21,7 @@ from services.router import commands
 from services.router.burst_api import add_burst_routes
 from services.router.domain.eligibility import absence
 from services.router.domain.lead import at
+from services.router.domain.permitted_actions import permitted_actions
 from services.router.domain.rules import RoutingRules, rules_of
 from services.router.domain.team_state import Presence, RepState
 from services.router.store.decisions import DecisionPosition, decisions_of
@@ -38,6 +40,7 @@ def router(resources: Resources, check_snooze: commands.SnoozeCheck = commands.u
     _add_owner_actions(api, resources, check_snooze)
     _add_other_actions(api, resources)
     _add_team_views(api, resources)
+    _add_permitted_actions(api, resources)
     _add_decisions(api, resources)
     add_burst_routes(api, resources)
     return api
@@ -103,6 +106,21 @@ def _add_other_actions(api: APIRouter, resources: Resources) -> None:
         """Set whether a rep gets new leads. Open leads stay with the rep."""
         state: RepState = "available" if body.available else "away"
         return await once(lambda unit: commands.availability(unit, rep, state, body.until, principal, body.reason))
+
+
+def _add_permitted_actions(api: APIRouter, resources: Resources) -> None:
+    @api.get("/v1/leads/{lead}/actions")
+    async def actions(lead: str, principal: Anyone) -> dict[str, Any]:
+        """List the actions that this key may take on the lead now, with the reasons and reps to choose from.
+
+        `blocked`: the rep gets the lead only with `force`. `seconds_max`: of the longest snooze."""
+        rules, now = rules_of(resources.config.current), micros(resources.clock.business())
+        row = await resources.reads(lambda connection: find_lead(connection, lead))
+        if row is None:
+            raise Problem(404, "Unknown lead", f"There is no lead {lead!r}.")
+        by_rep = await resources.reads(presences)
+        items = permitted_actions(row, commands.actor_for(principal, row), rules, now, by_rep)
+        return {"items": [asdict(item) for item in items], "next": None}
 
 
 def _add_team_views(api: APIRouter, resources: Resources) -> None:

@@ -190,7 +190,7 @@ def _act(
     lead = session.leads.get(lead_id)
     if lead is None:
         raise Problem(404, "Unknown lead", f"There is no lead {lead_id!r}.")
-    refused = session.apply(act(session, lead, _actor(principal, lead)))
+    refused = session.apply(act(session, lead, actor_for(principal, lead)))
     if refused is not None:
         raise _problem(refused, lead)
     session.save()
@@ -208,7 +208,7 @@ def answer(lead: Lead) -> Answer:
     }
 
 
-def _actor(principal: Principal, lead: Lead) -> Actor:
+def actor_for(principal: Principal, lead: Lead) -> Actor:
     """Return the actor of this key, with the agreement's roles towards this lead."""
     teams = frozenset(team for team in ("marketing", "sales") if principal.allows(team))
     roles = set(teams)

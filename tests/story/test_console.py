@@ -60,7 +60,7 @@ async def test_link_signs_in_once(world: World) -> None:
     assert "as Ana" in (await browser.get(link)).text
     assert (await browser.post(link, {})).status_code == 303
     assert (await other.post(link, {})).status_code == 404
-    assert (await browser.get("/console")).headers["location"] == "/console/leads"
+    assert (await browser.get("/console")).headers["location"] == "/console/mine"
     assert (await other.get("/console")).headers["location"].startswith("/console/sign-in")
 
 

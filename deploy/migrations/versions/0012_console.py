@@ -1,4 +1,4 @@
-"""The sessions of people in the console, and the links that begin them."""
+"""The sessions of people in the console, the links that begin them, and the list of running clocks."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -9,6 +9,11 @@ branch_labels = None
 depends_on = None
 
 TEXT = sa.Text()
+RUNNING = "state IN ('live', 'missed')"
+RUNNING_CLOCKS = """
+CREATE VIEW running_clocks AS
+SELECT lead_id AS id, promise_at FROM notifier_clocks WHERE state IN ('live', 'missed')
+"""
 INTEGER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
@@ -38,9 +43,20 @@ def upgrade() -> None:
         sa.Column("expires_at", INTEGER, nullable=False),
     )
     op.create_index("console_links_by_expiry", "console_links", ["expires_at"])
+    running = sa.text(RUNNING)
+    op.create_index(
+        "notifier_clocks_running",
+        "notifier_clocks",
+        ["promise_at", "lead_id"],
+        sqlite_where=running,
+        postgresql_where=running,
+    )
+    op.execute(RUNNING_CLOCKS)
 
 
 def downgrade() -> None:
     """Remove the tables."""
+    op.execute("DROP VIEW running_clocks")
+    op.drop_index("notifier_clocks_running", "notifier_clocks")
     for table in ("console_links", "console_sessions"):
         op.drop_table(table)

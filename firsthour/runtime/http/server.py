@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 
 from firsthour.runtime.http.connection import BoundedProtocol, ConnectionState
 from firsthour.runtime.http.connection_limits import Limits
+from firsthour.runtime.http.event_streams import end_streams
 from schemas.errors import FirstHourError
 
 GRACEFUL_SECONDS = 20
@@ -189,6 +190,7 @@ async def serve(
             await stop.asked.wait()
         finally:
             server.should_exit = True
+            end_streams()
         await stop.hurried.wait()
         server.force_exit = True
 

@@ -31,7 +31,7 @@ _IN_FORCE: Final = frozenset({"applied", "configurations"})
 _AUDITED: Final = frozenset({"router_leads", "reporting_sources", "gateway_sources", "router_reps"})
 _OF_THE_FRONT: Final = frozenset({"idempotency", "console_sessions", "console_links"})
 _READ_BY_ALL: Final = frozenset({"meta", "alembic_version"})
-_VIEWS: Final = frozenset({"leads"})
+_VIEWS: Final = frozenset({"leads", "running_clocks"})
 _USED: Final = "UPDATE (used_at)"  # each process notes the use of a key
 
 

@@ -6,26 +6,26 @@ from fastapi.responses import RedirectResponse
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
 from services.console import static_files
-from services.console.markup import Pages
+from services.console.console import Console
 from services.console.navigation import entries
-from services.console.viewer import Viewers
 
 
-def add_routes(console: APIRouter, resources: Resources, viewers: Viewers, pages: Pages) -> None:
+def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
     """Add the routes."""
+    viewers = console.viewers
 
-    @console.get("/")
+    @api.get("/")
     async def root() -> Response:
         """Lead to the console."""
         return RedirectResponse("/console", 303)
 
-    @console.get("/console")
+    @api.get("/console")
     async def home(request: Request) -> Response:
         """Lead a viewer to the first page of their navigation."""
         viewer = await viewers.find(request)
         return RedirectResponse(entries(viewer)[0].path, 303)
 
-    @console.get(static_files.PATH)
+    @api.get(static_files.PATH)
     async def static(name: str) -> Response:
         """The style or the script. Their names change with their content, so that browsers may keep them."""
         file = static_files.by_name().get(name)

@@ -1,20 +1,32 @@
-"""`/console/leads`: the list of leads, and one lead."""
+"""`/console/leads`: the list of leads, and one lead with everything that is known of it and may be done."""
+
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
 
+from firsthour.runtime.clock import new_id
+from firsthour.runtime.http.event_streams import EventStreamResponse
 from firsthour.runtime.http.in_process import path_of
+from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
-from services.console.markup import Pages
-from services.console.viewer import Viewers
+from services.console.actions import CHANNELS, act, permitted, snoozes
+from services.console.console import Console
+from services.console.live import LivePage, sight_of
+from services.console.markup import PAGE_HEADERS
+from services.console.viewer import Viewer, problem_of
 
 PATH = "/console/leads"
 QUERY_CHARS_MAX = 200
+DONE = ("accept", "touch", "snooze", "reject", "recycle", "assign", "opt-out")
+TIMELINE_MAX = 100
 
 
-def add_routes(console: APIRouter, resources: Resources, viewers: Viewers, pages: Pages) -> None:
+def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
     """Add the routes."""
+    viewers, pages = console.viewers, console.pages
 
-    @console.get(PATH)
+    @api.get(PATH)
     async def listing(request: Request, email: str = "", status: str = "", cursor: str | None = None) -> Response:
         """The leads, newest first."""
         viewer = await viewers.find(request)
@@ -24,12 +36,70 @@ def add_routes(console: APIRouter, resources: Resources, viewers: Viewers, pages
             "cursor": cursor,
         }
         leads = await viewer.get("/v1/leads", query)
-        return pages.page(viewer, "leads.html", path=PATH, leads=leads, email=email, status=status)
+        statuses = list(resources.config.current.agreement.lifecycle.statuses)
+        return pages.page(viewer, "leads.html", path=PATH, leads=leads, email=email, status=status, statuses=statuses)
 
-    @console.get(PATH + "/{lead}")
-    async def one(lead: str, request: Request) -> Response:
-        """One lead with its timeline."""
+    @api.get(PATH + "/{lead}")
+    async def one(lead: str, request: Request, done: str = "") -> Response:
+        """One lead."""
         viewer = await viewers.find(request)
-        view = await viewer.get(path_of("/v1/leads/{lead}", lead=lead))
-        timeline = await viewer.get(path_of("/v1/leads/{lead}/timeline", lead=lead))
-        return pages.page(viewer, "lead.html", path=PATH, lead=view, timeline=timeline["items"])
+        return await lead_page(viewer, lead, done=done if done in DONE else "")
+
+    @api.get(PATH + "/{lead}/stream")
+    async def stream(lead: str, request: Request) -> Response:
+        """The parts of the page that change, without its forms."""
+        viewer = await viewers.find(request)
+
+        async def render() -> dict[str, str]:
+            facts = await facts_of(viewer, lead)
+            return {
+                name: pages.text(viewer, f"lead_{name}.html", **facts) for name in ("standing", "history", "decisions")
+            }
+
+        return EventStreamResponse(console.live.stream(viewer, LivePage(("lead", lead, sight_of(viewer)), render)))
+
+    @api.post(PATH + "/{lead}/{action}")
+    async def do(lead: str, action: str, request: Request) -> Response:
+        """Take an action, and show the lead again; if it was refused, with the reason."""
+        viewer, fields = await viewers.acting(request)
+        answer = await act(viewer, lead, action, fields, resources.clock.business())
+        if answer.ok:
+            back = "/console/mine?" if fields.get("back") == "mine" else f"{path_of(PATH + '/{lead}', lead=lead)}?"
+            return RedirectResponse(f"{back}done={action}", 303, PAGE_HEADERS)
+        problem = problem_of(answer)
+        if problem.status == 404:
+            raise problem
+        return await lead_page(viewer, lead, problem=problem)
+
+    async def lead_page(viewer: Viewer, lead: str, *, done: str = "", problem: Problem | None = None) -> Response:
+        facts = await facts_of(viewer, lead)
+        actions = await permitted(viewer, lead)
+        return pages.page(
+            viewer,
+            "lead.html",
+            code=problem.status if problem is not None else 200,
+            path=PATH,
+            actions=actions,
+            channels=CHANNELS,
+            snoozes=snoozes(actions["snooze"]) if "snooze" in actions else [],
+            done=done,
+            problem=problem,
+            once=new_id,
+            **facts,
+        )
+
+
+async def facts_of(viewer: Viewer, lead: str) -> dict[str, Any]:
+    """Return what is known of a lead and what the viewer may see of it. Raises `Problem` 404 for an unknown lead."""
+    view = await viewer.get(path_of("/v1/leads/{lead}", lead=lead))
+    timeline = await viewer.get(path_of("/v1/leads/{lead}/timeline", lead=lead), {"limit": TIMELINE_MAX})
+    decisions = await viewer.get(path_of("/v1/leads/{lead}/decisions", lead=lead), {"limit": 20})
+    score = await viewer.get(path_of("/v1/leads/{lead}/score", lead=lead))
+    sent = await viewer.get("/v1/pages", {"lead": lead, "limit": 100}) if viewer.may("sales") else {"items": []}
+    return {
+        "lead": view,
+        "timeline": timeline["items"],
+        "decisions": decisions["items"],
+        "score": score,
+        "sent": sent["items"],
+    }

@@ -6,15 +6,17 @@ from fastapi.responses import RedirectResponse
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
 from services.console import sessions
-from services.console.markup import PAGE_HEADERS, Pages
+from services.console.console import Console
+from services.console.markup import PAGE_HEADERS
 from services.console.session_api import shown
-from services.console.viewer import Viewer, Viewers
+from services.console.viewer import Viewer
 
 PATH = "/console/sessions"
 
 
-def add_routes(console: APIRouter, resources: Resources, viewers: Viewers, pages: Pages) -> None:
+def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
     """Add the routes."""
+    viewers, pages = console.viewers, console.pages
 
     async def visible(viewer: Viewer) -> list[dict[str, object]]:
         now = resources.clock.real()
@@ -22,13 +24,13 @@ def add_routes(console: APIRouter, resources: Resources, viewers: Viewers, pages
         mine = [session for session in listed if viewer.may("admin") or is_same_person(viewer, session)]
         return [shown(session) for session in mine if viewers.is_valid(session, now)]
 
-    @console.get(PATH)
+    @api.get(PATH)
     async def listing(request: Request) -> Response:
         """The sessions that the viewer may end."""
         viewer = await viewers.find(request)
         return pages.page(viewer, "sessions.html", path=PATH, sessions=await visible(viewer))
 
-    @console.post(PATH + "/{id}/end")
+    @api.post(PATH + "/{id}/end")
     async def end(id: str, request: Request) -> Response:
         """End a session."""
         viewer, _ = await viewers.acting(request)

@@ -10,6 +10,7 @@ from firsthour.runtime.http.principal import Principal
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
 from services.console import sessions
+from services.console.console import Console
 from services.console.markup import PAGE_HEADERS, Pages
 from services.console.page_route import SIGN_IN
 from services.console.sessions import SignInLink
@@ -20,31 +21,32 @@ KEY_CHARS_MAX: Final = 500
 PATH_CHARS_MAX: Final = 2_000
 
 
-def add_routes(console: APIRouter, resources: Resources, viewers: Viewers, pages: Pages) -> None:
+def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
     """Add the routes."""
+    viewers, pages = console.viewers, console.pages
     entrance = Entrance(resources, viewers, pages)
 
-    @console.get(SIGN_IN)
+    @api.get(SIGN_IN)
     async def sign_in(request: Request, next: str = "") -> Response:
         """The form for an API key."""
         return entrance.form(request, next)
 
-    @console.post(SIGN_IN)
+    @api.post(SIGN_IN)
     async def with_key(request: Request) -> Response:
         """Exchange an API key for a session."""
         return await entrance.with_key(request)
 
-    @console.get("/console/enter/{token}")
+    @api.get("/console/enter/{token}")
     async def link(token: str, request: Request) -> Response:
         """Show what a one-time link gives. It is not used up: programs that preview links open it too."""
         return await entrance.show_link(request, token[:TOKEN_CHARS_MAX])
 
-    @console.post("/console/enter/{token}")
+    @api.post("/console/enter/{token}")
     async def enter(token: str, request: Request) -> Response:
         """Begin the session of a one-time link."""
         return await entrance.with_link(request, token[:TOKEN_CHARS_MAX])
 
-    @console.post("/console/sign-out")
+    @api.post("/console/sign-out")
     async def sign_out(request: Request) -> Response:
         """End the session of this browser."""
         viewer, _ = await viewers.acting(request)

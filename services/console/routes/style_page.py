@@ -3,17 +3,17 @@
 from fastapi import APIRouter, Request, Response
 
 from firsthour.runtime.processing.service import Resources
-from services.console.markup import Pages
-from services.console.viewer import Viewers
+from services.console.console import Console
 
 PATH = "/console/style"
 TOKENS = ("ink", "soft", "line", "edge", "ground", "card", "accent", "good", "warn", "bad")
 
 
-def add_routes(console: APIRouter, resources: Resources, viewers: Viewers, pages: Pages) -> None:
+def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
     """Add the route."""
+    viewers, pages = console.viewers, console.pages
 
-    @console.get(PATH)
+    @api.get(PATH)
     async def style(request: Request) -> Response:
         """The design, for the developers of pages."""
         viewer = await viewers.find(request)

@@ -30,4 +30,76 @@
     tick();
     setInterval(tick, 1000);
   }
+
+  // --- the state of the connection
+  const offline = document.querySelector(".offline");
+  const lost = (isLost) => {
+    if (!offline || offline.hidden === !isLost) return;
+    offline.hidden = !isLost;
+    offline.textContent = isLost ? offline.dataset.offline : "";
+  };
+
+  // --- pages that are shown without loading everything again
+  const show = async (response) => {
+    const next = new DOMParser().parseFromString(await response.text(), "text/html");
+    const main = next.querySelector("main");
+    if (response.status === 401 || !main || !document.querySelector("nav") || !next.querySelector("nav")) {
+      location.assign(response.status === 401 ? location.href : response.url);
+      return;
+    }
+    document.querySelector("main").replaceWith(main);
+    document.title = next.title;
+    if (response.url !== location.href) history.replaceState(null, "", response.url);
+    tick();
+    follow();
+    const answer = main.querySelector(".answer");
+    if (answer) { answer.tabIndex = -1; answer.focus(); }
+  };
+
+  // --- forms: one that meets a lost connection is sent again, with the same `once`, until it arrives
+  document.addEventListener("submit", async (event) => {
+    const form = event.target;
+    if (!("live" in form.dataset) || form.dataset.sending) { if (form.dataset.sending) event.preventDefault(); return; }
+    event.preventDefault();
+    form.dataset.sending = "yes";
+    const body = new URLSearchParams(new FormData(form, event.submitter));
+    for (const button of form.querySelectorAll("button")) button.setAttribute("aria-disabled", "true");
+    for (;;) {
+      try {
+        const response = await fetch(form.action, { method: "POST", body, credentials: "same-origin" });
+        if (response.status === 503) throw new Error("not now");
+        lost(false);
+        await show(response);
+        return;
+      } catch {
+        lost(true);
+        await new Promise((again) => setTimeout(again, 2000));
+      }
+    }
+  });
+
+  // --- parts that change
+  let source = null;
+  const follow = () => {
+    const url = document.querySelector("main").dataset.stream;
+    if (source) source.close();
+    source = null;
+    if (!url) return;
+    source = new EventSource(url);
+    source.onopen = () => lost(false);
+    source.onerror = () => lost(true);
+    source.addEventListener("regions", (event) => {
+      lost(false);
+      for (const [name, html] of Object.entries(JSON.parse(event.data))) {
+        const region = document.querySelector(`[data-region="${name}"]`);
+        if (!region || region.dataset.html === html || region.querySelector("[data-sending], details[open] form, :focus")) continue;
+        region.dataset.html = html;
+        region.innerHTML = html;
+      }
+      tick();
+    });
+    source.addEventListener("problem", () => lost(true));
+    source.addEventListener("ended", () => location.reload());
+  };
+  follow();
 })();

@@ -69,6 +69,14 @@ clocks = sa.Table(
     ),
     sa.Index("notifier_clocks_by_rep", "rep", "state"),
 )
+RUNNING = sa.text("state IN ('live', 'missed')")
+sa.Index(
+    "notifier_clocks_running",
+    clocks.c.promise_at,
+    clocks.c.lead_id,
+    sqlite_where=RUNNING,
+    postgresql_where=RUNNING,
+)
 pages = sa.Table(
     "notifier_pages",
     statements.metadata,

@@ -1,0 +1,238 @@
+"""The live stream of what happens to leads: `GET /v1/stream`, and the signal that something has changed.
+
+One reader of a process looks at the newest rows of the history while there are viewers, and hands them to all of them. A row is
+found by the time at which reporting stored it. Rows commit out of order, so the rows of the last `OVERLAP` are looked at again.
+A row that commits later than that is not in the stream: it is a signal, and the lists are the record.
+"""
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Final
+
+import msgspec
+import sqlalchemy as sa
+from fastapi import APIRouter, Depends, Header, Response
+from sqlalchemy.engine import Connection
+
+from firsthour.kernel.time_units import micros, moment
+from firsthour.runtime.http.auth import needs
+from firsthour.runtime.http.event_streams import HEARTBEAT, EventStreamResponse, event_bytes
+from firsthour.runtime.http.principal import READ, Principal
+from firsthour.runtime.http.problem import Problem
+from firsthour.runtime.processing.service import Resources
+from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.unit import StorageError
+from schemas.topics import LEADS, PAGES, ROUTES
+from services.reporting.handlers import STREAM
+from services.reporting.store import history
+
+TOPICS: Final = frozenset({LEADS, ROUTES, PAGES})
+POLL_SECONDS: Final = 0.25
+"""Real time between two looks over Kafka. On one machine the reader is also woken by each commit of reporting."""
+HEARTBEAT_SECONDS: Final = 15.0
+OVERLAP: Final = timedelta(seconds=1)  # real time
+ROWS_AT_ONCE: Final = 2_000
+KEPT: Final = 5_000  # changes in memory: a viewer that is further behind starts anew
+VIEWERS_MAX: Final = 1_000
+LAST_ID_CHARS_MAX: Final = 100
+RETRY_LATER: Final = {"retry-after": "10"}
+
+_encode = msgspec.json.Encoder().encode
+_SINCE = statements.Sql(
+    lambda _: (
+        sa.select(history.c.id, history.c.topic, history.c.type, history.c.lead_id, history.c.at, history.c.heard_at)
+        .where(history.c.heard_at >= sa.bindparam("since"))
+        .order_by(history.c.heard_at, history.c.id)
+        .limit(sa.bindparam("limit", type_=sa.Integer))
+    )
+)
+
+
+@dataclass(frozen=True)
+class LeadChange:
+    """One row of the history about a lead. `number`: grows with each change that this process has read."""
+
+    number: int
+    id: str
+    heard_at: int
+    lead: str
+    topic: str
+    type: str
+    at: datetime
+
+    def encoded(self) -> bytes:
+        """Return the event of the stream."""
+        body = {"id": self.id, "lead": self.lead, "topic": self.topic, "type": self.type, "at": self.at}
+        return event_bytes(_encode(body), event="lead", id=f"{self.heard_at}.{self.id}")
+
+
+def rows_since(connection: Connection, since: int) -> Sequence[Any]:
+    """Return the oldest rows that were stored at `since` (microseconds) or later, at most `ROWS_AT_ONCE`."""
+    return _SINCE.all(connection, since=since, limit=ROWS_AT_ONCE)
+
+
+class ChangeFeed:
+    """The reader of a process. It is idle while there are no viewers."""
+
+    name = STREAM
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._woken, self._changed = asyncio.Event(), asyncio.Event()
+        self._changes: deque[LeadChange] = deque(maxlen=KEPT)
+        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._since: int | None = None  # None: there were no viewers
+        self.viewers = 0
+        self.number = 0  # of the newest change
+        self.failing_since: datetime | None = None  # real time since which the database does not answer
+
+    def wake(self) -> None:
+        """Look at the history now, if there are viewers."""
+        self._woken.set()
+
+    async def step(self) -> bool:
+        """Read what is new. Return whether there was anything."""
+        if self.viewers == 0:
+            self._since = None
+            return False
+        overlap = micros_of(OVERLAP) / self._resources.clock.real_seconds(timedelta(seconds=1))
+        if self._since is None:
+            self._since = micros(self._resources.clock.business())
+        since = int(self._since - overlap)
+        rows = await self._resources.reads(lambda connection: rows_since(connection, since))
+        fresh = self._note(rows)
+        if len(rows) == ROWS_AT_ONCE:
+            self._since = max(self._since, int(rows[-1].heard_at + overlap))  # there is more: go on behind them
+            self.wake()
+        elif rows:
+            self._since = max(self._since, rows[-1].heard_at)
+        if fresh:
+            self._changed.set()
+            self._changed = asyncio.Event()
+        return bool(fresh)
+
+    def _note(self, rows: Sequence[Any]) -> list[LeadChange]:
+        """Add the rows that were not seen before. Return those about leads."""
+        fresh: list[LeadChange] = []
+        for row in rows:
+            if row.id in self._seen:
+                continue
+            self._seen[row.id] = None
+            if row.lead_id is not None and row.topic in TOPICS:
+                self.number += 1
+                fresh.append(
+                    LeadChange(self.number, row.id, row.heard_at, row.lead_id, row.topic, row.type, moment(row.at))
+                )
+        while len(self._seen) > 2 * KEPT:
+            self._seen.popitem(last=False)
+        self._changes.extend(fresh)
+        return fresh
+
+    async def run(self) -> None:
+        """Read for ever, while there are viewers."""
+        while True:
+            self._woken.clear()
+            try:
+                await self.step()
+                self.failing_since = None
+            except StorageError:  # logged by the storage
+                self.failing_since = self.failing_since or self._resources.clock.real()
+            seconds = None if self.viewers == 0 else POLL_SECONDS
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._woken.wait()
+            except TimeoutError:
+                pass
+
+    # --- viewers ------------------------------------------------------------------------------------------------------
+
+    def enter(self) -> None:
+        """Add a viewer. Call `leave` at its end."""
+        self.viewers += 1
+        self.wake()
+
+    def leave(self) -> None:
+        """Remove a viewer."""
+        self.viewers -= 1
+
+    async def next(self, after: int, seconds: float) -> int:
+        """Return the number of the newest change once it is beyond `after`, or after `seconds` of real time."""
+        if self.number <= after:
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._changed.wait()
+            except TimeoutError:
+                pass
+        return self.number
+
+    def beyond(self, after: int) -> list[LeadChange] | None:
+        """Return the changes beyond a number. None: some of them are no longer in memory."""
+        if self.number - after > len(self._changes):
+            return None
+        return [change for change in self._changes if change.number > after]
+
+    async def events(self, last_id: str | None) -> AsyncIterator[bytes]:
+        """Yield the events of a viewer, from `last_id` on. Without it, from now on.
+
+        An event may come twice; its id tells. `reset`: changes are missing, so load what you show again.
+        """
+        self.enter()
+        try:
+            after = self.number
+            yield b"retry: 2000\n\n"
+            async for part in self._resumed(last_id):
+                yield part
+            while True:
+                newest = await self.next(after, HEARTBEAT_SECONDS)
+                changes = self.beyond(after)
+                after = newest
+                if changes is None:
+                    yield event_bytes(b"{}", event="reset")
+                else:
+                    yield b"".join(change.encoded() for change in changes) or HEARTBEAT
+        finally:
+            self.leave()
+
+    async def _resumed(self, last_id: str | None) -> AsyncIterator[bytes]:
+        """Yield what happened since the last event that the viewer has had."""
+        if last_id is None:
+            return
+        at, _, id = last_id.partition(".")
+        if not at.isdecimal() or len(at) > 18:
+            yield event_bytes(b"{}", event="reset")
+            return
+        rows = await self._resources.reads(lambda connection: rows_since(connection, int(at)))
+        if len(rows) == ROWS_AT_ONCE:
+            yield event_bytes(b"{}", event="reset")
+            return
+        for row in rows:
+            if row.id != id and row.lead_id is not None and row.topic in TOPICS:
+                yield LeadChange(0, row.id, row.heard_at, row.lead_id, row.topic, row.type, moment(row.at)).encoded()
+
+
+def micros_of(span: timedelta) -> int:
+    """Return a span in microseconds."""
+    return span // timedelta(microseconds=1)
+
+
+def stream_router(feed: ChangeFeed) -> APIRouter:
+    """Return the route of the stream."""
+    api = APIRouter(tags=["leads"])
+
+    @api.get("/v1/stream", response_class=EventStreamResponse, responses={200: {"content": {"text/event-stream": {}}}})
+    async def stream(
+        principal: Annotated[Principal, Depends(needs(READ))],
+        last_event_id: Annotated[str | None, Header(max_length=LAST_ID_CHARS_MAX)] = None,
+    ) -> Response:
+        """What happens to leads, as server-sent events: `lead` with the id of the lead, the type and the time.
+
+        An event may come twice; its id tells. `reset`: the viewer was away for too long, or reads too slowly, so that events
+        are missing. The stream is a signal, and the lists are the record."""
+        if feed.viewers >= VIEWERS_MAX:
+            raise Problem(503, "", f"{VIEWERS_MAX} viewers are connected. Connect again later.", headers=RETRY_LATER)
+        return EventStreamResponse(feed.events(last_event_id))
+
+    return api

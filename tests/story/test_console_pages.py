@@ -1,0 +1,162 @@
+"""The pages of the console: what a viewer sees now, and what they do."""
+
+import re
+from typing import Any
+
+import pytest
+
+from firsthour.runtime.http.client import Response
+from tests.story.test_console import CTO, Browser, csrf_in, signed_in
+from tests.story.world import World
+
+CEO = "ceo@other.example"
+
+
+async def lead_path(world: World, email: str = CTO) -> str:
+    return f"/console/leads/{(await world.lead(email))['id']}"
+
+
+async def do(world: World, browser: Browser, path: str, action: str, **fields: str) -> Response:
+    page = await browser.get(path)
+    answer = await browser.post(f"{path}/{action}", {"csrf": csrf_in(page), **fields})
+    await world.settle()
+    return answer
+
+
+async def test_now_shows_clocks_queue_and_reps(world: World) -> None:
+    browser = await signed_in(world, "manager")
+    assert "No clock runs" in (await browser.get("/console/now")).text
+    await world.submit_form(email=CTO, name="Cora Tan")
+    for rep in ("ana", "bo", "cy"):
+        await world.is_away(rep)
+    await world.submit_form(email=CEO, name="Carl Oh")
+    text = (await browser.get("/console/now")).text
+    assert "Cora Tan" in text
+    assert 'data-due="' in text
+    assert re.search(r"<b>1</b> <?[^<]*no rep|<b>1</b>", text)
+    assert "away" in text
+
+
+async def test_running_clocks_come_by_promise_and_the_queue_by_time(world: World) -> None:
+    await world.submit_form(email=CTO)
+    await world.wait(minutes=5)
+    await world.submit_form(email=CEO)
+    clocks = (await world.get("/v1/leads?clock=running"))["items"]
+    assert [lead["email"] for lead in clocks] == [CTO, CEO]
+    await world.touch(CTO, by=str(clocks[0]["owner"]["id"]))
+    assert [lead["email"] for lead in (await world.get("/v1/leads?clock=running"))["items"]] == [CEO]
+    assert (await world.get("/v1/leads?queued=true"))["items"] == []
+
+
+@pytest.mark.parametrize("query", ["clock=running&status=new", "queued=true&owner=ana", "clock=running&queued=true"])
+async def test_urgent_lists_refuse_a_further_filter(world: World, query: str) -> None:
+    assert (await world.ask("GET", f"/v1/leads?{query}")).status_code == 422
+
+
+async def test_lead_shows_score_decision_pages_and_timeline(world: World) -> None:
+    await world.submit_form(email=CTO, name="Cora Tan", company="Tan Ltd")
+    text = (await (await signed_in(world, "manager")).get(await lead_path(world))).text
+    for part in ("Cora Tan", "Tan Ltd", "Standing", "Score", "Decisions", "chosen", "Timeline", "form.submitted"):
+        assert part in text, part
+
+
+async def test_markup_in_lead_fields_stays_text(world: World) -> None:
+    await world.submit_form(email=CTO, name="<img src=x onerror=alert(1)>", company="</td><script>x</script>")
+    browser = await signed_in(world, "manager")
+    for path in ("/console/now", "/console/leads", await lead_path(world)):
+        text = (await browser.get(path)).text
+        assert "<img src=x" not in text
+        assert "<script>x" not in text
+
+
+async def test_actions_are_those_that_the_router_permits(world: World) -> None:
+    await world.submit_form(email=CTO)
+    owner = str(await world.owner_of(CTO))
+    lead = (await world.lead(CTO))["id"]
+
+    async def names(role: str, rep: str | None = None) -> dict[str, Any]:
+        answer = await world.ask("GET", f"/v1/leads/{lead}/actions", role, rep)
+        return {item["action"]: item for item in answer.json()["items"]}
+
+    own = await names("sales", owner)
+    assert own.keys() == {"touch", "accept", "snooze", "reject", "assign", "opt-out"}
+    assert "not-now" in own["reject"]["reasons"]
+    assert owner not in {choice["rep"] for choice in own["assign"]["reps"]}
+    other = next(rep for rep in ("ana", "bo", "cy") if rep != owner)
+    assert (await names("sales", other)).keys() == {"touch", "opt-out"}
+    assert (await names("marketing")).keys() == {"opt-out"}
+    await world.opt_out(CTO)
+    assert (await names("manager")).keys() <= {"touch"}
+
+
+async def test_each_permitted_action_is_applied(world: World) -> None:
+    for number, action in enumerate(("touch", "accept", "snooze", "reject", "assign", "opt-out")):
+        email = f"person@company-{number}.example"
+        await world.submit_form(email=email)
+        owner = str(await world.owner_of(email))
+        browser, path = await signed_in(world, "sales", owner), await lead_path(world, email)
+        choices = {
+            item["action"]: item
+            for item in (await world.ask("GET", f"/v1/leads/{path[15:]}/actions", "sales", owner)).json()["items"]
+        }
+        fields = {
+            "touch": {"answered": "yes", "channel": "phone", "note": "Talked about March."},
+            "accept": {},
+            "snooze": {"minutes": "10"},
+            "reject": {"reason": "not-now"},
+            "assign": {"rep": choices["assign"]["reps"][0]["rep"]},
+            "opt-out": {"reason": "asked us to stop"},
+        }[action]
+        answer = await do(world, browser, path, action, **fields)
+        assert (answer.status_code, answer.headers.get("location")) == (303, f"{path}?done={action}"), answer.text
+
+
+async def test_refused_action_shows_the_lead_with_the_reason(world: World) -> None:
+    await world.submit_form(email=CTO)
+    owner = await world.owner_of(CTO)
+    other = next(rep for rep in ("ana", "bo", "cy") if rep != owner)
+    answer = await do(world, await signed_in(world, "sales", other), await lead_path(world), "accept")
+    assert answer.status_code == 403
+    assert "may not" in answer.text
+    assert "Standing" in answer.text
+    assert await world.status_of(CTO) == "assigned"
+
+
+async def test_form_sent_twice_takes_effect_once(world: World) -> None:
+    await world.submit_form(email=CTO)
+    browser, path = await signed_in(world, "sales", await world.owner_of(CTO)), await lead_path(world)
+    for _ in range(2):
+        await do(world, browser, path, "touch", answered="no", channel="phone", once="the-same-form")
+    assert (await world.lead(CTO))["touches"]["attempts"] == 1
+
+
+async def test_rep_works_through_their_own_leads(world: World) -> None:
+    await world.submit_form(email=CTO, name="Cora Tan")
+    owner = str(await world.owner_of(CTO))
+    browser = await signed_in(world, "sales", owner)
+    page = await browser.get("/console/mine")
+    assert "Cora Tan" in page.text
+    (form,) = re.findall(r'action="(/console/leads/[^"]+/touch)"', page.text)
+    answer = await browser.post(form, {"csrf": csrf_in(page), "back": "mine", "answered": "yes", "channel": "phone"})
+    assert answer.headers["location"] == "/console/mine?done=touch"
+    await world.settle()
+    assert await world.status_of(CTO) == "working"
+    other = await signed_in(world, "sales", next(rep for rep in ("ana", "bo", "cy") if rep != owner))
+    assert "Cora Tan" not in (await other.get("/console/mine")).text
+
+
+async def test_rep_goes_away_and_comes_back(world: World) -> None:
+    browser = await signed_in(world, "sales", "ana")
+    for available, state in (("no", "away"), ("yes", "available")):
+        page = await browser.get("/console/mine")
+        answer = await browser.post("/console/mine/availability", {"csrf": csrf_in(page), "available": available})
+        assert answer.status_code == 303
+        await world.settle()
+        reps = {rep["id"]: rep["state"] for rep in (await world.get("/v1/reps"))["items"]}
+        assert reps["ana"] == state
+
+
+async def test_page_of_a_rep_is_refused_to_other_viewers(world: World) -> None:
+    answer = await (await signed_in(world, "manager")).get("/console/mine")
+    assert answer.status_code == 403
+    assert "acts as a rep" in answer.text
