@@ -64,6 +64,16 @@ def router(resources: Resources) -> APIRouter:
             raise Problem(404, "Unknown lead", f"There is no lead {lead!r}.")
         return view
 
+    _add_timeline(api, resources)
+    _add_statuses(api, resources)
+    queue = ReportQueue()
+    add_response_routes(api, resources, queue)
+    add_funnel_routes(api, resources, queue)
+    add_source_routes(api, resources)
+    return api
+
+
+def _add_timeline(api: APIRouter, resources: Resources) -> None:
     @api.get("/v1/leads/{lead}/timeline")
     async def timeline(
         lead: str,
@@ -80,6 +90,8 @@ def router(resources: Resources) -> APIRouter:
         items = [_item(row) for row in rows[:limit]]
         return {"items": items, "next": f"{last.at}.{last.position}.{last.id}" if last else None}
 
+
+def _add_statuses(api: APIRouter, resources: Resources) -> None:
     @api.get("/v1/reports/statuses")
     async def statuses(principal: Annotated[Principal, Depends(needs("marketing"))]) -> dict[str, Any]:
         """The number of leads in each status, and the team of the status."""
@@ -88,12 +100,6 @@ def router(resources: Resources) -> APIRouter:
         names = [*teams, *(name for name in counts if name not in teams)]
         items = [{"status": n, "team": teams.get(n), "leads": counts.get(n, 0)} for n in names]
         return {"items": items, "total": sum(counts.values()), "next": None}
-
-    queue = ReportQueue()
-    add_response_routes(api, resources, queue)
-    add_funnel_routes(api, resources, queue)
-    add_source_routes(api, resources)
-    return api
 
 
 def _refuse_further_filters(criteria: lead_view.LeadFilter) -> None:

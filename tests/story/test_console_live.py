@@ -121,9 +121,11 @@ async def test_unreadable_last_event_id_starts_anew(world: World) -> None:
     assert events[0][0] == "reset"
 
 
-async def test_stream_without_a_key_is_refused(world: World) -> None:
+async def test_stream_is_refused_without_a_key_that_may_read(world: World) -> None:
     async with streaming(world, "/v1/stream") as stream:
         await stream.until(lambda _: stream.status == 401)
+    async with streaming(world, "/v1/stream", authorization=await key_header(world, "ingest")) as stream:
+        await stream.until(lambda _: stream.status == 403)
 
 
 async def test_two_viewers_see_a_new_lead_without_loading_the_page(world: World) -> None:

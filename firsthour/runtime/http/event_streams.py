@@ -32,13 +32,15 @@ class EventStreamResponse(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, parts: AsyncIterator[bytes], headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(None, headers={**HEADERS, **(headers or {})})
+    def __init__(
+        self, parts: AsyncIterator[bytes], status_code: int = 200, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(None, status_code, {**HEADERS, **(headers or {})})
         del self.headers["content-length"]
         self._parts = parts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         sending = asyncio.create_task(self._send_parts(send))
         leaving = asyncio.create_task(_disconnected(receive))
         _open.add(sending)
