@@ -1,7 +1,7 @@
 """The read API of leads: the list, one lead, its timeline, and the number of leads per status."""
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 from msgspec import json
@@ -10,7 +10,7 @@ from firsthour.kernel.time_units import moment
 from firsthour.runtime.http import page_cursors
 from firsthour.runtime.http.auth import needs
 from firsthour.runtime.http.principal import READ, Principal
-from firsthour.runtime.http.problem import FieldFault, Problem
+from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.storage.packing import unpacked
 from schemas.envelope import UnknownEventError, decode, event_of
@@ -38,21 +38,11 @@ def router(resources: Resources) -> APIRouter:
         owner: str | None = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
         cursor: str | None = None,
-        clock: Literal["running"] | None = None,
-        queued: bool = False,
     ) -> Listing[LeadView]:
-        """Leads, newest first; `next` continues the list.
-
-        `clock=running`: those with a running response clock, the next promise first. `queued=true`: those that wait for an
-        owner, pool by pool, the longest first. Both lists end at `limit`, and take no other filter."""
+        """Leads, newest first; `next` continues the list."""
         page_cursors.read(cursor, _LEAD)
-        criteria = lead_view.LeadFilter(
-            email=email, status=status, owner=owner, limit=limit, cursor=cursor, clock=clock, queued=queued
-        )
+        criteria = lead_view.LeadFilter(email=email, status=status, owner=owner, limit=limit, cursor=cursor)
         config, now = resources.config.current, resources.clock.business()
-        if clock is not None or queued:
-            _refuse_further_filters(criteria)
-            return await resources.reads(lambda connection: lead_view.urgent(connection, criteria, config, now))
         return await resources.reads(lambda connection: lead_view.page(connection, criteria, config, now))
 
     @api.get("/v1/leads/{lead}")
@@ -64,6 +54,7 @@ def router(resources: Resources) -> APIRouter:
             raise Problem(404, "Unknown lead", f"There is no lead {lead!r}.")
         return view
 
+    _add_urgent_lists(api, resources)
     _add_timeline(api, resources)
     _add_statuses(api, resources)
     queue = ReportQueue()
@@ -102,15 +93,22 @@ def _add_statuses(api: APIRouter, resources: Resources) -> None:
         return {"items": items, "total": sum(counts.values()), "next": None}
 
 
-def _refuse_further_filters(criteria: lead_view.LeadFilter) -> None:
-    """Raise `Problem` 422 if a list of urgent leads is filtered further."""
-    more = [name for name in ("email", "status", "owner", "cursor") if getattr(criteria, name) is not None]
-    if criteria.clock is not None and criteria.queued:
-        more.append("queued")
-    if more:
-        detail = "cannot be combined with the list of running clocks or of the queue; leave it out"
-        faults = [FieldFault(pointer=f"query:{name}", detail=detail) for name in more]
-        raise Problem(422, "Invalid request", f"`{more[0]}` {detail}.", faults)
+def _add_urgent_lists(api: APIRouter, resources: Resources) -> None:
+    @api.get("/v1/clocks")
+    async def clocks(
+        principal: Annotated[Principal, Depends(needs(READ))], limit: Annotated[int, Query(ge=1, le=500)] = 50
+    ) -> Listing[LeadView]:
+        """Leads with a running response clock, the next promise first. The list ends at `limit`."""
+        config, now = resources.config.current, resources.clock.business()
+        return await resources.reads(lambda connection: lead_view.running(connection, limit, config, now))
+
+    @api.get("/v1/queue")
+    async def queue(
+        principal: Annotated[Principal, Depends(needs(READ))], limit: Annotated[int, Query(ge=1, le=500)] = 50
+    ) -> Listing[LeadView]:
+        """Leads that wait for an owner, pool by pool, the longest first. The list ends at `limit`."""
+        config, now = resources.config.current, resources.clock.business()
+        return await resources.reads(lambda connection: lead_view.queued(connection, limit, config, now))
 
 
 def _position(cursor: str | None) -> store.TimelinePosition | None:

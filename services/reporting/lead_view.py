@@ -4,7 +4,7 @@ A migration creates the view. Tables of several services are joined only there.
 """
 
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
@@ -56,8 +56,6 @@ class LeadFilter(BaseModel):
     owner: str | None = None
     limit: int = 50
     cursor: str | None = None
-    clock: Literal["running"] | None = None
-    queued: bool = False
 
 
 class _ShownState(msgspec.Struct):
@@ -136,10 +134,20 @@ _IN_QUEUE = statements.Sql(
 )
 
 
-def urgent(connection: Connection, criteria: LeadFilter, config: Config, now: datetime) -> Listing[LeadView]:
-    """Return the leads with a running clock, the next promise first, or the leads that wait in a queue, pool by pool."""
-    statement = _IN_QUEUE if criteria.queued else _BY_CLOCK
-    rows = statement.all(connection, limit=criteria.limit)
+def running(connection: Connection, limit: int, config: Config, now: datetime) -> Listing[LeadView]:
+    """Return the leads with a running clock, the next promise first. `now`: business time."""
+    return _first(_BY_CLOCK, connection, limit, config, now)
+
+
+def queued(connection: Connection, limit: int, config: Config, now: datetime) -> Listing[LeadView]:
+    """Return the leads that wait in a queue, pool by pool, the longest first. `now`: business time."""
+    return _first(_IN_QUEUE, connection, limit, config, now)
+
+
+def _first(
+    statement: statements.Sql, connection: Connection, limit: int, config: Config, now: datetime
+) -> Listing[LeadView]:
+    rows = statement.all(connection, limit=limit)
     return Listing[LeadView](items=[_lead(row, config, micros(now)) for row in rows])
 
 

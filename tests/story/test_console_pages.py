@@ -3,8 +3,6 @@
 import re
 from typing import Any
 
-import pytest
-
 from firsthour.runtime.http.client import Response
 from tests.story.test_console import CTO, Browser, csrf_in, signed_in
 from tests.story.world import World
@@ -41,16 +39,11 @@ async def test_running_clocks_come_by_promise_and_the_queue_by_time(world: World
     await world.submit_form(email=CTO)
     await world.wait(minutes=5)
     await world.submit_form(email=CEO)
-    clocks = (await world.get("/v1/leads?clock=running"))["items"]
+    clocks = (await world.get("/v1/clocks"))["items"]
     assert [lead["email"] for lead in clocks] == [CTO, CEO]
     await world.touch(CTO, by=str(clocks[0]["owner"]["id"]))
-    assert [lead["email"] for lead in (await world.get("/v1/leads?clock=running"))["items"]] == [CEO]
-    assert (await world.get("/v1/leads?queued=true"))["items"] == []
-
-
-@pytest.mark.parametrize("query", ["clock=running&status=new", "queued=true&owner=ana", "clock=running&queued=true"])
-async def test_urgent_lists_refuse_a_further_filter(world: World, query: str) -> None:
-    assert (await world.ask("GET", f"/v1/leads?{query}")).status_code == 422
+    assert [lead["email"] for lead in (await world.get("/v1/clocks"))["items"]] == [CEO]
+    assert (await world.get("/v1/queue"))["items"] == []
 
 
 async def test_lead_shows_score_decision_pages_and_timeline(world: World) -> None:

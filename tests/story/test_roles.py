@@ -32,6 +32,8 @@ NEEDED: Final[dict[str, str | None]] = {
     "GET /json/{name}.json": PUBLIC,
     "GET /v1/leads": READ,
     "GET /v1/stream": READ,
+    "GET /v1/clocks": READ,
+    "GET /v1/queue": READ,
     "GET /v1/leads/{lead}": READ,
     "GET /v1/leads/{lead}/timeline": READ,
     "GET /v1/leads/{lead}/decisions": READ,

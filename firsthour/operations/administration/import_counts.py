@@ -79,6 +79,8 @@ def counts_of(body: Json) -> ImportCounts:
     if kind is not None and not (isinstance(kind, str) and kind in KINDS.values()):
         kinds = ", ".join(sorted(set(KINDS.values())))
         raise UnmappableError("#/kind", "is not a kind of list", f"send one of: {kinds}")
+    if isinstance(refused, float) and refused.is_integer():  # a whole number in JSON may have a fraction of zero
+        refused = int(refused)
     if type(refused) is not int or not 0 <= refused <= REFUSED_MAX:
         raise UnmappableError("#/refused", "is not a number of rows", f"send a whole number from 0 to {REFUSED_MAX:,}")
     counts = ImportCounts(str(kind or ""))

@@ -13,7 +13,7 @@ from firsthour.runtime.processing.service import Resources
 from services.console.actions import CHANNELS, act, permitted, snoozes
 from services.console.console import Console
 from services.console.live import LivePage, sight_of
-from services.console.markup import PAGE_HEADERS
+from services.console.markup import PAGE_HEADERS, Pages
 from services.console.viewer import Viewer, problem_of
 
 PATH = "/console/leads"
@@ -43,7 +43,7 @@ def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
     async def one(lead: str, request: Request, done: str = "") -> Response:
         """One lead."""
         viewer = await viewers.find(request)
-        return await lead_page(viewer, lead, done=done if done in DONE else "")
+        return await lead_page(pages, viewer, lead, done=done if done in DONE else "")
 
     @api.get(PATH + "/{lead}/stream")
     async def stream(lead: str, request: Request) -> Response:
@@ -69,24 +69,28 @@ def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
         problem = problem_of(answer)
         if problem.status == 404:
             raise problem
-        return await lead_page(viewer, lead, problem=problem)
+        return await lead_page(pages, viewer, lead, problem=problem)
 
-    async def lead_page(viewer: Viewer, lead: str, *, done: str = "", problem: Problem | None = None) -> Response:
-        facts = await facts_of(viewer, lead)
-        actions = await permitted(viewer, lead)
-        return pages.page(
-            viewer,
-            "lead.html",
-            code=problem.status if problem is not None else 200,
-            path=PATH,
-            actions=actions,
-            channels=CHANNELS,
-            snoozes=snoozes(actions["snooze"]) if "snooze" in actions else [],
-            done=done,
-            problem=problem,
-            once=new_id,
-            **facts,
-        )
+
+async def lead_page(
+    pages: Pages, viewer: Viewer, lead: str, *, done: str = "", problem: Problem | None = None
+) -> Response:
+    """Return the page of a lead. `done`: the action that was taken. `problem`: why one was refused."""
+    facts = await facts_of(viewer, lead)
+    actions = await permitted(viewer, lead)
+    return pages.page(
+        viewer,
+        "lead.html",
+        code=problem.status if problem is not None else 200,
+        path=PATH,
+        actions=actions,
+        channels=CHANNELS,
+        snoozes=snoozes(actions["snooze"]) if "snooze" in actions else [],
+        done=done,
+        problem=problem,
+        once=new_id,
+        **facts,
+    )
 
 
 async def facts_of(viewer: Viewer, lead: str) -> dict[str, Any]:

@@ -42,8 +42,8 @@ def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
 
 async def state_of(viewer: Viewer) -> dict[str, Any]:
     """Return what the viewer sees of this moment."""
-    clocks = (await viewer.get("/v1/leads", {"clock": "running", "limit": CLOCKS_MAX}))["items"]
-    queued = (await viewer.get("/v1/leads", {"queued": "true", "limit": QUEUED_MAX}))["items"]
+    clocks = (await viewer.get("/v1/clocks", {"limit": CLOCKS_MAX}))["items"]
+    queued = (await viewer.get("/v1/queue", {"limit": QUEUED_MAX}))["items"]
     newest = (await viewer.get("/v1/leads", {"limit": NEWEST_MAX}))["items"]
     reps = (await viewer.get("/v1/reps"))["items"] if viewer.may("sales") else []
     missed = sum(lead["clock"]["state"] == "missed" for lead in clocks if lead["clock"])
