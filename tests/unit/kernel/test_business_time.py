@@ -25,6 +25,7 @@ from firsthour.kernel.calendar import CalendarHours, hours_of, week_of
 from firsthour.kernel.public_holidays import holidays_of, is_known
 from firsthour.kernel.time_units import micros
 from schemas.agreement.calendars import Calendar
+from tests.examples import examples
 
 MINUTE, SECOND = timedelta(minutes=1), timedelta(seconds=1)
 OFFICE = {"mon-fri": ("09:00-17:00",)}
@@ -125,7 +126,7 @@ def around_changes(draw: st.DrawFn) -> tuple[str, datetime]:
     return zone, draw(st.sampled_from(changes)) + draw(st.integers(-3 * 24 * 60, 3 * 24 * 60)) * MINUTE
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(500))
 @given(around_changes(), weeks, st.integers(0, 3 * 24 * 60), st.sets(st.integers(-3, 3)), st.integers(1, 2_000))
 @example(("Pacific/Apia", datetime(2011, 12, 29, tzinfo=UTC)), [[(0, 1440)]] * 7, 3 * 24 * 60, set(), 1_000)
 @example(("Australia/Lord_Howe", datetime(2026, 4, 4, 10, tzinfo=UTC)), [[(90, 120)]] * 7, 1440, set(), 31)
@@ -181,7 +182,7 @@ def test_the_due_time_is_the_first_at_which_the_amount_has_passed(
         assert working_time(hours, place[1], due - timedelta(microseconds=1)) < amount
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(170))
 @given(
     around_changes(),
     st.lists(
