@@ -23,6 +23,8 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).resolve().parents[2]
 GREEN: Final = Path(".pytest_cache/green.json")
 """The files of the last run without a failure; removed by `make clean` and `pytest --cache-clear`."""
+IMPORTS: Final = Path(".pytest_cache/imports.json")
+"""The imports of each file that was read, by the hash of the file: reading a thousand files takes two seconds."""
 PARTS: Final = ("tests/unit/", "tests/story/")
 WHOLE_TREE: Final = "tests/unit/test_*.py"
 FEW: Final = 40
@@ -173,7 +175,39 @@ def read_tree(root: Path, now: Hashes, changed: Iterable[str]) -> Tree:
     """Return the Python files of this tree, and those that were removed, since others may still import them."""
     removed = {path for path in changed if path not in now}
     paths = [path for path in (*now, *removed) if path.endswith(".py") and path.split("/")[0] in _PACKAGES]
-    return Tree({path: module_imports("" if path in removed else (root / path).read_text()) for path in paths})
+    known = _known_imports(root)
+    nothing = module_imports("")
+    return Tree(
+        {
+            path: nothing if path in removed else known.get(now[path]) or module_imports((root / path).read_text())
+            for path in paths
+        }
+    )
+
+
+def _known_imports(root: Path) -> dict[str, ModuleImports]:
+    """Return the imports by the hash of a file. They are found anew after a change of this module or of Python."""
+    file = root / IMPORTS
+    kept = json.loads(file.read_text()) if file.exists() else {}
+    if kept.get("by") != _reader():
+        return {}
+    return {hash: ModuleImports(frozenset(names), *more) for hash, (names, *more) in kept["files"].items()}
+
+
+def keep_imports(root: Path, now: Hashes, tree: Tree) -> None:
+    """Note what each file imports, for the next run."""
+    files = {
+        now[path]: (sorted(found.names), found.by_name, found.whole_tree)
+        for path, found in tree.modules.items()
+        if path in now
+    }
+    file = root / IMPORTS
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps({"by": _reader(), "files": files}))
+
+
+def _reader() -> str:
+    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest() + sys.version
 
 
 def run(root: Path, arguments: Sequence[str], *, everything: bool, partial: bool) -> int:
@@ -196,6 +230,7 @@ def run(root: Path, arguments: Sequence[str], *, everything: bool, partial: bool
         print("all tests:", "as requested" if everything else "no run without a failure is known", flush=True)
     else:
         tree = read_tree(root, now, changed)
+        keep_imports(root, now, tree)
         places = affected(tree, changed)
         print(f"{len(places)} of {len(tree.tests())} test files, {len(changed)} changed; ALL=1 runs all", flush=True)
     here = ["-n", "0"] if changed and len(places) <= FEW else []

@@ -80,6 +80,22 @@ def test_removed_module_selects_the_tests_that_still_import_it() -> None:
     assert "tests/proof/affected.py" in tree.needs("tests/unit/test_affected.py")
 
 
+def test_imports_of_a_file_are_kept_until_its_content_changes(tmp_path: Path) -> None:
+    file = tmp_path / "tests/unit/test_day.py"
+    file.parent.mkdir(parents=True)
+    file.write_text("import schemas.value")
+    before = {"tests/unit/test_day.py": "hash of the first"}
+    affected.keep_imports(tmp_path, before, read_tree(tmp_path, before, []))
+    file.write_text("import schemas.word")
+
+    def names(now: dict[str, str]) -> list[str]:
+        [found] = read_tree(tmp_path, now, []).modules.values()
+        return sorted(found.names)
+
+    assert names(before) == ["schemas.value"]
+    assert names({"tests/unit/test_day.py": "hash of the second"}) == ["schemas.word"]
+
+
 @pytest.fixture(scope="module")
 def here() -> Tree:
     """The files of this tree."""

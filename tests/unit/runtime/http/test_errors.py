@@ -2,7 +2,9 @@
 
 import ast
 import importlib
+import re
 import sqlite3
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -21,14 +23,19 @@ from schemas.errors import FirstHourError
 ROOT = Path(__file__).resolve().parents[4]
 
 
+_NAMED = re.compile(r"^class \w*(Error|Problem)\b", re.MULTILINE)
+
+
+@cache
 def error_classes() -> dict[str, type]:
     """Return the public exception classes in the source, by name."""
     classes: dict[str, type] = {}
     for package in ("schemas", "services", "firsthour"):
         for file in sorted((ROOT / package).rglob("*.py")):
-            names = [node.name for node in ast.parse(file.read_text()).body if isinstance(node, ast.ClassDef)]
-            if not any(name.endswith(("Error", "Problem")) for name in names):
+            text = file.read_text()
+            if not _NAMED.search(text):
                 continue
+            names = [node.name for node in ast.parse(text).body if isinstance(node, ast.ClassDef)]
             module = importlib.import_module(".".join(file.relative_to(ROOT).with_suffix("").parts))
             kinds = {name: getattr(module, name) for name in names if not name.startswith("_")}
             classes |= {name: kind for name, kind in kinds.items() if issubclass(kind, BaseException)}
