@@ -50,6 +50,7 @@ async def owned(world: World, *emails: str) -> list[bool]:
     return [(await world.lead(email))["owner"] is not None for email in emails]
 
 
+@pytest.mark.slow
 async def test_real_lead_is_assigned_at_once_after_a_flood_of_1034_requests(open_world: OpenWorld) -> None:
     world = await open_world(team=TEAM, agreement=TELL)
     await flood(world, 1_034)

@@ -175,6 +175,7 @@ async def test_ten_unreadable_records_in_a_row_do_not_stop_the_reader(world: Wor
 # --- a full disk --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @embedded
 async def test_full_disk_is_answered_503_and_loses_no_acknowledged_event(open_world: OpenWorld) -> None:
     world = await open_world(pages_max=220)
@@ -195,6 +196,7 @@ async def test_full_disk_is_answered_503_and_loses_no_acknowledged_event(open_wo
     assert len(await world.leads()) == len(acknowledged) + 1
 
 
+@pytest.mark.slow
 @embedded
 async def test_freed_disk_space_is_used_without_a_restart(open_world: OpenWorld) -> None:
     world = await open_world(pages_max=220)

@@ -8,6 +8,7 @@ import pytest
 from firsthour.bench import timers
 
 
+@pytest.mark.slow
 def test_rungs_of_copied_clocks_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"CLOCKS": 60, "DUE": 20, "LEAD": timedelta(0), "SECOND": timedelta(seconds=0.1)}.items():
         monkeypatch.setattr(timers, name, value)
@@ -17,6 +18,7 @@ def test_rungs_of_copied_clocks_are_measured(tmp_path: Path, monkeypatch: pytest
     assert median.value < sent.value
 
 
+@pytest.mark.slow
 def test_idle_is_measured_with_one_clock_and_with_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"STORED": 300, "IDLE_SECONDS": 0.1, "WARM_SECONDS": 0.0}.items():
         monkeypatch.setattr(timers, name, value)

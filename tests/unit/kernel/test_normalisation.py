@@ -203,6 +203,7 @@ def test_phone_shortcut_agrees_with_the_library(sent: str, region: str | None) -
     assert phone_or_reason(normalise_phone, sent, region) == phone_or_reason(checked_phone, sent, region)
 
 
+@pytest.mark.slow
 def test_phone_shortcut_agrees_for_every_code_length_and_first_digit() -> None:
     for code, first, length in product(COUNTRY_CODE_TO_REGION_CODE, range(10), range(4, 14)):
         sent = f"+{code}{first}{'2345678901234'[: length - 1]}"

@@ -123,6 +123,7 @@ async def test_unusable_channel_is_skipped_with_a_warning_until_it_recovers(harn
     assert harness.delivery.warnings() == []
 
 
+@pytest.mark.slow
 async def test_recovered_channel_delivers_every_waiting_page_at_once(harness: NotifierHarness) -> None:
     harness.slack.always = harness.email.always = NOT_NOW
     for n in range(300):
@@ -139,6 +140,7 @@ async def test_recovered_channel_delivers_every_waiting_page_at_once(harness: No
     assert waiting == [{"n": 0}]
 
 
+@pytest.mark.slow
 async def test_attempts_in_an_outage_do_not_depend_on_the_number_of_pages(harness: NotifierHarness) -> None:
     harness.slack.always = harness.email.always = NOT_NOW
     for n in range(300):

@@ -264,6 +264,7 @@ async def steps(harness: OperationsHarness) -> dict[str, int]:
     return await harness.system.reads(count)
 
 
+@pytest.mark.slow
 async def test_cost_of_the_audit_does_not_grow_with_the_history(harness: OperationsHarness) -> None:
     await varied(harness)
     before = await steps(harness)

@@ -75,6 +75,7 @@ def test_blank_rows_and_blank_cells_at_the_end_are_left_out(tmp_path: Path) -> N
     assert [row.cells for row in rows(tmp_path, "a,b\n\n,\n1,2,,\n")] == [("1", "2")]
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     def peak(count: int) -> int:
         file = inspect(write(tmp_path, "a,b\n" + f"{'x' * 100},{'y' * 100}\n" * count))

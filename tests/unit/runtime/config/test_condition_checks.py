@@ -180,5 +180,6 @@ def _calls(harness: ConfigHarness, rules: int) -> int:
     return count
 
 
+@pytest.mark.slow
 def test_cost_of_checks_is_linear_in_the_agreement(harness: ConfigHarness) -> None:
     assert _calls(harness, 400) < 2.5 * _calls(harness, 200)

@@ -151,6 +151,7 @@ async def test_time_of_a_held_back_append_counts_towards_its_timeout(tmp_path: P
         assert gateway.broker.timeout == SEND_SECONDS
 
 
+@pytest.mark.slow
 async def test_row_on_its_way_to_the_spool_is_not_overtaken(tmp_path: Path) -> None:
     async with appending_gateway(tmp_path) as gateway:
         gateway.broker.mode = "hangs"
