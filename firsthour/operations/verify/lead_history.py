@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any, Final
 
 import msgspec
@@ -109,13 +110,18 @@ class LeadRows:
 
 def load_leads(snapshot: Snapshot, at_once: int = LEADS_AT_ONCE) -> Iterator[LeadRows]:
     """Yield every lead that has a row in any table, with `at_once` leads in memory."""
-    last_id = ""
-    while ids := _next_ids(snapshot, last_id, at_once):
+    last_id, more = "", True
+    while more and (ids := _next_ids(snapshot, last_id, at_once)):
         yield from _load(snapshot, ids).values()
-        last_id = ids[-1]
+        last_id, more = ids[-1], len(ids) == at_once
 
 
 def _next_ids(snapshot: Snapshot, last_id: str, at_once: int) -> list[str]:
+    return list(snapshot.connection.scalars(_ids_after(at_once), {"last_id": last_id}))
+
+
+@cache  # building it takes longer than a query on few leads
+def _ids_after(at_once: int) -> sa.Select[Any]:
     by_table = [
         sa.select(
             sa.select(table.c.lead_id)
@@ -128,8 +134,7 @@ def _next_ids(snapshot: Snapshot, last_id: str, at_once: int) -> list[str]:
         for table in _TABLES
     ]
     ids = sa.union(*by_table).subquery()
-    query = sa.select(ids.c.lead_id).order_by(ids.c.lead_id).limit(at_once)
-    return [row.lead_id for row in snapshot.connection.execute(query, {"last_id": last_id})]
+    return sa.select(ids.c.lead_id).order_by(ids.c.lead_id).limit(at_once)
 
 
 def _load(snapshot: Snapshot, ids: Sequence[str]) -> dict[str, LeadRows]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -11,6 +12,8 @@ from firsthour.runtime.storage import statements
 
 _ROWS_AT_ONCE: Final = 200  # in memory, of results that grow with every record
 _STATEMENT_TIMEOUT: Final = "2min"
+_text = lru_cache(maxsize=256)(sa.text)
+"""The parameters of a statement are found once. Finding them takes a fifth of a short query."""
 
 
 @dataclass
@@ -34,11 +37,11 @@ class Queries:
 
     def ask(self, sql: str, **values: object) -> Sequence[Any]:
         """Return all rows of the result."""
-        return self.connection.execute(sa.text(sql), values).all()
+        return self.connection.execute(_text(sql), values).all()
 
     def stream(self, sql: str, **values: object) -> Iterator[Any]:
         """Yield the rows of a result that may be long. A process that also serves requests can serve them in between."""
-        yield from self.connection.execute(sa.text(sql), values, execution_options={"yield_per": _ROWS_AT_ONCE})
+        yield from self.connection.execute(_text(sql), values, execution_options={"yield_per": _ROWS_AT_ONCE})
 
     def rows(self, statement: sa.Select[Any]) -> Iterator[Any]:
         """Yield the rows of a statement built from tables, so that values have the types of the columns."""
