@@ -69,14 +69,20 @@ def try_body(
     body: Annotated[Path, typer.Option(help="File with the body of a delivery.", exists=True, dir_okay=False)],
     headers: Annotated[
         Path | None,
-        typer.Option(help="File with its headers, one `Name: value` on each line; they are verified.", exists=True),
+        typer.Option(
+            help="File with its headers, one `Name: value` on each line; they are verified.",
+            exists=True,
+            dir_okay=False,
+        ),
     ] = None,
     content_type: Annotated[
         str, typer.Option(help="Content type, if the headers do not have it.")
     ] = "application/json",
     answer: Annotated[
         Path | None,
-        typer.Option(help="File with the answer of the vendor's API that completes the delivery.", exists=True),
+        typer.Option(
+            help="File with the answer of the vendor's API that completes the delivery.", exists=True, dir_okay=False
+        ),
     ] = None,
     target: Annotated[str, typer.Option(help="Path and query of the request, if a signature covers them.")] = "",
     data: DataDir = None,
@@ -111,7 +117,7 @@ def try_body(
     if as_json:
         print_json(report)
     else:
-        _show(report)
+        _show(report, completed=answer is not None)
     if report["verified"] is False or report["faults"]:
         raise typer.Exit(NO)
 
@@ -128,7 +134,8 @@ def _headers(file: Path) -> dict[str, str]:
     return pairs
 
 
-def _show(report: dict[str, Any]) -> None:
+def _show(report: dict[str, Any], *, completed: bool) -> None:
+    """Show the report. `completed`: it was made with an answer of the vendor's API."""
     words = {True: "Verified.", False: f"Not verified: {report['why']}.", None: f"Not tried: {report['why']}."}
     say(words[report["verified"]])
     for fetch in report["fetches"]:
@@ -140,7 +147,7 @@ def _show(report: dict[str, Any]) -> None:
         for name, value in (*event["person"].items(), *event["fields"].items()):
             rows.append((name, value, texts.get(name) or texts.get("form_fields", ""), _place(places, name)))
         print_table(("field", "value", "expression", "place"), rows)
-    if not report["events"] and report["fetches"] and not report["faults"]:
+    if not completed and not report["events"] and report["fetches"] and not report["faults"]:
         say("The events follow from the answer: `--answer FILE` shows them.")
     elif not report["events"] and not report["faults"]:
         say(

@@ -31,7 +31,7 @@ class TriedDelivery(RequestModel):
     content_type: Annotated[str, Field(max_length=300)] = "application/json"
     headers: Annotated[dict[_Name, Annotated[str, Field(max_length=8_192)]] | None, Field(max_length=100)] = None
     target: Annotated[str, Field(max_length=2_000, pattern=r"^(/[!-~]*)?$")] = ""
-    answer: Annotated[str, Field(max_length=_BASE64_MAX)] = ""
+    answer: Annotated[str, Field(max_length=_BASE64_MAX)] | None = None
 
 
 def add_source_routes(api: APIRouter, resources: Resources) -> None:
@@ -52,7 +52,8 @@ def add_source_routes(api: APIRouter, resources: Resources) -> None:
         """
         endpoint, config, clock = sources.index.webhooks.get(id), resources.config.current, resources.clock
         try:
-            body, answer = (base64.b64decode(text, validate=True) for text in (delivery.body, delivery.answer))
+            body = base64.b64decode(delivery.body, validate=True)
+            answer = None if delivery.answer is None else base64.b64decode(delivery.answer, validate=True)
         except (binascii.Error, ValueError):
             raise Problem(422, "Invalid body", "Send the bytes of body and answer in base64.") from None
         if endpoint is None:

@@ -29,14 +29,14 @@ DELIVERY: Final = "try"
 class TriedRequest:
     """The request of a trial. `target`: path and query; empty: the address of the source. `signed`: it has headers to verify.
 
-    `answer`: the answer of the vendor's API that completes the first thin event; empty: there is none.
+    `answer`: the answer of the vendor's API that completes the first thin event. None: there is none.
     """
 
     headers: Headers
     body: bytes
     target: bytes = b""
     signed: bool = True
-    answer: bytes = b""
+    answer: bytes | None = None
 
 
 def outcome(
@@ -57,9 +57,8 @@ def outcome(
         thin = thin_part(endpoint, parsed.value)
         report["fetches"] = _fetches(endpoint, thin)
         delivery, value = DELIVERY, thin.rest
-        if thin.events and request.answer:
-            event, answer = thin.events[0], request_bodies.parse_json(request.answer).value
-            delivery, value = event.id, thin_events.completed(event.event, answer)
+        if request.answer is not None:
+            delivery, value = _completed(thin, request.answer)
         elif thin.nothing_left:
             return report
         parsed = Parsed(value, parsed.altered)
@@ -82,6 +81,22 @@ def fill(report: dict[str, Any], items: Sequence[MappedItem], faults: Sequence[U
     report["events"] = [_event(event, entry) for item in items for event, entry in item][:EVENTS_MAX]
     report["faults"] = [fault_of(fault) for fault in faults]
     report["unmatched"] = sum(not item for item in items) or (0 if items or faults else 1)
+
+
+def _completed(thin: ThinPart, answer: bytes) -> tuple[str, Json]:
+    """Return id and body of the first thin event, completed. Raises `UnmappableError`."""
+    if not thin.events:
+        raise UnmappableError("#", "names no event that an answer completes", "leave the answer out")
+    try:
+        value = request_bodies.parse_json(answer).value
+    except UnmappableError as error:
+        raise UnmappableError(f"answer{error.pointer.removeprefix('#')}", error.fault, error.remedy) from None
+    if not isinstance(value, dict):
+        raise UnmappableError(
+            "answer", "is not a JSON object", "give the body of the vendor's answer, as it was received"
+        )
+    event = thin.events[0]
+    return event.id, thin_events.completed(event.event, value)
 
 
 def _fetches(endpoint: WebhookEndpoint, thin: ThinPart) -> list[dict[str, str]]:
