@@ -28,7 +28,8 @@ _WAIT: Final = {
     "required": False,
     "schema": {"type": "string", "pattern": r"^([0-9](\.[0-9]{1,3})?|10)s?$"},
     "description": "Seconds, 10 at most: the answer waits for the effect of one event, and is 200 if it is known by then. For "
-    "keys of marketing, sales, manager and admin, and for webhooks of a source with `answers: true`.",
+    "keys of marketing, sales, manager and admin, and for webhooks of a source with `answers: true`, where a value that is no "
+    "time does not wait.",
 }
 _FORM_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     202: {"content": {"text/html": {"schema": _TEXT}}, "description": "Accepted. A browser sees a page."},

@@ -193,7 +193,7 @@ class Gateway:
         if isinstance(answer, Problem) or not isinstance(outcome, Accepted):
             return answer
         if b"wait=" in request.target and sources.webhooks[outcome.source].answers:
-            waited = await self._waiters.answer(outcome, answer, waiting.seconds_of(request.target) or 0.0)
+            waited = await self._waiters.answer(outcome, answer, waiting.seconds_of_vendor(request.target))
             if waited is not answer:
                 return waited
         return answer if outcome.reply is None else replies.for_vendor(outcome.reply)

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Final
 from urllib.parse import parse_qs
 
+import structlog
 from sqlalchemy.engine import Connection
 
 from firsthour.runtime.http.problem import Problem
@@ -23,10 +24,16 @@ from services.gateway.replies import Reply, effect
 SECONDS_MAX: Final = 10.0
 WAITERS_MAX: Final = 100
 """Requests that wait at once. A further one is answered at once."""
+FIELDS_MAX: Final = 20
+TEXT_MAX: Final = 10
+GRACE_SECONDS: Final = 0.25
+"""How much longer than its time a request waits for a look that is under way."""
 FIRST_PAUSE_SECONDS: Final = 0.02
 PAUSE_SECONDS_MAX: Final = 0.25
 SKEW: Final = timedelta(milliseconds=50)
 """How far the clocks of two processes of one installation may differ."""
+
+_log = structlog.get_logger(__name__)
 
 FindLead = Callable[[Connection, str], LeadView | None]
 """Returns the lead with this normalised address. None: unknown."""
@@ -35,43 +42,71 @@ FindLead = Callable[[Connection, str], LeadView | None]
 def seconds_of(target: bytes) -> float | None:
     """Return the seconds that a request may wait, by the query of its target. None: it does not wait. Raises `Problem` 422."""
     query = target.partition(b"?")[2].decode("latin-1")
-    values = parse_qs(query, max_num_fields=20).get("wait") if "wait=" in query else None
+    if "wait=" not in query:
+        return None
+    try:
+        values = parse_qs(query, max_num_fields=FIELDS_MAX).get("wait")
+    except ValueError:
+        raise _malformed(f"the query has more than {FIELDS_MAX} fields") from None
     if not values:
         return None
     text = values[-1].removesuffix("s")
-    if not text.replace(".", "", 1).isascii() or not text.replace(".", "", 1).isdigit() or len(text) > 10:
-        detail = f"write seconds, {SECONDS_MAX:.0f} at most, such as wait=5"
-        raise Problem(
-            422,
-            "Unprocessable Content",
-            f"`wait` is no time; {detail}.",
-            errors=[{"pointer": "query:wait", "detail": detail}],
-        )
+    digits = text.replace(".", "", 1)
+    if not (digits.isascii() and digits.isdigit()) or len(text) > TEXT_MAX:
+        raise _malformed("`wait` is no time")
     return min(float(text), SECONDS_MAX)
 
 
+def seconds_of_vendor(target: bytes) -> float:
+    """Return the seconds that a delivery may wait. A value that is no time is 0: its sender cannot mend the address."""
+    try:
+        return seconds_of(target) or 0.0
+    except Problem:
+        return 0.0
+
+
+def _malformed(mistake: str) -> Problem:
+    detail = f"write seconds, {SECONDS_MAX:.0f} at most, such as wait=5"
+    return Problem(
+        422, "Unprocessable Content", f"{mistake}; {detail}.", errors=[{"pointer": "query:wait", "detail": detail}]
+    )
+
+
 class Waiters:
-    """The requests of a process that wait."""
+    """The requests of a process that wait. Nothing that goes wrong while one waits changes that its event is stored."""
 
     def __init__(self, reads: Reader, find: FindLead | None) -> None:
         """`find`: None: the process cannot look up leads, so no request waits."""
         self._reads, self._find = reads, find
-        self._number = 0
+        self._looking: set[asyncio.Task[Reply | None]] = set()
 
     async def answer(self, accepted: Accepted, reply: Reply, seconds: float) -> Reply:
         """Return the effect of an accepted event, once it is known. After `seconds`, or for several events: `reply`."""
         if self._find is None or len(accepted.events) != 1 or reply.status != 202 or reply.replayed:
             return reply
         email = accepted.events[0].external.email
-        if email is None or accepted.events[0].type in ABOUT_NO_LEAD or self._number >= WAITERS_MAX:
+        if email is None or accepted.events[0].type in ABOUT_NO_LEAD or len(self._looking) >= WAITERS_MAX:
             return reply
-        self._number += 1
+        look = asyncio.create_task(self._look(self._find, accepted, email, seconds))
+        self._looking.add(look)
+        look.add_done_callback(self._looking.discard)
         try:
-            return await self._wait(self._find, accepted, email, seconds) or reply
-        except StorageError:  # logged by the storage; the event itself is stored
-            return reply
-        finally:
-            self._number -= 1
+            await asyncio.wait({look}, timeout=seconds + GRACE_SECONDS)
+        except asyncio.CancelledError:
+            look.cancel()
+            raise
+        return (
+            look.result() if look.done() else None
+        ) or reply  # a database that hangs keeps its place until it answers
+
+    async def _look(self, find: FindLead, accepted: Accepted, email: str, seconds: float) -> Reply | None:
+        try:
+            return await self._wait(find, accepted, email, seconds)
+        except StorageError:  # logged by the storage
+            return None
+        except Exception as failure:  # noqa: BLE001  # the event is stored, so its sender must not get an error
+            _log.error("effect not read", error_type=type(failure).__name__)
+            return None
 
     async def _wait(self, find: FindLead, accepted: Accepted, email: str, seconds: float) -> Reply | None:
         since = accepted.events[0].external.received_at - SKEW

@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -60,6 +61,7 @@ async def test_answer_has_the_score_and_the_owner_of_the_lead(world: World) -> N
     assert answer.json()["owner"]["email"].endswith("@acme.example")
 
 
+@pytest.mark.both_profiles
 async def test_known_lead_is_answered_with_the_score_after_the_event(world: World) -> None:
     first = await ask(world, "5")
     await world.wait(minutes=5)
@@ -67,17 +69,30 @@ async def test_known_lead_is_answered_with_the_score_after_the_event(world: Worl
     assert second.json()["score"] > first.json()["score"]
 
 
+@pytest.mark.both_profiles
 async def test_effect_that_is_not_known_in_time_is_answered_202(world: World) -> None:
     with world.down("scoring"):
-        posted = asyncio.create_task(
-            world.ask(
-                "POST", "/v1/events?wait=0", "marketing", body=world.event_body("form.submitted", email="a@b.example")
-            )
-        )
-        answer = await posted
-    assert answer.status_code == 202
+        answer = await ask(world, "0.3")
+    assert (answer.status_code, set(answer.json())) == (202, {"ids"})
     await world.settle()
-    assert await world.lead("a@b.example")
+    assert await world.lead("ann@customer.example")
+
+
+@pytest.mark.both_profiles
+async def test_late_event_is_answered_with_its_effect(world: World) -> None:
+    first = await ask(world, "5", company={"employees": 100})
+    await world.wait(minutes=5)
+    late = await ask(world, "5", form="newsletter", time=(world.clock.now - timedelta(days=30)).isoformat())
+    assert (late.status_code, late.json()["lead_id"]) == (200, first.json()["lead_id"])
+
+
+@pytest.mark.both_profiles
+async def test_repeated_event_has_no_second_effect_and_is_answered_in_time(world: World) -> None:
+    first = await ask(world, "5", id="again", company={"employees": 100})
+    await world.wait(minutes=5)
+    repeated = await ask(world, "0.3", id="again", company={"employees": 100})
+    assert (first.status_code, repeated.status_code) == (200, 202)
+    assert (await world.lead("ann@customer.example"))["score"]["total"] == first.json()["score"]
 
 
 @pytest.mark.parametrize(
@@ -86,15 +101,28 @@ async def test_effect_that_is_not_known_in_time_is_answered_202(world: World) ->
 async def test_ingest_keys_and_malformed_times_are_refused_and_nothing_is_stored(
     world: World, wait: str, role: str, status: int
 ) -> None:
+    """They are refused before any database is asked, so the profiles cannot differ."""
     assert (await ask(world, wait, role)).status_code == status
     assert (await world.get("/v1/leads"))["items"] == []
 
 
 async def test_webhook_does_not_wait_where_its_source_does_not_answer(world: World) -> None:
+    """Its lead is never looked up, so the profiles cannot differ."""
     answer = await hook(world, "?wait=5")
     assert (answer.status_code, set(answer.json())) == (202, {"ids"})
 
 
+@pytest.mark.parametrize(
+    "query", ["?wait=soon", "?wait=-1", "?" + "a=1&" * 50 + "wait=5"], ids=["text", "past", "many"]
+)
+async def test_delivery_with_a_malformed_time_is_stored_and_does_not_wait(world: World, query: str) -> None:
+    """The time is read before any database is asked, so the profiles cannot differ."""
+    answer = await hook(world, query, answers=True)
+    assert (answer.status_code, set(answer.json())) == (202, {"ids"})
+    assert (await world.lead("ann@customer.example"))["status"]
+
+
+@pytest.mark.both_profiles
 async def test_webhook_of_a_source_that_answers_gets_the_owner(world: World) -> None:
     answer = await hook(world, "?wait=5", answers=True, answer={"status": 204})
     assert answer.status_code == 200
@@ -102,5 +130,6 @@ async def test_webhook_of_a_source_that_answers_gets_the_owner(world: World) -> 
 
 
 async def test_form_never_waits(world: World) -> None:
+    """The query of a form is not read, so the profiles cannot differ."""
     answer = await world.http.post("/v1/forms/demo-request?wait=5", json={"email": "ann@customer.example"})
     assert (answer.status_code, set(answer.json())) == (202, {"ids"})
