@@ -27,7 +27,7 @@ sources:
 ```
 
 Own `events:` are added; an entry replaces those of the preset with the same type. `verify`, `format`, `handshake`, `answer` and
-`types` replace those of the preset. `fetch:` changes base_url, path, token or headers of a preset that [fetches](mapping.md). `firsthour source try ID --body FILE` shows what a delivery would become. A vendor without a
+`types` replace those of the preset. `fetch:` changes version, base_url, path, token or headers of a preset that [fetches](mapping.md). `firsthour source try ID --body FILE` shows what a delivery would become. A vendor without a
 preset needs `verify:` and `events:` of your own, see [verification](verification.md) and [mapping](mapping.md).
 """
 _VERIFICATION_INTRODUCTION: Final = """# Verification of webhooks
@@ -83,6 +83,7 @@ The thin event is stored and the delivery answered. Then the address is read, an
 _FETCH_TEXTS: Final = {
     "base_url": "the address of the API; https, or http to this machine",
     "path": "path and query, with expressions over the thin event in braces; each value becomes one segment",
+    "version": "the version of the API, for which `{version}` stands in `base_url`, `path` and `headers`",
     "each": "a list in the body, whose items are thin events; absent: the items of a list, or the body",
     "when": "which of them are thin; absent: all. The others are mapped as they are",
     "id": "the id of a thin event: one that is delivered again while it waits is read once",
@@ -122,7 +123,7 @@ def _preset(name: str) -> Iterator[str]:
             if "token" in fetch
             else ", if the source has `fetch: {token: ...}`"
         )
-        yield from ("", f"Thin events are read from `{fetch['base_url']}`{token}.")
+        yield from ("", f"Thin events are read from `{fetch['base_url']}`, version `{fetch['version']}`{token}.")
     if not known["events"]:
         yield "| those of the sender | `{type, timestamp, data}` |"
     yield ""

@@ -85,6 +85,7 @@ _PATTERNS: Final[Mapping[str, str]] = {
     CHANNEL_PATTERN: 'write the name of a Slack channel, such as "#inbound", or its id, such as C012AB3CD',
     EMAIL_PATTERN: "write an address such as ana@example.com",
     r"^[ -~]*$": "write printable ASCII on one line",
+    r"^[A-Za-z0-9._-]{1,30}$": "write the version as the vendor does, such as v25.0, 202607 or 2026-09",
     r"^[A-Z]{3}$": "write a currency of three capitals, such as EUR",
     r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$": "write a country such as DE, or a part of it such as DE-BE",
     r"^\d{4}(-(Q[1-4]|0[1-9]|1[0-2]))?$": "write a year, a quarter or a month, such as 2026, 2026-Q4 or 2026-11",

@@ -42,7 +42,7 @@ def _fetch(source: PresetSource) -> Mapping[str, Any] | None:
     known, own = preset(source.preset).get("fetch"), source.fetch
     if known is None:
         return None
-    changed = {} if own is None else {name: getattr(own, name) for name in ("base_url", "path", "token")}
+    changed = {} if own is None else {name: getattr(own, name) for name in ("base_url", "path", "version", "token")}
     fetch = {**known, **{name: value for name, value in changed.items() if value is not None}}
     fetch["headers"] = {**known.get("headers", {}), **(own.headers if own is not None else {})}
     return fetch if "token" in fetch else None

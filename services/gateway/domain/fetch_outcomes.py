@@ -50,6 +50,10 @@ def judged(status: int, headers: Mapping[str, str], again: bool, real: datetime)
         return FetchRefused(
             f"the API answered {status}; renew the token of `fetch` and check its permissions, then retry"
         )
+    if status == 426:
+        return FetchRefused(
+            "the API answered 426; it ended this version: name a newer one in `fetch.version`, then retry"
+        )
     if status in (404, 410):
         return FetchRefused(f"the API answered {status}: it does not know this event; check `fetch.path`, or drop it")
     if 300 <= status < 400:
