@@ -15,6 +15,7 @@ from firsthour.runtime.eventlog.dead_letters import GATEWAY, retention_of
 from firsthour.runtime.http.client import AnswerTooLargeError, HttpAnswer, NoAnswerError, get_pinned
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.http.public_hosts import PrivateAddressError, UnknownHostError, addresses_of
+from firsthour.runtime.processing.call_loop import CallLoop
 from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.storage.config_versions import NothingAppliedError
 from firsthour.runtime.storage.unit import Lane, StorageError, Unit
@@ -81,41 +82,32 @@ class Fetcher:
         self.timeout_seconds = TIMEOUT_SECONDS  # of one request
         self._breakers: dict[str, Breaker] = {}
         self._busy: Counter[str] = Counter()  # requests on their way, by source
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._results: list[FetchResult] = []
-        self._wakeup = asyncio.Event()
+        self._loop = CallLoop(self.name, self._record, timeout_seconds=TIMEOUT_SECONDS)
         self._idle_until = 0.0  # monotonic
 
     def wake(self) -> None:
         """Claim soon: a thin event was added."""
         self._idle_until = 0.0
-        self._wakeup.set()
+        self._loop.wake()
 
     async def step(self) -> bool:
         """Claim what is due, wait for each answer, and record it. Return whether there was anything."""
         self._idle_until = 0.0
         claimed = await self._claim()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-        return await self._record() or claimed
+        await self._loop.ended()
+        return await self._loop.record() or claimed
 
     async def run(self) -> None:
         """Claim, fetch and record until cancelled."""
+        await self._loop.run(self._turn)
+
+    async def _turn(self) -> float:
         try:
-            while True:
-                self._wakeup.clear()
-                try:
-                    await self._record()
-                    await self._claim()
-                except StorageError as failure:
-                    _log.warning("storage unavailable", consumer=self.name, problem=str(failure))
-                try:
-                    async with asyncio.timeout(LOOK_SECONDS):
-                        await self._wakeup.wait()
-                except TimeoutError:
-                    pass
-        finally:
-            await self._finish()
+            await self._loop.record()
+            await self._claim()
+        except StorageError as failure:
+            _log.warning("storage unavailable", consumer=self.name, problem=str(failure))
+        return LOOK_SECONDS
 
     # --- claim -------------------------------------------------------------------------------------------------------
 
@@ -137,9 +129,7 @@ class Fetcher:
         )
         for claim in claims:
             self._busy[claim.source] += 1
-            task = asyncio.create_task(self._fetch(claim, endpoints[claim.source]))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._loop.start(self._fetch(claim, endpoints[claim.source]))
         return bool(claims or gone)
 
     def _places(self, endpoints: dict[str, WebhookEndpoint]) -> dict[str, int]:
@@ -164,7 +154,7 @@ class Fetcher:
 
     # --- fetch -------------------------------------------------------------------------------------------------------
 
-    async def _fetch(self, claim: Waiting, endpoint: WebhookEndpoint) -> None:
+    async def _fetch(self, claim: Waiting, endpoint: WebhookEndpoint) -> FetchResult:
         clock, source = self._resources.clock, claim.source
         try:
             outcome = await self._outcome(claim, endpoint)
@@ -177,8 +167,7 @@ class Fetcher:
             self._breakers[source].record(None, clock.monotonic())
         elif outcome.of_api:
             self._breakers[source].record(outcome, clock.monotonic())
-        self._results.append(FetchResult(claim, outcome, clock.real()))
-        self._wakeup.set()
+        return FetchResult(claim, outcome, clock.real())
 
     async def _outcome(self, claim: Waiting, endpoint: WebhookEndpoint) -> Accepted | TryLater | FetchRefused:
         api = endpoint.api
@@ -229,18 +218,9 @@ class Fetcher:
 
     # --- record ------------------------------------------------------------------------------------------------------
 
-    async def _record(self) -> bool:
-        results, self._results = self._results, []
-        if not results:
-            return False
-        try:
-            stored = await self._resources.units.run(partial(self._record_work, results=results))
-        except (StorageError, asyncio.CancelledError):
-            self._results = results + self._results
-            raise
-        for result in stored:
+    async def _record(self, results: Sequence[FetchResult]) -> None:
+        for result in await self._resources.units.run(partial(self._record_work, results=results)):
             self._count(result)
-        return True
 
     def _record_work(self, unit: Unit, results: Sequence[FetchResult]) -> list[FetchResult]:
         """Store the outcomes. One whose claim is lost stays unchanged: another process completes it."""
@@ -293,15 +273,6 @@ class Fetcher:
             _log.warning("event not completed", source=source, thin_event=result.claim.event_id, why=outcome.why)
             self._counts.note(source, NOT_COMPLETED)
             self._resources.telemetry.dead_letter(GATEWAY)
-
-    async def _finish(self) -> None:
-        """Wait for the requests on their way and record their outcomes: one without a recorded outcome is made again."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=TIMEOUT_SECONDS)
-        try:
-            await self._record()
-        except StorageError as failure:
-            _log.warning("storage unavailable", consumer=self.name, problem=str(failure))
 
 
 def _json(body: bytes) -> Json:

@@ -12,6 +12,7 @@ from functools import partial
 
 import structlog
 
+from firsthour.runtime.processing.call_loop import CallLoop
 from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.settings import environ
 from firsthour.runtime.storage.config_versions import NothingAppliedError
@@ -51,9 +52,7 @@ class Delivery:
         self._ways = ways
         self._context = context
         self._links = PageLinks(resources)
-        self._sending: set[asyncio.Task[None]] = set()
-        self._results: list[SendResult] = []
-        self._wakeup = asyncio.Event()  # a page was added, or a channel answered
+        self._loop = CallLoop(self.name, self._record, timeout_seconds=TIMEOUT_SECONDS)
         self._wanted = True  # claim at the next turn: a page was added
         self._look_at = 0.0  # monotonic: when a page may be due without a wake-up
         self._jitter = jitter
@@ -69,7 +68,7 @@ class Delivery:
     def wake(self) -> None:
         """Claim soon: a page was added."""
         self._wanted = True
-        self._wakeup.set()
+        self._loop.wake()
 
     def recovered(self) -> None:
         """Make waiting pages due: a channel accepts again."""
@@ -79,44 +78,35 @@ class Delivery:
     def hand(self, claims: Sequence[Claim]) -> None:
         """Send claimed pages. Called on the event loop, after the commit of the claims."""
         if self._context.bulkhead.closed:
-            return  # the leases end, and the next process sends the pages
+            return
         for page_claim in claims:
             self._context.bulkhead.began(page_claim.page.channel)
-            task = asyncio.create_task(self._send(page_claim))
-            self._sending.add(task)
-            task.add_done_callback(self._sending.discard)
+            self._loop.start(self._send(page_claim))
 
     async def step(self) -> bool:
         """Claim due pages, wait for the outcome of every page being sent, and record it."""
         self._watch_clock()
         self._watch_config()
         claimed = await self._claim()
-        if self._sending:
-            await asyncio.wait(self._sending)
-        recorded = await self._record()
+        await self._loop.ended()
+        recorded = await self._loop.record()
         return await self._hurry() or recorded or claimed
 
     async def run(self) -> None:
         """Claim, send and record until cancelled."""
         self._context.bulkhead.closed = False
-        try:
-            while True:
-                self._wakeup.clear()
-                seconds = await self._turn()
-                try:
-                    async with asyncio.timeout(seconds):
-                        await self._wakeup.wait()
-                except TimeoutError:
-                    pass
-        finally:
-            await self._finish()
+        await self._loop.run(self._turn, self._close)
+
+    def _close(self) -> None:
+        """Send no further page: the leases of the claimed ones end, and the next process sends them."""
+        self._context.bulkhead.closed = True
 
     async def _turn(self) -> float:
         """Record, then claim as long as pages are due. Return the real seconds until the next turn."""
         self._watch_clock()
         self._watch_config()
         try:
-            await self._record()
+            await self._loop.record()
             await self._hurry()
             while self._wanted or self._seconds_left() <= 0:
                 await self._claim()
@@ -155,12 +145,11 @@ class Delivery:
     def _seconds_left(self) -> float:
         return self._look_at - self._resources.clock.monotonic()
 
-    async def _send(self, page_claim: Claim) -> None:
+    async def _send(self, page_claim: Claim) -> SendResult:
         outcome = await self._outcome(page_claim)
         clock = self._resources.clock
         self._note(page_claim, outcome)
-        self._results.append(SendResult(page_claim, outcome, clock.business(), clock.real()))
-        self._wakeup.set()
+        return SendResult(page_claim, outcome, clock.business(), clock.real())
 
     async def _outcome(self, page_claim: Claim) -> Outcome:
         channel = self._ways.get(page_claim.page.channel, self._resources.config.current)
@@ -246,22 +235,14 @@ class Delivery:
         ]
         return lines
 
-    async def _record(self) -> bool:
-        results, self._results = self._results, []
-        if not results:
-            return False
-        try:
-            next_at = await self._record_or_split(results)
-        except (StorageError, asyncio.CancelledError):
-            self._results = results + self._results
-            raise
+    async def _record(self, results: Sequence[SendResult]) -> None:
+        next_at = await self._record_or_split(results)
         if next_at is not None:
             clock = self._resources.clock
             self._look_at = min(self._look_at, clock.monotonic() + (next_at - clock.real()).total_seconds())
         for result in results:
             self._wanted = self._context.bulkhead.ended(result.claim.page.channel) or self._wanted
             self._report(result)
-        return True
 
     async def _record_or_split(self, results: Sequence[SendResult]) -> datetime | None:
         """Record all outcomes in one unit; if it fails, each in one; if that fails, the page alone, which is not sent again."""
@@ -287,13 +268,3 @@ class Delivery:
                 telemetry.handed_over(max(0.0, (result.at - delivered.due_at).total_seconds()))
         else:
             _log.warning("page not accepted", page=page.id, channel=page.channel, why=result.outcome.why)
-
-    async def _finish(self) -> None:
-        """Wait for the pages being sent and record their outcomes: a page without a recorded outcome is sent again."""
-        self._context.bulkhead.closed = True
-        if self._sending:
-            await asyncio.wait(self._sending, timeout=TIMEOUT_SECONDS)
-        try:
-            await self._record()
-        except StorageError as failure:
-            _log.warning("storage unavailable", consumer=self.name, problem=str(failure))

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from firsthour.kernel.time_units import EPOCH
+from firsthour.runtime.processing.call_loop import CallLoop
 from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.storage.config_versions import NothingAppliedError
 from firsthour.runtime.storage.unit import Lane, StorageError
@@ -59,44 +60,31 @@ class Dispatcher:
         self._ways = ways
         self._context = context
         self._jitter = jitter
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = CallLoop(self.name, self._record, timeout_seconds=TIMEOUT_SECONDS)
         self._busy: Counter[str] = Counter()  # dispatches on their way, by channel
-        self._results: list[DispatchResult] = []
-        self._wakeup = asyncio.Event()
         self._look_at = 0.0  # monotonic
         self._last_real: datetime | None = None  # the last reading of the host's clock
 
     def wake(self) -> None:
         """Claim soon: a dispatch was added."""
         self._look_at = 0.0
-        self._wakeup.set()
+        self._loop.wake()
 
     async def step(self) -> bool:
         """Claim due dispatches, wait for the outcome of each, and record it. Return whether there was any."""
         claimed = await self._claim()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-        return await self._record() or claimed
+        await self._loop.ended()
+        return await self._loop.record() or claimed
 
     async def run(self) -> None:
         """Claim, send and record until cancelled."""
-        try:
-            while True:
-                self._wakeup.clear()
-                seconds = await self._turn()
-                try:
-                    async with asyncio.timeout(seconds):
-                        await self._wakeup.wait()
-                except TimeoutError:
-                    pass
-        finally:
-            await self._finish()
+        await self._loop.run(self._turn)
 
     async def _turn(self) -> float:
         """Record, and claim if something may be due. Return the real seconds until the next turn."""
         clock = self._resources.clock
         try:
-            await self._record()
+            await self._loop.record()
             if clock.monotonic() >= self._look_at:
                 await self._claim()
         except StorageError as failure:
@@ -134,14 +122,12 @@ class Dispatcher:
         self._look_at = clock.monotonic() + (min(wait, LOOK_SECONDS) if wait > 0 else LOOK_SECONDS)
         for dispatch in claimed.claims:
             self._busy[dispatch.channel] += 1
-            task = asyncio.create_task(self._send(dispatch))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._loop.start(self._send(dispatch))
         if claimed.moved:
             self._look_at = 0.0
         return bool(claimed.claims or claimed.moved or troubles)
 
-    async def _send(self, dispatch: Dispatch) -> None:
+    async def _send(self, dispatch: Dispatch) -> DispatchResult:
         clock = self._resources.clock
         began = clock.monotonic()
         try:
@@ -153,8 +139,7 @@ class Dispatcher:
         if not isinstance(call, str):
             self._note(dispatch, outcome)
         self._report(dispatch, outcome)
-        self._results.append(DispatchResult(dispatch, outcome, clock.real(), milliseconds))
-        self._wakeup.set()
+        return DispatchResult(dispatch, outcome, clock.real(), milliseconds)
 
     def _call_of(self, dispatch: Dispatch) -> Callable[[], Awaitable[Outcome]] | str:
         """Return the call that sends a dispatch; or why the agreement in force has no way for it, and nothing is called."""
@@ -206,25 +191,6 @@ class Dispatcher:
         if not isinstance(outcome, Sent):
             _log.warning("dispatch not accepted", dispatch=dispatch.id, channel=dispatch.channel, why=outcome.why)
 
-    async def _record(self) -> bool:
-        results, self._results = self._results, []
-        if not results:
-            return False
-        try:
-            await self._resources.units.run(
-                partial(record_dispatches, results=results, jitter=self._jitter), Lane.BATCH
-            )
-        except (StorageError, asyncio.CancelledError):
-            self._results = results + self._results
-            raise
+    async def _record(self, results: Sequence[DispatchResult]) -> None:
+        await self._resources.units.run(partial(record_dispatches, results=results, jitter=self._jitter), Lane.BATCH)
         self._look_at = 0.0
-        return True
-
-    async def _finish(self) -> None:
-        """Wait for the dispatches being sent and record their outcomes: one without a recorded outcome is sent again."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=TIMEOUT_SECONDS)
-        try:
-            await self._record()
-        except StorageError as failure:
-            _log.warning("storage unavailable", consumer=self.name, problem=str(failure))

@@ -32,7 +32,7 @@ async def test_failed_recording_is_repeated_without_sending_again(
     await asyncio.sleep(0)  # it is sent
     harness.units.failing = 1
     with pytest.raises(StorageError):
-        await harness.delivery._record()
+        await harness.delivery._loop.record()
     assert harness.page(0)["state"] == "sending"
     await harness.settle()
     assert harness.slack.recipients == ["Ana"]
@@ -56,7 +56,7 @@ async def test_outcome_of_a_lost_claim_is_not_recorded(harness: NotifierHarness)
     stale = harness.delivery
     harness.restart()
     await harness.pass_seconds(12)
-    await stale._record()
+    await stale._loop.record()
     assert len(harness.events(PageSent)) == 1
     assert harness.page(0)["deliveries"] == 2
 
@@ -68,7 +68,7 @@ async def test_outcome_of_a_lost_claim_leaves_the_newer_claim_unchanged(harness:
     harness.restart()
     harness.clock.advance(seconds=LEASE.total_seconds() + 1)
     harness.units.now(lambda unit: claim(unit, harness.context, 20))
-    await stale._record()
+    await stale._loop.record()
     assert (harness.page(0)["state"], harness.events(PageSent)) == ("sending", [])
 
 
@@ -100,6 +100,6 @@ async def test_page_of_an_earlier_request_does_not_count_for_the_next_one(harnes
         LeadAskedAgain(**routed, rep="ana", line="all", urgency="hot", submit_at=event, trigger=trigger, pool="all")
     )
     told = harness.rows("SELECT told_at, request FROM notifier_clocks")
-    await harness.delivery._record()
+    await harness.delivery._loop.record()
     assert harness.rows("SELECT told_at, request FROM notifier_clocks") == told
     assert (told[0]["told_at"], told[0]["request"]) == (None, 1)
