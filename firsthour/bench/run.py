@@ -25,6 +25,7 @@ from firsthour.bench import (
     distributed_scale,
     distributed_timers,
     environment,
+    funnel,
     http,
     lead_disk,
     paging,
@@ -86,9 +87,10 @@ def measurements(*, full: bool) -> list[Measurement]:
         Measurement("Many leads stored", many / 4_000, partial(scale.growth, many=many)),
     ]
     if not full:
-        return quick
+        return [*quick, Measurement("Funnel", 25, funnel.funnel)]
     return [
         *quick,
+        Measurement("Funnel", 240, partial(funnel.funnel, leads=funnel.LEADS_FULL)),
         *[_pages(load) for load in LOADS_FULL],
         Measurement("Most leads", 90, paging.most),
         Measurement("Size of the team", 110, team_size.team_size),

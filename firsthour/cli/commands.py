@@ -37,7 +37,8 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
     "page-test": CommandEntry(
         "page_test", "Send a marked test page over each channel of a rep, and show the result of each."
     ),
-    "report": CommandEntry("report", "Reports: response."),
+    "report": CommandEntry("report", "Reports: response, funnel."),
+    "rebuild": CommandEntry("rebuild", "Rebuild the models of the reports from the stored history."),
     "import": CommandEntry("importing", "Import a list from a CSV file: leads, companies, opportunities or costs."),
     "sources": CommandEntry(
         "sources",

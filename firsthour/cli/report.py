@@ -35,12 +35,40 @@ _COLUMNS: Final = (
     "talks",
 )
 
-app = typer.Typer(help="Reports: response.", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+_FUNNEL_OPTIONS: Final = {f"query:{name}": f"--{name}" for name in ("from", "to", "basis", "passes", "per", "by")}
+_FUNNEL_COLUMNS: Final = (
+    "step",
+    "reached",
+    "went on",
+    "skipped next",
+    "ended",
+    "there",
+    "conversion",
+    "median",
+    "p90",
+    "again",
+)
+
+
+class FunnelGroup(StrEnum):
+    """The value by which leads are grouped in the funnel."""
+
+    source = "source"
+    campaign = "campaign"
+    form = "form"
+    persona = "persona"
+    grade = "grade"
+    rep = "rep"
+    team = "team"
+    cohort = "cohort"
+
+
+app = typer.Typer(help="Reports: response, funnel.", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 
 @app.callback()
 def _group() -> None:
-    """Reports: response."""
+    """Reports: response, funnel."""
 
 
 @app.command()
@@ -72,6 +100,80 @@ def response(
     print_table([report["by"] or "", *_COLUMNS], [_row(key, figures) for key, figures in rows])
     if not report["complete"]:
         say("Older requests are still being counted: run the command again later.", style="yellow")
+
+
+@app.command()
+def funnel(
+    since: Annotated[
+        str, typer.Option("--from", help="A span such as 90d, a day or a time; at most 400 days ago.")
+    ] = "90d",
+    to: Annotated[str | None, typer.Option(help="A day or a time, not included. [default: now]")] = None,
+    by: Annotated[FunnelGroup | None, typer.Option(help="One table for each of these.")] = None,
+    per: Annotated[str, typer.Option(help="The span of --by cohort: day, week or month.")] = "week",
+    basis: Annotated[
+        str, typer.Option(help="cohort: leads that came in the period. activity: steps reached in it.")
+    ] = "cohort",
+    passes: Annotated[
+        str, typer.Option(help="first: from the first event on. later: after a return to Marketing. all: both.")
+    ] = "first",
+    where: Annotated[
+        list[str] | None, typer.Option("--where", help="A filter such as source=website; repeat it for more.")
+    ] = None,
+    data: DataDir = None,
+    config: ConfigDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show how many leads reached each step from the first event to revenue, went on, ended or are still there, and how long
+    each step took.
+
+    Example: firsthour report funnel --from 30d --by source
+    """
+    query = {"from": since, "to": to, "by": by.value if by else None, "per": per, "basis": basis, "passes": passes}
+    given = {name: value for name, value in query.items() if value is not None}
+    path = f"/v1/reports/funnel?{urlencode([*given.items(), *(_filter(text) for text in where or ())])}"
+
+    report = ask("GET", path, data, config, options=_FUNNEL_OPTIONS)
+    if as_json:
+        print_json(report)
+        return
+    say(f"Leads from {cell(report['from'])} to {cell(report['to'])} UTC, {report['basis']}, {report['passes']} passes.")
+    for title, group in [("all", report["total"]), *((_title(item), item) for item in report["items"])]:
+        say(f"\n{title}: {group['entered']} entered")
+        names = {step["key"]: step["name"] for step in report["steps"]}
+        print_table(list(_FUNNEL_COLUMNS), [_step(names, step) for step in group["steps"]])
+    if not report["complete"]:
+        say("Older leads are still being counted: run the command again later.", style="yellow")
+
+
+def _filter(text: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    if not sign:
+        raise typer.BadParameter(f"{text!r} is no filter; write source=website", param_hint="--where")
+    return name, value
+
+
+def _title(item: dict[str, Any]) -> str:
+    return "all others" if item["other"] else item["key"] or "unknown"
+
+
+def _step(names: dict[str, str], step: dict[str, Any]) -> list[str]:
+    counts = [step[name] for name in ("reached", "converted", "skipped", "ended", "there")]
+    return [
+        names[step["step"]],
+        *("" if count is None else str(count) for count in counts),
+        _percent(step["conversion"]),
+        _span(step["median_seconds"]),
+        _span(step["p90_seconds"]),
+        str(step["again"]),
+    ]
+
+
+def _span(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    if seconds < 7_200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3_600:.0f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} d"
 
 
 def _row(key: Any, figures: dict[str, Any]) -> list[str]:

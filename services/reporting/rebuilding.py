@@ -41,6 +41,15 @@ _LEADS = statements.Sql(
         .limit(sa.bindparam("limit", type_=sa.Integer))
     )
 )
+_COUNT = statements.Sql(
+    lambda _: (
+        sa.select(sa.func.count())
+        .select_from(statuses)
+        .where(statuses.c.lead_id > sa.bindparam("after"), statuses.c.lead_id <= sa.bindparam("upto"))
+    )
+)
+_LAST_ID = "\U0010ffff"
+"""A text after every id."""
 _BODIES = statements.Sql(
     lambda f: sa.select(history.c.body).where(
         f.is_any_of(history.c.lead_id, "leads"), history.c.type.in_(f.unnest("types"))
@@ -52,6 +61,31 @@ class RebuildProgress(NamedTuple):
     """How far a model is rebuilt: up to this lead. None: all leads are done."""
 
     done_to: str | None
+
+
+class ModelProgress(NamedTuple):
+    """The leads of a model that are rebuilt, of all leads."""
+
+    complete: bool
+    leads: int
+    of: int
+
+
+def progress_of(connection: Connection, model: str, version: int) -> ModelProgress:
+    """Return how far a model is rebuilt."""
+    of = int(_COUNT.first(connection, after="", upto=_LAST_ID)[0])
+    row = _FIND.first(connection, model=model)
+    if row is None or row.version != version:
+        return ModelProgress(False, 0, of)
+    if row.done_to is None:
+        return ModelProgress(True, of, of)
+    return ModelProgress(False, int(_COUNT.first(connection, after="", upto=row.done_to)[0]), of)
+
+
+def restart(unit: Unit, model: str, version: int) -> None:
+    """Let a model be rebuilt from its first lead on."""
+    _ADD.many(unit.connection, [{"name": model, "version": version, "done_to": ""}])
+    save_progress(unit, model, version, "")
 
 
 def lock_progress(unit: Unit, model: str, version: int) -> RebuildProgress | None:

@@ -53,6 +53,7 @@ NEEDED: Final[dict[str, str | None]] = {
     "GET /v1/pages": "sales",
     "GET /v1/reports/statuses": "marketing",
     "GET /v1/reports/response": "sales",
+    "POST /v1/reports/rebuild": "admin",
     "GET /v1/reports/funnel": READ,  # conversion concerns both teams
     "GET /v1/reports/funnel.csv": READ,
     "GET /v1/reports/funnel/leads": READ,

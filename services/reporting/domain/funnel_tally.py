@@ -8,7 +8,7 @@ from array import array
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
+from itertools import chain, repeat
 from typing import Final, Protocol
 
 import msgspec
@@ -183,7 +183,7 @@ def nearest_rank(parts: Sequence["array[int]"], part: int, of: int) -> int | Non
     low, high = min(one[0] for one in parts), max(one[-1] for one in parts)
     while low < high:
         middle = (low + high) // 2
-        if sum(bisect_right(one, middle) for one in parts) >= rank:
+        if sum(map(bisect_right, parts, repeat(middle))) >= rank:
             high = middle
         else:
             low = middle + 1

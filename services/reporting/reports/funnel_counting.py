@@ -80,19 +80,19 @@ class PassCounter:
         self._all = (1 << len(self._keys)) - 1
         self.groups: dict[str | None, Both] = {}
 
-    def add(self, row: Any, key: str | None = "") -> int:
-        """Count a pass. Return the steps that count, as bits."""
+    def read(self, row: Any) -> tuple[list[int | None], int]:
+        """Return the first time of each step, and the steps that count, as bits."""
         times = [*map(steps_in(row.steps).get, self._keys)]
-        counted = self._all if self._query.basis == "cohort" else self._within(times)
-        if not counted:
-            return 0
+        return times, self._all if self._query.basis == "cohort" else self._within(times)
+
+    def add(self, row: Any, times: Sequence[int | None], counted: int, key: str | None = "") -> None:
+        """Count a pass, with what was read of it."""
         both = self.groups.get(key)
         if both is None:
             if len(self.groups) >= KEYS_MAX:
                 key = _FURTHER
             both = self.groups.setdefault(key, [FunnelTally(len(self._keys)) for _ in range(2)])
         both[row.cycle > 1].add(times, counted, row)
-        return counted
 
     def _within(self, times: Sequence[int | None]) -> int:
         counted = 0
@@ -152,26 +152,30 @@ def count_rows(
     counter = PassCounter(query)
     key = query.by if groups is not None else ""
     for row in counted_rows(connection, key, period, query.filters):
-        counter.add(row)
+        times, counted = counter.read(row)
+        counter.add(row, times, counted)
         if groups is not None:
-            groups.add(row, row.key)
+            groups.add(row, times, counted, row.key)
     return counter.sorted().get("")
 
 
 def _count_activity(connection: Connection, query: FunnelQuery) -> FunnelCounts:
     counts, counter = FunnelCounts(), PassCounter(query)
     groups = PassCounter(query) if query.by else None
-    keys = [step.key for step in query.steps]
     start, end = query.rows_of
     column = "" if query.by == "cohort" else query.by
     for day in days_with_passes(connection, query.rows_of):
         period = max(start, day * DAY_US), min(end, (day + 1) * DAY_US)
         for row in counted_rows(connection, column, period, query.filters):
-            counted = counter.add(row)
+            times, counted = counter.read(row)
+            if not counted:
+                continue
+            counter.add(row, times, counted)
             if groups is not None:
-                groups.add(row, row.key if column else begin_text(bucket_of(row.start_at, query.per)))
-            if counted and query.passes in ("all", "later" if row.cycle > 1 else "first"):
-                _note_trend(counts.trend, steps_in(row.steps), keys, query)
+                key = row.key if column else begin_text(bucket_of(row.start_at, query.per))
+                groups.add(row, times, counted, key)
+            if query.passes in ("all", "later" if row.cycle > 1 else "first"):
+                _note_trend(counts.trend, times, counted, query)
     counts.total = [*counter.sorted().values()]
     if groups is not None:
         counts.groups = {key: [both] for key, both in groups.sorted().items()}
@@ -179,11 +183,10 @@ def _count_activity(connection: Connection, query: FunnelQuery) -> FunnelCounts:
     return _bounded(counts, query)
 
 
-def _note_trend(trend: dict[int, list[int]], times: Mapping[str, int], keys: Sequence[str], query: FunnelQuery) -> None:
-    for n, key in enumerate(keys):
-        at = times.get(key)
-        if at is not None and query.start <= at < query.end:
-            trend.setdefault(bucket_of(at, query.per), [0] * len(keys))[n] += 1
+def _note_trend(trend: dict[int, list[int]], times: Sequence[int | None], counted: int, query: FunnelQuery) -> None:
+    for n, at in enumerate(times):
+        if at is not None and counted >> n & 1:
+            trend.setdefault(bucket_of(at, query.per), [0] * len(times))[n] += 1
 
 
 def _bounded(counts: FunnelCounts, query: FunnelQuery) -> FunnelCounts:
