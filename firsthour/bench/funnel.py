@@ -69,7 +69,9 @@ async def _measure(home: Path, leads: int) -> list[BenchLine]:
             days += 1
         counted = time.process_time() - started
         stored = await _cost(system, now, "after")
+        started = time.process_time()
         first = await _views(system, "from=400d")
+        cpu = (time.process_time() - started) / VIEWS
         groups = await _views(system, "from=30d&by=source")
         filtered = await _views(system, "from=30d&rep=rep1")
     finally:
@@ -78,6 +80,7 @@ async def _measure(home: Path, leads: int) -> list[BenchLine]:
     return [
         line("funnel, first view of a year", first[:1], "s", goal=GOAL_SECONDS, note=note),
         line("funnel, further views of a year", first[1:], "s", note=note),
+        line("funnel, a view of a year, CPU", [cpu], "s", note=note),
         line("funnel, 30 days by source", groups, "s", note=note),
         line("funnel, 30 days of one rep", filtered, "s", note=note),
         line("funnel, cost of a record", stored, "us", note=f"{note}; CPU of the model alone"),

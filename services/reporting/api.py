@@ -18,7 +18,6 @@ from schemas.http import LeadView, Listing
 from services.reporting import lead_view, store
 from services.reporting.domain.timeline import line
 from services.reporting.rebuild_routes import add_rebuild_route
-from services.reporting.rebuild_routes import add_rebuild_route
 from services.reporting.reports.funnel_routes import add_funnel_routes
 from services.reporting.response_routes import ReportQueue, add_response_routes
 from services.reporting.source_routes import add_source_routes

@@ -75,7 +75,7 @@ _DELETE_OLD = statements.Sql(
 _DELETE_OLD_DAYS = statements.Sql(lambda _: sa.delete(days).where(days.c.day < sa.bindparam("before")))
 _MARK = statements.Sql(lambda f: f.upsert(marks, ["day", "slot"]))
 _times = msgspec.json.Decoder(dict[str, int]).decode
-_to_json = msgspec.json.Encoder().encode
+_to_json = msgspec.json.Encoder(order="deterministic").encode
 
 
 def find_passes(connection: Connection, leads: Collection[str]) -> dict[str, list[FunnelPass]]:

@@ -111,6 +111,18 @@ async def test_stored_tallies_and_rebuilt_passes_give_the_same_report(world: Wor
     assert await report(world, "?from=5d&by=rep") == before
 
 
+async def test_rebuild_counts_the_models_anew(world: World) -> None:
+    await five_leads(world)
+    before = await report(world, "?from=2d&by=rep"), await world.get("/v1/reports/response?since=1d")
+
+    answer = (await world.ask("POST", "/v1/reports/rebuild?restart=true")).json()
+    assert {item["model"] for item in answer["items"]} == {"responses", "funnel"}
+    while not answer["complete"]:
+        answer = (await world.ask("POST", "/v1/reports/rebuild")).json()
+    assert [item["leads"] for item in answer["items"]] == [5, 5]
+    assert (await report(world, "?from=2d&by=rep"), await world.get("/v1/reports/response?since=1d")) == before
+
+
 async def test_funnel_as_csv(world: World) -> None:
     await world.submit_form(email=ANN)
     for path in ("/v1/reports/funnel.csv?by=source", "/v1/reports/funnel?by=source&format=csv"):

@@ -15,4 +15,4 @@ def test_views_and_costs_of_the_funnel_are_measured(tmp_path: Path, monkeypatch:
     assert first.note == "400 leads over 390 days"
     assert first.goal == 1.0
     assert all(line.value > 0 for line in lines.values())
-    assert len(lines) == 7
+    assert len(lines) == 8
