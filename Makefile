@@ -79,7 +79,7 @@ check: style ## style, types, directions of imports, lock files
 style: $(DEV_STAMP)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers auto
 	$(BIN)/lint-imports --no-logo
 
 format: $(DEV_STAMP) ## format the code
