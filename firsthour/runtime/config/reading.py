@@ -7,6 +7,8 @@ program runs, files with a mistake are not put in force: the previous version st
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
@@ -14,6 +16,7 @@ from typing import Final, Protocol, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from firsthour.kernel.config import Config
+from firsthour.kernel.printable import printable
 from firsthour.runtime.config import (
     calendar_checks,
     checks,
@@ -80,7 +83,34 @@ def _version(files: ConfigDocuments) -> str:
 
 
 def _checked(directory: Path, raw: Mapping[str, bytes | ConfigProblem]) -> Config:
-    files = ConfigDocuments(*(_document(directory / name, raw[name]) for name in NAMES))
+    """Return the configuration of these files. Raises `ConfigError`."""
+    texts = [text for text in raw.values() if isinstance(text, bytes)]
+    kept = len(texts) == len(NAMES) and sum(map(len, texts)) <= yaml_source.CACHED_CHARS_MAX
+    found = (_content_once if kept else _content)(tuple(raw[name] for name in NAMES))
+    if isinstance(found, Config):
+        return _placed(directory, found)
+    raise ConfigError(tuple(replace(one, file=str(directory / Path(one.file).name)) for one in found))
+
+
+def _placed(directory: Path, config: Config) -> Config:
+    """Return a configuration whose files are in this directory."""
+
+    def place(name: str, line: int, column: int) -> tuple[str, int, int]:
+        return str(directory / name), line, column
+
+    before = printable(str(directory / "-"))[:-1]
+    return replace(
+        config,
+        directory=directory,
+        warnings=tuple(before + warning for warning in config.warnings),
+        secret_places={name: place(*at) for name, at in config.secret_places.items()},
+        channel_places={name: place(*at) for name, at in config.channel_places.items()},
+    )
+
+
+def _content(raw: tuple[bytes | ConfigProblem, ...]) -> Config | tuple[ConfigProblem, ...]:
+    """Return the configuration of these texts, as if their files were in the directory of the process, or all mistakes."""
+    files = ConfigDocuments(*(_document(Path(name), text) for name, text in zip(NAMES, raw, strict=True)))
     mistakes: list[ConfigProblem] = []
     agreement = _model(files.agreement, Agreement, mistakes)
     team = _model(files.team, Team, mistakes)
@@ -93,20 +123,22 @@ def _checked(directory: Path, raw: Mapping[str, bytes | ConfigProblem]) -> Confi
     mistakes += calendar_checks.problems(files.agreement)
     mistakes += islice(condition_checks.problems(files), error_messages.PROBLEMS_MAX)
     if mistakes or agreement is None or team is None or sources is None:
-        order = {str(directory / name): index for index, name in enumerate(NAMES)}
-        mistakes = sorted(set(mistakes), key=lambda problem: (order.get(problem.file, 0), problem))
-        raise ConfigError(tuple(mistakes))
+        order = {name: index for index, name in enumerate(NAMES)}
+        return tuple(sorted(set(mistakes), key=lambda problem: (order.get(Path(problem.file).name, 0), problem)))
     return Config(
         agreement,
         team,
         sources,
         _version(files),
         warnings.warnings(files),
-        directory,
-        dict(_secret_places(files.sources)),
-        dict(_channel_places(files.agreement, agreement)),
-        places,
+        secret_places=dict(_secret_places(files.sources)),
+        channel_places=dict(_channel_places(files.agreement, agreement)),
+        expression_places=places,
     )
+
+
+_content_once = lru_cache(maxsize=4)(_content)
+"""A process reads the same texts several times: at its start, when they are applied, and for each command on the files."""
 
 
 def _secret_places(document: Document) -> Iterator[tuple[tuple[int, str], tuple[str, int, int]]]:
