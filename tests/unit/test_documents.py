@@ -146,6 +146,7 @@ def test_package_file_contains_only_a_docstring(path: Path) -> None:
     assert path.read_text().count('"""') == 2
 
 
-@pytest.mark.parametrize("page", documents.pages(), ids=lambda page: page.name)
-def test_generated_page_is_current(page: Path) -> None:
-    assert documents.pages()[page] == page.read_text(), "run `make schemas`"
+def test_generated_pages_are_current() -> None:
+    pages = documents.pages()
+    assert pages
+    assert [page.name for page, text in pages.items() if page.read_text() != text] == [], "run `make schemas`"

@@ -29,9 +29,11 @@ EVENTS = schema_export.events_schema()
 EXTERNAL_EVENT = jsonschema.Draft202012Validator({"$ref": "#/$defs/ExternalEvent", "$defs": EVENTS["$defs"]})
 
 
-@pytest.mark.parametrize("name", sorted(schema_export.documents()))
-def test_checked_in_schema_equals_the_models(name: str) -> None:
-    assert (ROOT / "schemas" / name).read_text() == schema_export.documents()[name], "run `make schemas`"
+def test_checked_in_schemas_equal_the_models() -> None:
+    documents = schema_export.documents()
+    assert documents
+    differing = [name for name, text in documents.items() if (ROOT / "schemas" / name).read_text() != text]
+    assert differing == [], "run `make schemas`"
 
 
 @pytest.mark.parametrize("name", ["events", *schema_export.FILES])
