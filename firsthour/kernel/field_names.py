@@ -29,9 +29,12 @@ OWN_NAMES: Final[Mapping[str, str]] = {
 
 _UMLAUTS: Final = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue"})
 _WRAPPER = re.compile(
-    r"(?:form_fields|fields|wpforms\.fields\.\d{1,4}|contact|lead|person|0-1)[./]|your[ _-]|q\d{1,4}_", re.IGNORECASE
+    r"(?:form_fields|fields|wpforms\.fields\.\d{1,4}|contact|lead|person|0-1)[./]|q\d{1,4}_"
+    r"|(?:what(?: is|['\u2019]s) )?your[ _-]|wie (?:lautet|ist) (?:ihre?|deine?) |quel(?:le)? est (?:votre|ton|ta) "
+    r"|¿?cu[aá]l es (?:tu|su) ",
+    re.IGNORECASE,
 )
-"""Prefixes that tools put before the name of a field."""
+"""Prefixes that tools and questions put before the name of a field."""
 _TAIL = re.compile(r"(?:__c|[-_]\d{1,6})\Z", re.IGNORECASE)
 """Endings that tools add to it: `__c` of Salesforce, numbers of Contact Form 7."""
 

@@ -17,7 +17,7 @@ _FIELD_NAMES_INTRODUCTION = """# Names of fields
 Forms (`POST /v1/forms/{form}`) and lists ([import](../lists.md)) may use these names for our fields. Case, accents, blanks and
 punctuation do not count: `Téléphone`, `telephone` and `TELEPHONE:` are one name. Prefixes and endings of tools do not count
 either: `your-` and a number of Contact Form 7, `form_fields[...]` of Elementor, `wpforms[fields][...]`, `0-1/` of HubSpot, `__c` of
-Salesforce.
+Salesforce. `What is your ...?` and its like before a name do not count.
 
 - Our own name comes before an alias. Of two fields with the same meaning the filled one counts. The other is kept under its own
   name, as `custom.<name>`.

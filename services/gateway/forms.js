@@ -37,7 +37,8 @@
   };
   const refuse = (form, problem) => {
     const fault = (problem.errors || [])[0], name = fault && fault.pointer.slice(2), field = name && form.elements[name];
-    const note = node("alert", fault ? name + " " + fault.detail : problem.detail);
+    const label = field && field.labels && field.labels[0];
+    const note = node("alert", fault ? (label ? label.textContent.trim() : name) + " " + fault.detail.replace(/`/g, "") : problem.detail);
     note.setAttribute(error, "");
     if (!field || !field.after) return form.append(note);
     field.setAttribute(invalid, "true");

@@ -39,6 +39,16 @@ async def test_source_shows_what_it_sent_and_why_the_rest_was_refused(world: Wor
     assert (phone["accepted"], phone["refused"], phone["last_seen_at"]) == (0, {"unverified": 1}, None)
 
 
+async def test_source_that_is_removed_is_not_shown_as_a_key(world: World) -> None:
+    await world.hook("phone", b"{}", secret="another secret")
+    await world.post_events(world.event_body("page.viewed", email="ann@one.example"), role="ingest")
+    await source(world, "phone")
+    await world.change("sources", {"sources": [{"id": "website", "kind": "form", "forms": ["demo-request"]}]})
+
+    assert (await source(world, "phone"))["kind"] == "removed"
+    assert (await source(world, "website"))["kind"] == "form"
+
+
 async def test_counts_outlive_a_restart_and_leave_the_window(world: World) -> None:
     await world.submit_form(email="ann@one.example")
     await world.restart()

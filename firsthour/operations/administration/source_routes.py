@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 from firsthour.kernel.config import Config
 from firsthour.operations.audit.checks import SOURCE_SILENT, SOURCE_SURGE
 from firsthour.runtime.http import key_store
-from firsthour.runtime.http.auth import needs
+from firsthour.runtime.http.auth import UNSTORED_KEYS, needs
 from firsthour.runtime.http.principal import Principal
 from firsthour.runtime.processing.service import Resources
 from services.gateway.inbound import UNKNOWN_PRODUCER
@@ -20,6 +20,7 @@ HOURS: Final = 24
 _KEY: Final = "key"
 _KAFKA: Final = "kafka"
 _IMPORT: Final = "import"
+_REMOVED: Final = "removed"
 
 
 def add_source_routes(api: APIRouter, resources: Resources) -> None:
@@ -32,8 +33,8 @@ def add_source_routes(api: APIRouter, resources: Resources) -> None:
     ) -> dict[str, Any]:
         """The sources of `sources.yaml` and the API keys that sent events, with what each sent in the last `hours`.
 
-        `kind`: form, webhook, api, kafka, or `key` for an API key, whose `source` is the `kind: api` source to which it belongs. The
-        rows of lists that `firsthour import` sends count as `import:lead`, `import:company` ... of the kind `import`.
+        `kind`: form, webhook, api, kafka, or `key` for an API key, whose `source` is the `kind: api` source to which it belongs. `removed`: a
+        source that `sources.yaml` named, or a deleted key. The rows of lists that `firsthour import` sends count as `import:lead`, `import:company` ... of the kind `import`.
         `accepted`: events. `refused`: their number by reason; a request that was refused as a whole counts once. Counts are a
         few seconds old. `last_seen_at`: the last accepted event of 35 days. `lag_seconds`: how long after it happened that
         event arrived. `silent`, `surge`: the alarms of the audit, of which Marketing, or both teams, were told.
@@ -84,7 +85,9 @@ def _kind_of(name: str) -> str:
     """Return the kind of a sender that neither the configuration nor a key names."""
     if name.startswith(IMPORTED):
         return _IMPORT
-    return _KAFKA if name == UNKNOWN_PRODUCER else _KEY
+    if name == UNKNOWN_PRODUCER:
+        return _KAFKA
+    return _KEY if name in UNSTORED_KEYS else _REMOVED
 
 
 def _alarm(finding: OpenFinding | None) -> dict[str, Any] | None:

@@ -24,6 +24,8 @@ from firsthour.runtime.storage.reader import Reader
 
 AGE_WARNING_SECONDS: Final = 60.0
 RETRY_SECONDS: Final = 5
+UNSTORED_KEYS: Final = ("given", "local")
+"""The names of the admin key of the settings, and of the token of the process."""
 CALLER: Final = "firsthour.caller"
 """The key, in the scope of a request, of the principal for whom this process sends it. No client can set it."""
 
@@ -106,7 +108,7 @@ class Keys:
         if scheme.lower() != "bearer" or not key:
             return None
         key = key.strip()
-        for name, token in (("given", self.admin_key), ("local", self.local_token)):
+        for name, token in zip(UNSTORED_KEYS, (self.admin_key, self.local_token), strict=True):
             if token is not None and hmac.compare_digest(key.encode(), token.encode()):
                 return Principal(name, name, "admin")
         now = self.clock.real()

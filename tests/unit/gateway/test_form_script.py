@@ -86,8 +86,16 @@ async def test_mistake_is_shown_beside_its_field(harness: GatewayHarness, tmp_pa
     dom = await drawn(harness, tmp_path, EMAIL="ann")
     assert 'aria-invalid="true"' in dom
     assert 'role="alert"' in dom
-    assert "is not an email address" in dom
+    assert "Email is not an email address" in dom  # the label of the field, not its name
     assert harness.records == []
+
+
+@needs_browser
+@pytest.mark.slow
+async def test_mistake_is_told_in_words_of_a_visitor(harness: GatewayHarness, tmp_path: Path) -> None:
+    dom = await drawn(harness, tmp_path, EMAIL="")
+    assert "Email is missing; " in dom
+    assert "`" not in dom.partition('role="alert"')[2].partition("</p>")[0]
 
 
 @needs_browser

@@ -40,6 +40,25 @@ def test_name_in_common_use_has_its_meaning(field: str, names: str) -> None:
     assert {name: (NAMES[name] or (0, ""))[1] for name in names.split()} == dict.fromkeys(names.split(), field)
 
 
+@pytest.mark.parametrize(
+    ("question", "field"),
+    [
+        ("What is your first name?", "first_name"),
+        ("What's your email address?", "email"),
+        ("What\u2019s your job title?", "title"),
+        ("Your company", "company.name"),
+        ("Wie lautet Ihre E-Mail-Adresse?", "email"),
+        ("Wie ist Ihr Nachname?", "last_name"),
+        ("Quel est votre nom ?", "last_name"),
+        ("¿Cuál es su empresa?", "company.name"),
+    ],
+)
+def test_question_for_a_field_means_the_field(question: str, field: str) -> None:
+    meaning = FieldNames()[question]
+    assert meaning is not None
+    assert meaning[1] == field
+
+
 def test_every_alias_means_its_field_and_no_other() -> None:
     meanings = defaultdict(set)
     for names in ALIASES.values():
