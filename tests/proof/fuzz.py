@@ -13,7 +13,8 @@ from pathlib import Path
 
 from tests.proof.fuzz_targets import TARGETS
 
-HANG_SECONDS = 20
+HANG_SECONDS = 600
+"""The time of the clock, in which the process may also be suspended; the fuzzer measures the CPU of an input itself."""
 BYTES_MAX = 16_384
 
 

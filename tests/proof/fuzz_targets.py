@@ -4,14 +4,16 @@ import importlib
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
+CPU_SECONDS_MAX: Final = 5.0
 _PROGRAM: Final = ("services", "firsthour", "schemas", "defusedxml", "python_multipart")
 _IMPORT_OF_THE_FUZZER: Final = ("__import__",)
 """The fuzzer imports a module now and then. It fails in the constructor of a named tuple, whose code has no built-ins."""
@@ -23,6 +25,10 @@ _CSV: Final = 'Email;Firma\nann@acme.example;"Ü""mlaut"\n'.encode("utf-16")
 _SEGMENT: Final = b'{"batch":[{"type":"track","event":"a","userId":"ann@acme.example","messageId":"1","sentAt":"2026-12-01T09:00:00Z"}]}'
 _EVENT: Final = b'{"specversion":"1.0","id":"1","source":"crm","type":"page.viewed","time":"2026-12-01T09:00:00Z","data":{"email":"a@b.de"}}'
 _HEADERS: Final = b"t=1796115600,v1=ab,v1=cd\nv1,YWI= v1a,YWI=\nBasic YW5uOmE=\n1796115600000"
+
+
+class SlowInputError(Exception):
+    """Raised for an input that takes a parser too long."""
 
 
 def _json(data: bytes) -> None:
@@ -129,6 +135,19 @@ def _error(name: str) -> type[Exception]:
     return found
 
 
+def parse_once(parse: Callable[[bytes], None], allowed: tuple[type[Exception], ...], data: bytes) -> None:
+    """Call a parser. Raises every error but those that it may raise, and `SlowInputError`."""
+    begun = time.process_time()
+    try:
+        with suppress(*allowed):
+            parse(data)
+    except KeyError as error:
+        if error.args != _IMPORT_OF_THE_FUZZER:
+            raise
+    if time.process_time() - begun > CPU_SECONDS_MAX:
+        raise SlowInputError(f"an input took more than {CPU_SECONDS_MAX} s of CPU")
+
+
 def fuzz(name: str, errors: Sequence[str], options: Sequence[str]) -> None:
     """Call a parser with inputs until the time is over, or one makes it fail. `options`: those of libFuzzer."""
     atheris = _module("atheris")
@@ -139,15 +158,7 @@ def fuzz(name: str, errors: Sequence[str], options: Sequence[str]) -> None:
             with suppress(*allowed):
                 target.parse(sample)
 
-    def once(data: bytes) -> None:
-        try:
-            with suppress(*allowed):
-                target.parse(data)
-        except KeyError as error:
-            if error.args != _IMPORT_OF_THE_FUZZER:
-                raise
-
-    atheris.Setup([sys.argv[0], *options], once)
+    atheris.Setup([sys.argv[0], *options], partial(parse_once, target.parse, allowed))
     atheris.Fuzz()
 
 

@@ -18,6 +18,10 @@ _CHUNK: Final = 1 << 20
 _MARKS: Final = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 
+_WORKBOOKS: Final = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # how files of Excel begin, the new and the old
+_BINARY: Final = frozenset(range(32)) - frozenset(b"\t\n\r\x0c")
+
+
 class UnreadableFileError(FirstHourError):
     """Raised when a file cannot be imported as it is. The message has file, line, cause and remedy."""
 
@@ -50,6 +54,7 @@ def inspect(path: Path, encoding: str | None = None, separator: str | None = Non
         UnreadableFileError: There is no such file, or it has no header that can be read.
     """
     try:
+        _reject_binary(path)
         guessed, digest, lines = _scan(path)
         encoding = guessed if encoding is None else _known(encoding)
         with path.open(encoding=encoding, errors="surrogateescape", newline="") as text:
@@ -69,6 +74,17 @@ def inspect(path: Path, encoding: str | None = None, separator: str | None = Non
         mistake = f"the header has more than {COLUMNS_MAX} columns or {HEADER_CHARS_MAX:,} characters"
         raise UnreadableFileError(f"{path}:{line}: {mistake}; leave out the columns that you do not need")
     return CsvFormat(path, encoding, separator, digest, header, line, lines)
+
+
+def _reject_binary(path: Path) -> None:
+    """Raise `UnreadableFileError` for a workbook, and for another file whose first line is no text."""
+    with path.open("rb") as file:
+        first = file.readline(SAMPLE_BYTES)
+    if first.startswith(_WORKBOOKS):
+        raise UnreadableFileError(f"{path}: is a workbook or an archive; save it as CSV (UTF-8), and import that file")
+    wide = first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or _wide(first)
+    if not wide and len(_BINARY.intersection(first)) > 1:
+        raise UnreadableFileError(f"{path}:1: is not text; name a CSV file")
 
 
 def _scan(path: Path) -> tuple[str, str, int]:

@@ -65,6 +65,20 @@ def test_file_that_cannot_be_read_is_refused_with_a_remedy(
     assert message in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"PK\x03\x04" + bytes(100), "is a workbook or an archive; save it as CSV"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "is a workbook or an archive; save it as CSV"),
+        (bytes(range(256)), ":1: is not text; name a CSV file"),
+    ],
+)
+def test_file_that_is_no_text_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    with pytest.raises(UnreadableFileError) as refused:
+        inspect(write(tmp_path, content))
+    assert message in str(refused.value)
+
+
 def test_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnreadableFileError, match="No such file or directory; name a CSV file"):
         inspect(tmp_path / "none.csv")
