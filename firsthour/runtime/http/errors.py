@@ -39,7 +39,9 @@ OUTCOMES: Final[Mapping[str, ErrorOutcome]] = {
     "SettingsError": _WRONG_INPUT,
     "SpeedError": _WRONG_INPUT,
     # --- the command cannot be done, or not now: exit code 1
-    "AlreadyRunningError": ErrorOutcome(NO, remedy="stop that one, or name another directory with --data"),
+    "AlreadyRunningError": ErrorOutcome(
+        NO, remedy="try again if it has just started; otherwise stop that one, or name another directory with --data"
+    ),
     "CommandRefusedError": _REFUSED,
     "DemoError": _REFUSED,
     "ImportStoppedError": _REFUSED,

@@ -91,4 +91,7 @@ def test_message_of_a_database_error_has_no_statement_and_no_value() -> None:
 
 def test_message_of_a_directory_in_use_ends_with_the_remedy() -> None:
     (line,) = error_report.message(AlreadyRunningError("data: another FirstHour process uses it"))
-    assert line == "data: another FirstHour process uses it; stop that one, or name another directory with --data"
+    assert line == (
+        "data: another FirstHour process uses it; try again if it has just started; "
+        "otherwise stop that one, or name another directory with --data"
+    )
