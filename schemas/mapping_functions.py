@@ -27,4 +27,7 @@ MAPPING_FUNCTIONS: Final[Mapping[str, MappingFunction]] = {
     "merged_by": MappingFunction(
         3, 3, "a list of objects, each with the fields of the object in another list that has the same value of a key"
     ),
+    "option_texts": MappingFunction(
+        1, 1, "a list of objects, each with the texts of its `options` in place of their ids in its `value`"
+    ),
 }

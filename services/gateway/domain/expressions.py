@@ -81,6 +81,10 @@ class ProductFunctions(functions.Functions):
         by_key = {str(row[name]): row for row in _rows(others) if name in row}
         return [{**by_key.get(str(row.get(name)), {}), **row} for row in _rows(items)]
 
+    @functions.signature({"types": []})
+    def _func_option_texts(self, items: Json) -> Json:
+        return [{**row, "value": _chosen(row.get("value"), row.get("options"))} for row in _rows(items)]
+
 
 _OPTIONS: Final = jmespath.Options(custom_functions=ProductFunctions())
 
@@ -114,6 +118,17 @@ def _is_filled(value: Json) -> bool:
 def _rows(items: Json) -> list[dict[str, Json]]:
     listed = items[:_PAIRS_MAX] if isinstance(items, list) else []
     return [item for item in listed if isinstance(item, dict)]
+
+
+def _chosen(value: Json, options: Json) -> Json:
+    """Return the value with the texts of these options in place of their ids. One of them is a text, several are a list."""
+    texts = {id: row.get("text") for row in _rows(options) if isinstance(id := row.get("id"), str)}
+    if not texts:
+        return value
+    chosen = [
+        texts.get(id, id) if isinstance(id, str) else id for id in (value if isinstance(value, list) else [value])
+    ]
+    return chosen[0] if len(chosen) == 1 else chosen
 
 
 def _names(node: Mapping[str, Any]) -> tuple[str, ...]:

@@ -110,6 +110,32 @@ def test_answers_to_own_questions_of_google_ads_are_kept() -> None:
     )
 
 
+def test_choices_of_tally_are_texts_and_no_ids() -> None:
+    options = [{"id": "5f1c", "text": "1-50"}, {"id": "7a2d", "text": "201-500 people"}]
+    fields = [
+        {"label": "Email", "type": "INPUT_EMAIL", "value": EMAIL},
+        {"label": "Company size", "type": "DROPDOWN", "value": ["7a2d"], "options": options},
+        {"label": "Interests", "type": "CHECKBOXES", "value": ["5f1c", "7a2d", "gone"], "options": options},
+        {"label": "Other", "type": "MULTIPLE_CHOICE", "value": None, "options": options},
+    ]
+    body = {"eventType": "FORM_RESPONSE", "eventId": "e", "data": {"formName": "Demo", "fields": fields}}
+    [event] = events("tally", body)
+    assert event.external.person == {"company.employees": 201, "custom.Interests": "1-50, 201-500 people, gone"}
+
+
+def test_questions_of_a_booking_are_understood() -> None:
+    asked = [{"question": "Company", "answer": "Acme"}, {"question": "What is your job title?", "answer": "CTO"}]
+    invitee = {"email": EMAIL, "uri": "u", "questions_and_answers": [*asked, {"question": "Shoe", "answer": "41"}]}
+    [event] = events("calendly", {"event": "invitee.created", "payload": invitee})
+    assert event.external.person == {"company.name": "Acme", "title": "CTO"}
+    assert event.external.fields["Shoe"] == "41"
+    answers = {"company": {"label": "Your company", "value": "Acme"}, "size": {"label": "employees", "value": "500+"}}
+    for name in ("responses", "userFieldsResponses"):
+        payload = {"uid": "u", "attendees": [{"email": EMAIL, "name": "Ann Lee"}], name: answers}
+        [event] = events("cal-com", {"triggerEvent": "BOOKING_CREATED", "payload": payload})
+        assert event.external.person == {"name": "Ann Lee", "company.name": "Acme", "company.employees": 500}
+
+
 def test_subscription_that_ends_in_mautic_or_begins_anew_in_sendgrid_counts() -> None:
     contact = {"fields": {"core": {"email": {"value": EMAIL}}}}
     change = {"channel": "email", "new_status": "unsubscribed", "contact": contact, "timestamp": "2026-12-01T08:59:00Z"}
