@@ -167,6 +167,12 @@ def _object(value: Mapping[str, Json], name: str) -> Mapping[str, Json]:
     return inner if isinstance(inner, dict) else {}
 
 
+def stamp_of(call: Mapping[str, Json]) -> Json:
+    """Return the time of a call by the clock of its sender. The library of RudderStack for Node.js has another name for it."""
+    stamp = call.get("timestamp")
+    return call.get("originalTimestamp") if stamp in (None, "") else stamp
+
+
 def corrected(stamp: Json, sent: datetime | None, received: datetime) -> Json:
     """Return the time of a call by our clock. A time that cannot be read is returned as it is.
 

@@ -140,7 +140,7 @@ def _parsed(
         pointer = f"#/batch/{index}" if kind is None else "#"
         call_sent = segment.instant(call.get("sentAt")) if isinstance(call, dict) and sent is None else sent
         written = (
-            {**call, "timestamp": segment.corrected(call.get("timestamp"), call_sent, now)}
+            {**call, "timestamp": segment.corrected(segment.stamp_of(call), call_sent, now)}
             if isinstance(call, dict)
             else call
         )

@@ -140,6 +140,13 @@ async def test_clock_of_the_sender_is_corrected(harness: GatewayHarness) -> None
     assert harness.records[0].at == "2026-12-01T08:59:30+00:00"
 
 
+async def test_time_of_a_call_has_another_name_in_a_library_of_rudderstack(harness: GatewayHarness) -> None:
+    call_of_node = {**IDENTIFY, "originalTimestamp": "2026-12-01T10:00:00Z"}
+    del call_of_node["timestamp"]
+    await call(harness, "/v1/batch", {"batch": [call_of_node], "sentAt": "2026-12-01T10:00:30Z"})
+    assert harness.records[0].at == "2026-12-01T08:59:30+00:00"
+
+
 async def test_traits_in_the_context_count_and_gzip_is_read(harness: GatewayHarness) -> None:
     rudder = {
         "type": "identify",
