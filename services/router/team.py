@@ -12,8 +12,11 @@ from services.router.domain.rules import rules_of
 from services.router.domain.team_state import Presence, RepState, RotationState, TeamState
 from services.router.queue import QUEUE_TICK, WaitingLeads
 from services.router.store.team import lock_team_state
+from services.router.store.waiting import pools_waited_for
 
 TEAM_TICK = "router.team"
+TEAM = "router.team_state"
+"""The name under which units remember the pools and reps. Each change of them is stored by `RoutingSession.save`."""
 
 
 class LockedTeam:
@@ -29,7 +32,12 @@ class LockedTeam:
     def state(self) -> TeamState:
         """The pools and reps, locked at the first use, after every lead."""
         team, connection = rules_of(self.unit.config).team, self.unit.connection
-        state, pools = lock_team_state(connection, team.pool_by_id, team.rep_by_id)
+        state: TeamState | None = self.unit.recall(TEAM)
+        if state is not None and state.covers(team.pool_by_id, team.rep_by_id):
+            pools = pools_waited_for(connection, team.pool_by_id)
+        else:
+            state, pools = lock_team_state(connection, team.pool_by_id, team.rep_by_id)
+            self.unit.remember(TEAM, state)
         self.queue.refresh(pools, connection)
         return state
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from functools import partial
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -14,7 +15,7 @@ from firsthour.runtime.storage.unit import Lane, StorageError, Unit
 from schemas import topics
 from schemas.events.leads import LeadTouched
 from tests.backends import Backends, embedded, execute
-from tests.contract.conftest import Backend, SqliteBackend
+from tests.contract.conftest import Backend, SqliteBackend, open_embedded
 
 NO_ROOM = ("CREATE TRIGGER no_room BEFORE INSERT ON log WHEN NEW.key = 'boom' BEGIN SELECT RAISE(ABORT, 'no'); END",)
 NO_ROOM_THERE = (
@@ -171,3 +172,30 @@ async def test_bulk_units_run_last_but_do_not_starve(backend: Backend) -> None:
         *(backend.units.run(partial(note, f"batch{n}"), Lane.BATCH) for n in range(many)),
     )
     assert 0 < order.index("later") - order.index("batch0") <= PASSED_OVER_MAX + 1
+
+
+async def test_pages_leave_before_the_readers_of_the_log_are_woken(tmp_path: Path) -> None:
+    backend, order = await open_embedded(tmp_path / "x.db"), []
+    backend.units.appended, backend.units.woken = lambda rows: order.append("readers"), lambda ticks: None
+
+    def work(unit: Unit) -> None:
+        say(unit, "lead")
+        unit.after.append(lambda: order.append("page"))
+
+    await backend.units.run(work)
+    assert order == ["page", "readers"]
+    await backend.units.close()
+    backend.reads.close()
+
+
+async def test_unit_is_answered_although_a_callback_fails(tmp_path: Path) -> None:
+    backend, failures = await open_embedded(tmp_path / "x.db"), []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context["exception"]))
+
+    def work(unit: Unit) -> None:
+        unit.after.append(lambda: print(1 // 0))
+
+    await backend.units.run(work)
+    assert [type(failure) for failure in failures] == [ZeroDivisionError]
+    await backend.units.close()
+    backend.reads.close()

@@ -28,7 +28,7 @@ from firsthour.runtime.storage.sqlite_engines import (
     wait_for_lock,
 )
 from firsthour.runtime.storage.sqlite_rows import Transaction
-from firsthour.runtime.storage.sqlite_unit import SqliteUnit
+from firsthour.runtime.storage.sqlite_unit import SqliteUnit, WriterMemory
 from firsthour.runtime.storage.unit import Lane, Unit
 
 T = TypeVar("T")
@@ -104,6 +104,7 @@ class SqliteUnits:
         self._answers: deque[Callable[[], None]] = deque()
         self._is_woken = False  # the loop is about to deliver the answers
         self._ends = dict(ends or {})
+        self._memory = WriterMemory()
         self.appended = appended
         self.woken = woken
         self.carry: Callable[[SqliteUnit], None] | None = (
@@ -208,10 +209,12 @@ class SqliteUnits:
     def _transact(
         self, connection: Connection, work: Callable[[SqliteUnit], Any]
     ) -> tuple[Any, BaseException | None, SqliteUnit]:
-        unit = SqliteUnit(connection, self._clock, self._config(), self._ends)
+        unit = SqliteUnit(connection, self._clock, self._config(), self._ends, self._memory)
         before = _changes(connection) if self.trouble is not None else 0
+        transaction = Transaction(connection)
+        self._memory = WriterMemory()  # unless the unit is committed: it may have changed what it remembers
         try:
-            with Transaction(connection) as unit.connection:
+            with transaction as unit.connection:
                 result = work(unit)
                 unit.flush()
         except DBAPIError as failure:
@@ -229,6 +232,8 @@ class SqliteUnits:
             self.trouble = None
         self._note_lock(connection, False)
         self._ends = unit.ends
+        if not transaction.joined:
+            self._memory = unit.memory
         return result, None, unit
 
     def _note_lock(self, connection: Connection, locked: bool) -> None:
@@ -245,13 +250,10 @@ class SqliteUnits:
         waiting: list["asyncio.Future[Any]"],
     ) -> None:
         def deliver() -> None:
+            # The loop runs tasks in the order in which they are woken: first pages, then answers, last readers of the log.
             if failure is None:
-                if unit.appended:
-                    self.appended(unit.appended)
-                if unit.woken:
-                    self.woken(unit.woken)
                 for callback in unit.after:
-                    callback()
+                    self._call(callback)
             for done in waiting:
                 if done.done():
                     continue
@@ -259,18 +261,28 @@ class SqliteUnits:
                     done.set_result(result)
                 else:
                     done.set_exception(failure)
+            if failure is None:
+                if unit.appended:
+                    self.appended(unit.appended)
+                if unit.woken:
+                    self.woken(unit.woken)
 
         assert self._loop is not None  # noqa: S101  # start() ran before the thread
         self._answers.append(deliver)
         if not self._is_woken:  # one wake-up for all the answers that the loop has not seen
             self._is_woken = True
-            self._loop.call_soon_threadsafe(self._deliver, self._loop)
+            self._loop.call_soon_threadsafe(self._deliver)
 
-    def _deliver(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _deliver(self) -> None:
         """Deliver the answers of the writer, on the loop."""
         self._is_woken = False  # before the first is taken: a later one then wakes the loop again
         while self._answers:
-            try:
-                self._answers.popleft()()
-            except Exception as error:  # noqa: BLE001  # the others are delivered all the same
-                loop.call_exception_handler({"message": "a callback of a unit failed", "exception": error})
+            self._call(self._answers.popleft())
+
+    def _call(self, callback: Callable[[], None]) -> None:
+        """Call a function on the loop. Its failure is reported, and stops no other."""
+        try:
+            callback()
+        except Exception as error:  # noqa: BLE001  # see above
+            assert self._loop is not None  # noqa: S101  # it runs this
+            self._loop.call_exception_handler({"message": "a callback of a unit failed", "exception": error})

@@ -43,6 +43,7 @@ class Transaction:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._direct = DirectConnection(connection)
+        self.joined = False  # SQLAlchemy took part, so any statement may have run
 
     def __enter__(self) -> Connection:
         """Begin. The connection that is returned is for statements inside the transaction only."""
@@ -58,6 +59,7 @@ class Transaction:
         """Commit, or roll back after an error."""
         driver, begun = self._direct.driver, self._connection.get_transaction()
         if begun is not None:
+            self.joined = True
             begun.__exit__(kind, error, trace)
         elif error is not None:
             _execute(self._connection, driver.rollback)

@@ -1,4 +1,10 @@
-"""A unit on SQLite: it knows the positions of the records that it emits before it ends."""
+"""A unit on SQLite: it knows the positions of the records that it emits before it ends.
+
+It also knows what earlier units have read: only the writer changes the database, so that stays in force until a unit fails.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy.engine import Connection
 
@@ -13,13 +19,46 @@ Emitted = dict[str, tuple[int, list[Record]]]
 """By topic: the position before the records, and the records."""
 
 
+@dataclass
+class WriterMemory:
+    """What the units of one connection remember. `version`: increases when another connection changes the database."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    version: int = -1
+
+
 class SqliteUnit(Unit):
     """The only writer's unit. `ends`: the position of the newest record of each topic; 0 for a topic that is not in it."""
 
-    def __init__(self, connection: Connection, clock: Clock, config: Config, ends: dict[str, int]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        clock: Clock,
+        config: Config,
+        ends: dict[str, int],
+        memory: WriterMemory | None = None,
+    ) -> None:
         super().__init__(connection, clock, config)
         self.ends = dict(ends)
         self.appended: list[tuple[str, Record]] = []
+        self.memory = WriterMemory() if memory is None else memory
+        self._is_memory_checked = False
+
+    def recall(self, name: str) -> Any:
+        return self._values().get(name)
+
+    def remember(self, name: str, value: Any) -> None:
+        self._values()[name] = value
+
+    def _values(self) -> dict[str, Any]:
+        """Return the memory, emptied if a program other than the writer has changed the database."""
+        if not self._is_memory_checked:
+            version = sqlite_rows.rows(self.connection, "PRAGMA data_version", ())[0][0]
+            if version != self.memory.version:
+                self.memory.values.clear()
+                self.memory.version = version
+            self._is_memory_checked = True
+        return self.memory.values
 
     def stored_form(self, body: bytes) -> bytes:
         return packed(body)

@@ -126,6 +126,13 @@ class Unit:
         """Run the tick of this name soon after this unit commits, without waiting for its interval."""
         self.woken.add(tick)
 
+    def recall(self, name: str) -> Any:
+        """Return what an earlier unit has remembered under this name, and is still in force. None: read it."""
+        return None
+
+    def remember(self, name: str, value: Any) -> None:
+        """Remember for later units what this one has read. Whatever it changes in `value`, it also stores."""
+
     def stored_form(self, body: bytes) -> bytes:
         """Return the body of a record as `log` holds it."""
         return body

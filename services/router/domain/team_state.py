@@ -60,6 +60,10 @@ class TeamState:
     reps: dict[str, Presence]
     pools: dict[str, RotationState]
 
+    def covers(self, pools: Mapping[str, object], reps: Mapping[str, object]) -> bool:
+        """Return whether it has exactly these pools, and at least these reps."""
+        return self.pools.keys() == pools.keys() and self.reps.keys() >= reps.keys()
+
     def presence(self, rep: str) -> Presence:
         """Return the presence of `rep`, which the caller may change. A rep without a row is available without open leads."""
         return self.reps.setdefault(rep, Presence())
