@@ -30,7 +30,7 @@ from firsthour.bootstrap.partitions import (
     PartitionWorkers,
 )
 from firsthour.bootstrap.refreshers import KEY_REFRESHER, KeyRefresher
-from firsthour.bootstrap.runners import ProcessState, load_company_domains, run_all, service_runners
+from firsthour.bootstrap.runners import ProcessState, load_lists, run_all, service_runners
 from firsthour.bootstrap.services import GATEWAY, NOTIFIER, READ_ADDRESSES, ROUTER, all_services
 from firsthour.operations.audit.auditor import Auditor
 from firsthour.operations.audit.checks import records_are_published
@@ -174,8 +174,7 @@ async def open_distributed(
         heartbeat = Heartbeat(settings.heartbeat_url, base.telemetry)
         base.registry.add([Auditor(resources, records_are_published(settings.kafka_partitions), heartbeat)])
     base.registry.add(_last_runners(base, crews, reads, front))
-    if READ_ADDRESSES & set(service_names):
-        load_company_domains()
+    load_lists(suffixes=bool(READ_ADDRESSES & set(service_names)), holidays=NOTIFIER in service_names)
     ready = _readiness(base, keys, monitor, publisher, crews, front)
     app: ASGIApp = health_app(resources, keys, ready)
     if front is not None:

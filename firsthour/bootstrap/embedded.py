@@ -12,7 +12,7 @@ from firsthour.bootstrap.app import gateway_app
 from firsthour.bootstrap.monitors import Gauges, WriterMonitor
 from firsthour.bootstrap.readiness import EmbeddedReadiness
 from firsthour.bootstrap.refreshers import ConfigReloader, KeyRefresher, store_config
-from firsthour.bootstrap.runners import RunnerRegistry, load_company_domains, run_all, service_runners
+from firsthour.bootstrap.runners import RunnerRegistry, load_lists, run_all, service_runners
 from firsthour.bootstrap.services import all_services
 from firsthour.operations.audit.auditor import Auditor
 from firsthour.operations.audit.checks import records_are_read
@@ -146,7 +146,7 @@ async def open_system(
             WriterMonitor(units),
         ]
     )
-    load_company_domains()
+    load_lists()
     await units.run(lambda unit: store_config(unit, unit.config))
     ready = EmbeddedReadiness(config, keys, units, workers, registry.runners, gauges)
     app = gateway_app(resources, keys, services, ready, EMBEDDED_CHECKS)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 import structlog
 
 from firsthour.kernel.normalisation.companies import company_domain
+from firsthour.kernel.public_holidays import is_known
 from firsthour.runtime.eventlog.dead_letters import retention_of
 from firsthour.runtime.processing.retention import Housekeeping, standard_sweeps
 from firsthour.runtime.processing.service import Resources, Runner, Service
@@ -74,9 +75,17 @@ def service_runners(services: Sequence[Service], resources: Resources, *, embedd
     return [*tickers, Housekeeping(sweeps, resources.units), *others]
 
 
-def load_company_domains() -> None:
-    """Load the list of public suffixes at the start, because loading it would delay the first lead."""
-    company_domain("warm.example")
+def load_lists(*, suffixes: bool = True, holidays: bool = True) -> None:
+    """Load at the start what would delay the first lead.
+
+    Args:
+        suffixes: the public suffixes, which the domains of companies need.
+        holidays: those of all countries: half a second in which the first page would stop every request.
+    """
+    if suffixes:
+        company_domain("warm.example")
+    if holidays:
+        is_known("DE")
 
 
 async def run_all(runners: Iterable[Runner]) -> None:
