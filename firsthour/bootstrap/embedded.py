@@ -30,6 +30,7 @@ from firsthour.runtime.processing.service import Resources, Runner, Service
 from firsthour.runtime.processing.worker import Worker
 from firsthour.runtime.settings import Settings
 from firsthour.runtime.storage import installation
+from firsthour.runtime.storage.checkpoints import Checkpoints
 from firsthour.runtime.storage.data_directory import hold
 from firsthour.runtime.storage.migrate import migrate
 from firsthour.runtime.storage.reader import SqliteReader
@@ -144,6 +145,7 @@ async def open_system(
             gauges,
             ConfigReloader(config, units, resources.telemetry),
             WriterMonitor(units),
+            Checkpoints(settings.data_dir / "firsthour.db"),
         ]
     )
     load_lists()

@@ -27,6 +27,8 @@ LOCK_SECONDS: Final = 5.0
 """How long a unit waits for the lock of another process."""
 LOCK_SECONDS_AFTERWARDS: Final = 0.1
 """The same once a unit has waited in vain: the requests in the queue are answered, each in its turn, while the lock is held."""
+PAGES_OF_LOG_MAX: Final = 8_000
+"""Pages of the write-ahead log at which the writer copies it itself: see `checkpoints`."""
 DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
@@ -45,7 +47,7 @@ def writer_engine(file: Path, *, pages_max: int | None = None) -> Engine:
         dbapi.execute("PRAGMA synchronous=FULL")
         dbapi.execute("PRAGMA foreign_keys=ON")
         dbapi.execute("PRAGMA cache_size=-65536")
-        dbapi.execute("PRAGMA wal_autocheckpoint=4000")
+        dbapi.execute(f"PRAGMA wal_autocheckpoint={PAGES_OF_LOG_MAX}")
         if pages_max is not None:
             dbapi.execute(f"PRAGMA max_page_count={int(pages_max)}")
 
