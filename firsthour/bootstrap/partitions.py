@@ -8,7 +8,7 @@ from firsthour.bootstrap.runners import ProcessState, keep_running
 from firsthour.runtime.connectivity import connection_options
 from firsthour.runtime.eventlog import kafka_admin
 from firsthour.runtime.eventlog.dead_letters import retention_of
-from firsthour.runtime.eventlog.inbound_record import inbound_record
+from firsthour.runtime.eventlog.inbound_record import inbound_gap, inbound_record
 from firsthour.runtime.eventlog.kafka_consumer import KafkaLog
 from firsthour.runtime.eventlog.kafka_producer import KafkaProducer
 from firsthour.runtime.processing.service import Resources, Service
@@ -153,6 +153,7 @@ class PartitionReading:
             waits=workers.waits,
             stuck=_begin_anew if foreign else self.state.give_up,
             read=inbound_record if foreign else None,
+            gap=inbound_gap if foreign else None,
         )
         clients.logs.append(log)
         return workers

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from firsthour.runtime.eventlog.dead_letters import GATEWAY, Retention
 from firsthour.runtime.eventlog.failure_reason import failure_reason
-from firsthour.runtime.eventlog.inbound_record import InboundRecord
+from firsthour.runtime.eventlog.inbound_record import InboundGap, InboundRecord
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.storage.records import Record, Row
@@ -54,8 +54,11 @@ class InboundIntake:
 
     def hear(self, records: Sequence[Record], unit: Unit) -> None:
         """Accept the events of these records. Each record that is no event, or not permitted, becomes a dead letter."""
+        written = [record for record in records if not isinstance(record, InboundGap)]
+        if not written:
+            return
         batch = InboundBatch(self, unit)
-        for record in records:
+        for record in written:
             batch.take(record)
         batch.store()
         unit.after.append(partial(self._committed, batch))

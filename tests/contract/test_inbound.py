@@ -1,5 +1,6 @@
 """The topic `inbound` over a real broker: each record counts once, and none stops the records after it."""
 
+import asyncio
 import base64
 import json
 import shutil
@@ -12,6 +13,7 @@ from aiokafka import AIOKafkaProducer
 
 from firsthour.bootstrap.distributed import Distributed
 from firsthour.operations import drain
+from firsthour.operations.drain_kafka import KafkaEnds
 from firsthour.runtime import package_files
 from firsthour.runtime.connectivity import connection_options
 from firsthour.runtime.eventlog import kafka_admin
@@ -276,3 +278,33 @@ async def test_verify_waits_for_the_records_of_other_programs(
     system.clock.advance(minutes=1)
     report = (await system.client.post("/v1/verify")).json()
     assert (report["ok"], report["behind"], report["judged"]) == (True, [], 1)
+
+
+async def write_in_transactions(system: OpenedSystem, *transactions: tuple[Sent, bool]) -> None:
+    """Write each record in a transaction of its own, and commit or abort it."""
+    assert system.place is not None
+    options = connection_options.kafka_options(system.place.settings())
+    producer = AIOKafkaProducer(**options, transactional_id=f"{system.place.prefix}shop")
+    await producer.start()
+    try:
+        for (value, headers), commits in transactions:
+            await producer.begin_transaction()
+            topic = f"{system.place.prefix}{INBOUND}"
+            await producer.send_and_wait(topic, value, key=b"k", partition=0, headers=headers)
+            await (producer.commit_transaction() if commits else producer.abort_transaction())
+    finally:
+        await producer.stop()
+
+
+async def test_aborted_transaction_has_no_effect_and_its_marks_count_as_read(
+    system: OpenedSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await write_in_transactions(system, (request("eve"), False), (request("ann"), True), (request("bob"), False))
+    assert isinstance(system.system, Distributed)
+    monkeypatch.setattr(drain, "WAIT_SECONDS", 20.0)
+    waiting = asyncio.create_task(drain.wait(system.system.resources, KafkaEnds(system.system.resources)))
+    while not waiting.done():
+        await system.system.settle()
+        await asyncio.sleep(0.01)
+    assert (waiting.result(), await letters(system), await appended(system)) == ((), [], 1)
+    assert (await system.lead("ann"))["status"] == "assigned"

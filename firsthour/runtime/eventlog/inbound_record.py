@@ -1,4 +1,8 @@
-"""Records that other programs wrote: they have headers, and no envelope of ours."""
+"""Records that other programs wrote: they have headers, and no envelope of ours.
+
+A program may write in transactions. The marks at their ends, and the records of those that were aborted, take positions at which there
+is nothing to read. A gap moves the cursor past them, so that the topic counts as read.
+"""
 
 from typing import Any
 
@@ -23,6 +27,17 @@ class InboundRecord(Record):
         super().__init__(position, key, place, body)
         self.headers = headers
         self.written_at = written_at
+
+
+class InboundGap(Record):
+    """Positions without a record, up to `position`."""
+
+    __slots__ = ()
+
+
+def inbound_gap(position: int) -> InboundGap:
+    """Return the gap that ends at this position."""
+    return InboundGap(position, "", "", b"")
 
 
 def inbound_record(position: int, topic: str, message: Any) -> InboundRecord:

@@ -51,6 +51,11 @@ class PartitionBuffer:
                 self.size += len(record.body)
                 self.end = position
 
+    def add_gap(self, gap: Record) -> None:
+        """Add the positions beyond `end` at which there is nothing to read."""
+        self.records.append(gap)
+        self.end = gap.position
+
     def is_low(self, bytes_max: int) -> bool:
         """Return whether fetching should resume."""
         return len(self.records) <= BUFFER_LOW and self.size <= bytes_max // 4

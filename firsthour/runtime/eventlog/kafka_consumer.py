@@ -45,6 +45,9 @@ _BULK: Final[Mapping[str, Any]] = {"fetch_min_bytes": 64 * 1024, "fetch_max_wait
 """Options for bulk topics. The client visits every partition at each answer of a broker, so five answers a second are
 cheaper than one for each record."""
 
+_FOREIGN: Final[Mapping[str, Any]] = {"isolation_level": "read_committed"}
+"""Options for topics to which other programs write: an aborted transaction has no effect."""
+
 _ALONE: Final[Mapping[str, Any]] = {"fetch_max_wait_ms": 10}
 """Options without a group. A record waits for the end of the fetch under way, if that asked for other partitions."""
 
@@ -74,6 +77,7 @@ class KafkaLog:
         waits: Callable[[Place], str | None] = lambda place: None,
         stuck: Callable[[str], None] = lambda why: None,
         read: Callable[[int, str, Any], Record] | None = None,
+        gap: Callable[[int], Record] | None = None,
     ) -> None:
         """Describe the consumer; `run` starts it.
 
@@ -89,6 +93,7 @@ class KafkaLog:
             waits: returns the reason why the worker of a partition makes no progress; None: it waits for nothing.
             stuck: called when the consumer cannot recover, with the reason.
             read: makes a record of its position, its topic and the message. None: the records are events of ours.
+            gap: makes a record of positions at which there is nothing to read, in topics to which others write in transactions.
         """
         self.service = service
         self.group = f"{service}.bulk" if bulk else service
@@ -99,7 +104,7 @@ class KafkaLog:
         self._prefix = prefix
         self._fixed = fixed
         self._positions = positions
-        self._read = read
+        self._read, self._gap = read, gap
         self._buffers: dict[Place, PartitionBuffer] = {}
         self._news: dict[str, asyncio.Event] = {}  # by topic: set when records were fetched
         self._ends: dict[Place, int] = {}
@@ -207,7 +212,8 @@ class KafkaLog:
     async def _session(self) -> None:
         group = {} if self._fixed is not None else {"group_id": f"{self._prefix}{self.group}"}
         pace = _ALONE if self._fixed is not None else _BULK if self._bulk else {}
-        consumer = AIOKafkaConsumer(**self._options, **{**_CONSUMER, **pace}, **group)
+        foreign = {} if self._gap is None else _FOREIGN
+        consumer = AIOKafkaConsumer(**self._options, **{**_CONSUMER, **pace, **foreign}, **group)
         try:
             async with asyncio.timeout(START_SECONDS):
                 await consumer.start()
@@ -232,9 +238,23 @@ class KafkaLog:
             fetched = await consumer.getmany(timeout_ms=POLL_MS, max_records=POLLED_MAX)
             for tp, messages in fetched.items():
                 self._buffer(consumer, tp, messages)
+            if self._gap is not None:
+                await self._add_gaps(consumer, self._gap)
             if fetched:
                 self._silent = False
                 await asyncio.sleep(0)  # workers run first
+
+    async def _add_gaps(self, consumer: AIOKafkaConsumer, gap: Callable[[int], Record]) -> None:
+        """Note where the client has passed positions at which there is nothing to read.
+
+        It moves its position with the records that it returns, and with a seek, so what lies between holds none.
+        """
+        for place, buffer in list(self._buffers.items()):
+            with contextlib.suppress(IllegalStateError):  # no longer assigned to this process
+                position = await consumer.position(self._tp(place))
+                if buffer.sought and self._buffers.get(place) is buffer and position > buffer.end:
+                    buffer.add_gap(gap(position))
+                    self._news.setdefault(place[0], asyncio.Event()).set()
 
     def _buffer(self, consumer: AIOKafkaConsumer, tp: TopicPartition, messages: Sequence[Any]) -> None:
         buffer = self._buffers.get(self._place(tp))
