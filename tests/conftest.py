@@ -10,11 +10,12 @@ import shutil
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Final
 
 import pytest
 from hypothesis import settings
 
-from devtools import jars, machine, programs
+from devtools import browser, jars, machine, programs
 from devtools import kafka as local_kafka
 from devtools import postgres as local_postgres
 from devtools.kafka import KafkaCluster
@@ -51,18 +52,23 @@ SERVERS = pytest.StashKey[ExitStack]()
 """The servers of this worker. They stop after its last test, outside of any test's timeout, because the owner waits for
 other workers."""
 
-_SERVERS = {"kafka", "postgres", "kafka_here", "postgres_here"}
+_SERVERS = {"kafka", "postgres", "kafka_here", "postgres_here", "chromium"}
 _ORDER = ("e2e", "bench", "contract", "story", "unit")
 """The order in a parallel run. Long files come first, so that no worker starts a long file last."""
 
 KAFKA_VERSION = os.environ.get("KAFKA_VERSION") or local_kafka.VERSION
+_INSTALLS: Final = {
+    "kafka": lambda: local_kafka.ensure(KAFKA_VERSION),
+    "postgres": local_postgres.ensure,
+    "chromium": browser.ensure,
+}
 
 
 @functools.cache
 def _install(name: str) -> str | None:
     """Install the backend if it is missing. Return the error. None: the backend is installed."""
     try:
-        local_kafka.ensure(KAFKA_VERSION) if name == "kafka" else local_postgres.ensure()
+        _INSTALLS[name]()
     except (machine.MissingError, jars.FetchError) as error:
         return str(error)
     return None
@@ -115,7 +121,7 @@ def _directory(item: pytest.Item) -> str:
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Install the backends before the first test, so that no timeout of a test includes the installation."""
     fixtures = {name for item in session.items for name in getattr(item, "fixturenames", ())}
-    for name in ("kafka", "postgres"):
+    for name in _INSTALLS:
         if fixtures & {name, f"{name}_here"} and not session.config.option.collectonly:
             _install(name)
 
@@ -147,6 +153,13 @@ def postgres_here() -> None:
     """PostgreSQL is installed, for tests that start their own server."""
     _require("postgres")
     _require_own_server(local_postgres.GIVEN)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a Chromium."""
+    _require("chromium")
+    return browser.ensure()
 
 
 @pytest.fixture(scope="session")

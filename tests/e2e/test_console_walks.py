@@ -1,0 +1,214 @@
+"""The console in a real browser, from signing in to a result, as a rep on a phone, a manager, a marketer and an operator."""
+
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, BrowserContext, Page, ViewportSize, async_playwright
+
+from devtools.browser import FLAGS
+from tests.e2e.processes import ADMIN, ROOT, ProcessInstallation, environment
+
+pytestmark = pytest.mark.slow
+PHONE: ViewportSize = {"width": 360, "height": 740}
+DESK: ViewportSize = {"width": 1280, "height": 900}
+WALL: ViewportSize = {"width": 3840, "height": 2160}
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessInstallation]:
+    """Return a running installation with the example files."""
+    directory = tmp_path_factory.mktemp("console")
+    subprocess.run(
+        [sys.executable, "-m", "firsthour", "init", str(directory / "config")],
+        cwd=ROOT,
+        env=environment(),
+        check=True,
+        capture_output=True,
+    )
+    with ProcessInstallation(directory / "config", directory / "data") as running:
+        yield running
+
+
+@dataclass
+class Walk:
+    """One person in a browser. `complaints`: what the browser reports, such as violations of the policy."""
+
+    context: BrowserContext
+    page: Page
+    url: str
+    complaints: list[str] = field(default_factory=list)
+
+    async def open(self, path: str) -> None:
+        await self.page.goto(self.url + path)
+
+    async def accessible(self) -> None:
+        """Check the page with axe in light and dark colours."""
+        for scheme in ("light", "dark"):
+            await self.page.emulate_media(color_scheme=scheme)
+            found = (await Axe().run(self.page)).response["violations"]
+            assert [(rule["id"], [node["html"] for node in rule["nodes"]]) for rule in found] == [], scheme
+
+    async def fits(self) -> None:
+        """Check that nothing but tables in their own frames is wider than the window."""
+        wide = await self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wide <= 0
+
+
+@pytest.fixture
+async def browser(chromium: str) -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        opened = await playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        yield opened
+        await opened.close()
+
+
+@asynccontextmanager
+async def walk(
+    browser: Browser, installation: ProcessInstallation, role: str, rep: str | None = None, size: ViewportSize = DESK
+) -> AsyncIterator[Walk]:
+    """Sign a person in by a one-time link."""
+    context = await browser.new_context(viewport=size, timezone_id="Europe/Berlin", has_touch=size == PHONE)
+    page = await context.new_page()
+    one = Walk(context, page, installation.url)
+    page.on("console", lambda message: one.complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: one.complaints.append(str(error)))
+    link = httpx.post(
+        f"{installation.url}/v1/console-links",
+        json={"role": role, "rep": rep},
+        headers={"authorization": f"Bearer {ADMIN}"},
+        trust_env=False,
+    ).json()["url"]
+    await page.goto(re.sub(r"^https?://[^/]+", installation.url, link))
+    await one.accessible()
+    await page.get_by_role("button", name="Open the console").click()
+    yield one
+    await context.close()
+    assert one.complaints == []
+
+
+def submit(installation: ProcessInstallation, number: int, name: str) -> str:
+    """Submit a form as a prospect does, and return the owner of the lead."""
+    email = f"person@firm-{number}.example"
+    fields = {
+        "email": email,
+        "name": name,
+        "company": f"Firm {number}",
+        "title": "Head of Operations",
+        "employees": "400",
+    }
+    httpx.post(f"{installation.url}/v1/forms/demo-request", data=fields, trust_env=False).raise_for_status()
+    (lead,) = installation.get(f"/v1/leads?email={email}")["items"]
+    return str(lead["owner"]["id"])
+
+
+async def test_rep_on_a_phone_records_a_conversation(browser: Browser, installation: ProcessInstallation) -> None:
+    owner = submit(installation, 1, "Rosa Lind")
+    async with walk(browser, installation, "sales", owner, PHONE) as rep:
+        card = rep.page.get_by_role("article").filter(has_text="Rosa Lind")
+        await card.wait_for()
+        assert re.search(r"\d+:\d\d left", await card.inner_text())
+        await rep.fits()
+        await rep.accessible()
+        await card.get_by_role("button", name="Reached").tap()
+        await rep.page.get_by_text("The contact is recorded.").wait_for()
+        assert await rep.page.evaluate("document.activeElement.textContent") == "The contact is recorded."
+        await card.get_by_role("link", name="Rosa Lind").tap()
+        await rep.page.get_by_text("working").first.wait_for()
+        await rep.fits()
+        await rep.accessible()
+
+
+async def test_tap_during_a_lost_connection_takes_effect_once(
+    browser: Browser, installation: ProcessInstallation
+) -> None:
+    owner = submit(installation, 2, "Otto Frey")
+    async with walk(browser, installation, "sales", owner, PHONE) as rep:
+        card = rep.page.get_by_role("article").filter(has_text="Otto Frey")
+        await card.wait_for()
+        await rep.context.set_offline(True)
+        await card.get_by_role("button", name="No answer").tap()
+        await rep.page.get_by_text("The connection is lost.").wait_for()
+        await rep.context.set_offline(False)
+        await rep.page.get_by_text("The contact is recorded.").wait_for()
+        assert not await rep.page.get_by_text("The connection is lost.").is_visible()
+        rep.complaints.clear()  # the browser reports each request that failed
+    (lead,) = installation.get("/v1/leads?email=person@firm-2.example")["items"]
+    assert lead["touches"]["attempts"] == 1
+
+
+async def test_two_managers_see_a_new_lead_at_once(browser: Browser, installation: ProcessInstallation) -> None:
+    async with (
+        walk(browser, installation, "manager") as one,
+        walk(browser, installation, "manager", size=WALL) as other,
+    ):
+        await one.open("/console/now")
+        await other.open("/console/now?wall=true")
+        submit(installation, 3, "Mina Sol")
+        for viewer in (one, other):
+            await viewer.page.get_by_role("link", name="Mina Sol").first.wait_for()
+            await viewer.fits()
+            await viewer.accessible()
+
+
+async def test_manager_gives_a_lead_to_another_rep(browser: Browser, installation: ProcessInstallation) -> None:
+    owner = submit(installation, 4, "Ines Roth")
+    async with walk(browser, installation, "manager") as manager:
+        await manager.open("/console/leads")
+        await manager.page.get_by_role("link", name="Ines Roth").click()
+        await manager.page.get_by_text("Assign", exact=True).first.click()
+        choice = manager.page.locator("select[name=rep]")
+        name = (await choice.locator("option").first.inner_text()).strip()
+        await manager.page.get_by_role("button", name="Assign", exact=True).click()
+        await manager.page.get_by_text("The lead has another owner.").wait_for()
+        await manager.accessible()
+    (lead,) = installation.get("/v1/leads?email=person@firm-4.example")["items"]
+    assert lead["owner"]["id"] != owner
+    assert lead["owner"]["name"] == name
+
+
+async def test_marketer_reads_how_a_lead_scored(browser: Browser, installation: ProcessInstallation) -> None:
+    submit(installation, 5, "Nora Dahl")
+    async with walk(browser, installation, "marketing") as marketer:
+        await marketer.open("/console/leads?email=person@firm-5.example")
+        await marketer.accessible()
+        await marketer.page.get_by_role("link", name="Nora Dahl").click()
+        await marketer.page.get_by_role("heading", name=re.compile("Score")).wait_for()
+        assert await marketer.page.get_by_role("button", name="Reached").count() == 0
+
+
+async def test_operator_ends_a_session(browser: Browser, installation: ProcessInstallation) -> None:
+    async with walk(browser, installation, "manager") as other, walk(browser, installation, "admin") as operator:
+        await operator.open("/console/sessions")
+        await operator.accessible()
+        for _ in range(await operator.page.get_by_role("row").filter(has_text="manager").count()):
+            row = operator.page.get_by_role("row").filter(has_text="manager").first
+            await row.get_by_role("button", name="End").click()
+            await operator.page.wait_for_load_state()
+        assert {session["role"] for session in installation.get("/v1/sessions")["items"]} >= {"admin"}
+        await other.open("/console/now")
+        await other.page.get_by_role("heading", name="Sign in").wait_for()
+
+
+async def test_every_page_works_by_keyboard_alone(browser: Browser, installation: ProcessInstallation) -> None:
+    async with walk(browser, installation, "admin") as operator:
+        await operator.open("/console/now")
+        await operator.page.keyboard.press("Tab")
+        assert await operator.page.evaluate("document.activeElement.className") == "skip"
+        await operator.page.keyboard.press("Enter")
+        assert await operator.page.evaluate("document.activeElement.id") == "main"
+        await operator.open("/console/style")
+        await operator.accessible()
+        await operator.fits()
+
+
+def test_pages_are_small(installation: ProcessInstallation) -> None:
+    style, script = (ROOT / "services/console/static" / name for name in ("console.css", "console.js"))
+    assert Path(style).stat().st_size + Path(script).stat().st_size < 60_000
