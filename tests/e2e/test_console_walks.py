@@ -38,7 +38,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessIn
 
 
 @dataclass
-class Walk:
+class ConsoleWalk:
     """One person in a browser. `complaints`: what the browser reports, such as violations of the policy."""
 
     context: BrowserContext
@@ -73,11 +73,11 @@ async def browser(chromium: str) -> AsyncIterator[Browser]:
 @asynccontextmanager
 async def walk(
     browser: Browser, installation: ProcessInstallation, role: str, rep: str | None = None, size: ViewportSize = DESK
-) -> AsyncIterator[Walk]:
+) -> AsyncIterator[ConsoleWalk]:
     """Sign a person in by a one-time link."""
     context = await browser.new_context(viewport=size, timezone_id="Europe/Berlin", has_touch=size == PHONE)
     page = await context.new_page()
-    one = Walk(context, page, installation.url)
+    one = ConsoleWalk(context, page, installation.url)
     page.on("console", lambda message: one.complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: one.complaints.append(str(error)))
     link = httpx.post(
