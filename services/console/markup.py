@@ -55,6 +55,18 @@ class Times:
         pattern = "d MMM, HH:mm" if local.year == here.year else "d MMM y, HH:mm"
         return format_datetime(local, pattern, tzinfo=self._zone, locale=self._locale)
 
+    def span(self, seconds: float | None) -> str:
+        """Return how long something takes, to two units. Empty: unknown."""
+        if seconds is None:
+            return ""
+        minutes = int(seconds // 60)
+        if minutes < 1:
+            return f"{int(seconds)} s"
+        if minutes < 60:
+            return f"{minutes} min"
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+
     def ago(self, moment: datetime | str) -> str:
         """Return how long ago a time was, or how far ahead it is."""
         return format_timedelta(_moment(moment) - self._now, add_direction=True, locale=self._locale)

@@ -26,6 +26,8 @@ ENTRIES: Final = (
     NavigationEntry("/console/mine", _("My leads"), for_reps=True),
     NavigationEntry("/console/now", _("Now")),
     NavigationEntry("/console/leads", _("Leads")),
+    NavigationEntry("/console/funnel", _("Funnel")),
+    NavigationEntry("/console/response", _("First hour"), "sales"),
     NavigationEntry("/console/sessions", _("Sessions")),
 )
 

@@ -8,11 +8,11 @@ from services.console.console import Console
 from services.console.live import Changes, LiveRegions
 from services.console.markup import Pages
 from services.console.page_route import page_route
-from services.console.routes import home, leads, mine, now, session_list, sign_in, style_page
+from services.console.routes import home, leads, mine, now, reports, session_list, sign_in, style_page
 from services.console.session_api import session_router
 from services.console.viewer import Viewers
 
-MODULES = (home, sign_in, now, mine, leads, session_list, style_page)
+MODULES = (home, sign_in, now, mine, leads, reports, session_list, style_page)
 
 
 def routers(resources: Resources, keys: Keys, changes: Changes) -> list[APIRouter]:

@@ -153,3 +153,45 @@ async def test_page_of_a_rep_is_refused_to_other_viewers(world: World) -> None:
     answer = await (await signed_in(world, "manager")).get("/console/mine")
     assert answer.status_code == 403
     assert "acts as a rep" in answer.text
+
+
+# --- reports --------------------------------------------------------------------------------------------------------
+
+
+async def test_funnel_shows_each_step_and_opens_the_leads_behind_it(world: World) -> None:
+    await world.submit_form(email=CTO, name="Cora Tan")
+    await world.submit_form(email=CEO, name="Carl Oh")
+    await world.touch(CTO, by=str(await world.owner_of(CTO)))
+    browser = await signed_in(world, "marketing")
+    page = await browser.get("/console/funnel?since=30d&by=source")
+    assert page.status_code == 200, page.text
+    assert "2 entered" in page.text
+    links = [link.replace("&amp;", "&") for link in re.findall(r'href="(/console/funnel/leads[^"]+)"', page.text)]
+    assigned = next(link for link in links if "step=assigned" in link)
+    names = (await browser.get(assigned)).text
+    assert "Cora Tan" in names
+    assert "Carl Oh" in names
+    talked = next(link for link in links if "step=touch%3Aconversation" in link)
+    assert "Carl Oh" not in (await browser.get(talked)).text
+    for link in links:
+        assert (await browser.get(link)).status_code == 200, link
+
+
+async def test_funnel_without_leads_says_so(world: World) -> None:
+    assert "No lead in this period" in (await (await signed_in(world, "manager")).get("/console/funnel")).text
+
+
+async def test_wrong_period_is_a_page_for_people(world: World) -> None:
+    answer = await (await signed_in(world, "manager")).get("/console/funnel?since=yesterday")
+    assert answer.status_code == 422
+    assert "90d" in answer.text
+
+
+async def test_first_hour_is_shown_by_rep(world: World) -> None:
+    await world.submit_form(email=CTO)
+    owner = str(await world.owner_of(CTO))
+    await world.touch(CTO, by=owner)
+    text = (await (await signed_in(world, "manager")).get("/console/response?since=7d&by=rep")).text
+    assert "100.0 %" in text
+    assert owner in text
+    assert (await (await signed_in(world, "marketing")).get("/console/response")).status_code == 403

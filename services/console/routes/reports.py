@@ -1,0 +1,95 @@
+"""`/console/funnel` and `/console/response`: the two reports as pages, with the leads behind each figure."""
+
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Request, Response
+
+from firsthour.runtime.http.in_process import path_of
+from firsthour.runtime.http.problem import Problem
+from firsthour.runtime.processing.service import Resources
+from services.console.charts import lines
+from services.console.console import Console
+from services.console.viewer import Viewer
+
+FUNNEL: Final = "/console/funnel"
+RESPONSE: Final = "/console/response"
+SPANS: Final = ("7d", "30d", "90d", "365d")
+FUNNEL_GROUPS: Final = ("source", "campaign", "form", "persona", "grade", "rep", "team", "cohort")
+RESPONSE_GROUPS: Final = ("source", "rep", "urgency", "day", "weekday", "hour")
+TREND_LINES_MAX: Final = 6
+LEADS_MAX: Final = 25
+QUERY_CHARS_MAX: Final = 2_000
+
+
+def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
+    """Add the routes."""
+    viewers, pages = console.viewers, console.pages
+
+    @api.get(FUNNEL)
+    async def funnel(
+        request: Request, since: str = "90d", by: str = "", basis: str = "cohort", per: str = "week"
+    ) -> Response:
+        """Conversion, time and losses between every two neighbouring steps."""
+        viewer = await viewers.find(request)
+        report = await viewer.get("/v1/reports/funnel", {"from": since, "by": by or None, "basis": basis, "per": per})
+        names = {step["key"]: step["name"] for step in report["steps"]}
+        reached = [key for key in names if any(row["reached"][key] for row in report["trend"])][:TREND_LINES_MAX]
+        trend = [(names[key], [float(row["reached"][key]) for row in report["trend"]]) for key in reached]
+        chart, top = lines(trend)
+        return pages.page(
+            viewer,
+            "funnel.html",
+            path=FUNNEL,
+            report=report,
+            names=names,
+            chart=chart,
+            top=top,
+            behind=behind,
+            chosen={"since": since, "by": by, "basis": basis, "per": per},
+            spans=SPANS,
+            groups=FUNNEL_GROUPS,
+        )
+
+    @api.get(FUNNEL + "/leads")
+    async def leads(request: Request) -> Response:
+        """The leads behind a figure of the funnel."""
+        viewer = await viewers.find(request)
+        if len(request.url.query) > QUERY_CHARS_MAX:
+            raise Problem(422, "", "The address is too long. Open the list from the funnel.")
+        query = [(name, value) for name, value in request.query_params.multi_items() if name != "limit"]
+        listed = await viewer.get("/v1/reports/funnel/leads", [*query, ("limit", str(LEADS_MAX))])
+        views = [await _view(viewer, item["lead"]) for item in listed["items"]]
+        following = str(request.url.include_query_params(cursor=listed["next"]).query) if listed["next"] else ""
+        items = list(zip(listed["items"], views, strict=True))
+        return pages.page(viewer, "funnel_leads.html", path=FUNNEL, items=items, following=following)
+
+    @api.get(RESPONSE)
+    async def response(request: Request, since: str = "30d", by: str = "rep") -> Response:
+        """The share of the requests that were contacted within the first hour."""
+        viewer = await viewers.find(request)
+        report = await viewer.get("/v1/reports/response", {"since": since, "by": by or None})
+        chosen = {"since": since, "by": by}
+        return pages.page(
+            viewer,
+            "response.html",
+            path=RESPONSE,
+            report=report,
+            chosen=chosen,
+            spans=SPANS,
+            groups=RESPONSE_GROUPS,
+        )
+
+
+async def _view(viewer: Viewer, lead: str) -> dict[str, Any]:
+    """Return a lead; of one that has gone, its id."""
+    answer = await viewer.send("GET", path_of("/v1/leads/{lead}", lead=lead))
+    return dict(answer.json()) if answer.ok else {"id": lead, "name": None, "email": None, "company": None}
+
+
+def behind(link: str | None, **more: str) -> str:
+    """Return the page of the leads behind a figure. Empty: no list has them."""
+    if link is None:
+        return ""
+    rest = "".join(f"&{name}={value}" for name, value in more.items())
+    return f"{FUNNEL}/leads?{urlsplit(link).query}{rest}"
