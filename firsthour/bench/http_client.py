@@ -100,11 +100,15 @@ async def closed_loop(port: int, requests: Sequence[bytes]) -> None:
 
 @dataclass
 class OpenLoop:
-    """Requests sent at their scheduled times, whether or not the earlier ones are answered. Times are monotonic seconds."""
+    """Requests sent at their scheduled times, whether or not the earlier ones are answered. Times are monotonic seconds.
+
+    `late`: how long after its scheduled time each request was sent. Other work of the machine delays all processes alike.
+    """
 
     requests: Sequence[bytes]
     at: Sequence[float]
     acked: dict[int, float] = field(default_factory=dict)
+    late: list[float] = field(default_factory=list)
 
     async def send(self, port: int) -> None:
         """Send all requests. A thread keeps the schedule, because sleeping in the loop is a millisecond inexact."""
@@ -133,6 +137,7 @@ class OpenLoop:
                 connection = free.popleft()
                 busy[connection] = number
                 connection.send(self.requests[number])
+                self.late.append(clock.monotonic() - self.at[number])
 
             def keep_schedule() -> None:
                 for number, moment in enumerate(self.at):

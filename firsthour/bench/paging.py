@@ -83,6 +83,7 @@ class PagedProgram:
     page: list[list[float]] = field(default_factory=list)
     acked: list[list[float]] = field(default_factory=list)
     cpu_ms: list[float] = field(default_factory=list)
+    late: list[list[float]] = field(default_factory=list)  # of the client: when requests were sent after their time
     missing: int = 0
 
 
@@ -112,6 +113,7 @@ class SlackPages:
         program.page.append([(first[number] - moment) * 1_000 for number, moment in paged] or [float("inf")])
         program.acked.append([(sent.acked[n] - moment) * 1_000 for n, moment in enumerate(at)])
         program.cpu_ms.append(used / total * 1_000)
+        program.late.append([seconds * 1_000 for seconds in sent.late])
 
     def most(self, program: PagedProgram, total: int) -> float:
         """Return the leads a second, from the first webhook to the last message, if each connection sends as fast as it can."""
@@ -176,12 +178,14 @@ def page_lines(
     name = f"form to Slack {load.name}"
     note = f"{sum(map(len, product.page)):,} pages in {len(product.page)} rounds"
     note += f", {product.missing} missing" if product.missing else ""
+    lateness = [percentile(times, 0.99) for times in product.late]
+    late_note = f"the client sent late by {max(lateness):.1f} ms (p99)" if lateness else ""
     lines = []
     for n, (share, text) in enumerate(((0.50, "p50"), (0.99, "p99"))):
         ours, theirs = ([percentile(times, share) for times in one.page] for one in (product, least))
         ratios = [mine / minimum for mine, minimum in zip(ours, theirs, strict=True)]
         lines += [
-            line(f"{name}, {text}", ours, "ms", goal=goals_ms[n] if goals_ms else None, note="" if n else note),
+            line(f"{name}, {text}", ours, "ms", goal=goals_ms[n] if goals_ms else None, note=late_note if n else note),
             line(f"{name}, {text}, of the minimum program", ratios, "times", goal=goals[n] if goals else None),
         ]
     lines.append(line(f"form to 202 {load.name}, p99", [percentile(times, 0.99) for times in product.acked], "ms"))

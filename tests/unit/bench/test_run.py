@@ -13,7 +13,7 @@ from firsthour.bench import fixtures, paging, pipeline, profile, rules, run
 from firsthour.bench.fixtures import furnish
 from firsthour.bench.http_client import LoadRefusedError, OpenLoop, closed_loop
 from firsthour.bench.lines import BenchLine, line, percentile
-from firsthour.bench.paging import Load
+from firsthour.bench.paging import Load, PagedProgram
 from firsthour.bench.recorder import RecordedUnit, by_worker
 from firsthour.bench.samples import Samples
 from firsthour.bench.server_process import server_process
@@ -179,6 +179,16 @@ def test_server_that_refuses_requests_is_an_error(tmp_path: Path) -> None:
         load = OpenLoop([wrong], [HostClock().monotonic()])
         with pytest.raises(LoadRefusedError, match="401"):
             asyncio.run(load.send(server.port))
+
+
+def test_p99_says_how_late_the_client_itself_was() -> None:
+    product, least = [
+        PagedProgram(0, lambda: 0.0, page=[[2.0]], acked=[[1.0]], cpu_ms=[1.0], late=[[0.1, 3.04]]) for _ in range(2)
+    ]
+    lines = paging.page_lines(Load(12, 5, 1), product, least, None, None)
+    assert {one.name: one.note for one in lines}["form to Slack at 5/s, pool of 12, p99"] == (
+        "the client sent late by 3.0 ms (p99)"
+    )
 
 
 # --- the result ----------------------------------------------------------------------------------------------------
