@@ -17,7 +17,7 @@ from tests.story.world import World
 
 LOG: Final = ROOT.parent / "shared" / "data" / "bpi2012" / "events.csv.gz"
 FIRST_CASES: Final = 60
-AT_ONCE: Final = 50
+AT_ONCE: Final = 200
 STAGES: Final = {
     "A_PREACCEPTED": "preaccepted",
     "A_ACCEPTED": "accepted by the bank",
@@ -90,7 +90,9 @@ async def post(world: World, cases: Mapping[str, Case]) -> None:
 async def check(open_world: OpenWorld, cases: Mapping[str, Case]) -> None:
     """Post these applications, and compare the funnel with a count of the log."""
     team = reps(*({"id": rep, "capacity": {"open": 1_000_000}} for rep in ("ana", "bo", "cy")))
-    world = await open_world(team=team, agreement={"lifecycle": LIFECYCLE, "recycle": None})
+    ladder = [{"at": "0m", "page": "owner", "by": ["inbox"]}]
+    agreement = {"lifecycle": LIFECYCLE, "recycle": None, "response": {"ladder": ladder, "reassign_at_most": None}}
+    world = await open_world(team=team, agreement=agreement, channels=("inbox",))
     await post(world, cases)
     logged = Counter(name for rows in cases.values() for _, name in rows)
     lost = sum(any(CLOSED.get(name) == "lost" for _, name in rows) for rows in cases.values())
