@@ -1,6 +1,7 @@
 """Compiles the expressions of `sources.yaml`: JMESPath, with the functions of `schemas/mapping_functions.py`."""
 
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -12,6 +13,13 @@ from services.gateway.domain import coerce
 from services.gateway.domain.coerce import Json
 
 _PAIRS_MAX: Final = 1_000
+_COMPARABLE: Final = frozenset({int, float, str})
+_ORDERS: Final[Mapping[str, Callable[[Any, float], bool]]] = {
+    "lt": operator.lt,
+    "lte": operator.le,
+    "gt": operator.gt,
+    "gte": operator.ge,
+}
 
 
 class Expression(Protocol):
@@ -32,6 +40,65 @@ class FieldPath:
                 return None
             value = value.get(name)
         return value
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A literal."""
+
+    value: Any
+
+    def search(self, value: Any) -> Any:
+        return self.value
+
+
+@dataclass(frozen=True, slots=True)
+class IsText:
+    """A comparison with a text, as most conditions are."""
+
+    part: Expression
+    text: str
+    equal: bool
+
+    def search(self, value: Any) -> Any:
+        return (self.part.search(value) == self.text) is self.equal
+
+
+@dataclass(frozen=True, slots=True)
+class IsOrdered:
+    """A comparison of sizes with a number. It raises `TypeError` for a text, and is null for other values."""
+
+    part: Expression
+    number: float
+    compare: Callable[[Any, float], bool]
+
+    def search(self, value: Any) -> Any:
+        size = self.part.search(value)
+        return self.compare(size, self.number) if type(size) in _COMPARABLE else None
+
+
+@dataclass(frozen=True, slots=True)
+class Both:
+    """`&&`: the first value if it is false, otherwise the second one."""
+
+    first: Expression
+    second: Expression
+
+    def search(self, value: Any) -> Any:
+        first = self.first.search(value)
+        return self.second.search(value) if is_true(first) else first
+
+
+@dataclass(frozen=True, slots=True)
+class Either:
+    """`||`: the first value if it is true, otherwise the second one."""
+
+    first: Expression
+    second: Expression
+
+    def search(self, value: Any) -> Any:
+        first = self.first.search(value)
+        return first if is_true(first) else self.second.search(value)
 
 
 class ProductFunctions(functions.Functions):
@@ -102,8 +169,30 @@ class JmesPath:
 def compile_expression(text: str) -> Expression:
     """Compile an expression, which was checked when the configuration was read."""
     parsed = jmespath.compile(text)
-    names = _names(parsed.parsed)
-    return FieldPath(names) if names else JmesPath(parsed)
+    return _compiled(parsed.parsed) or JmesPath(parsed)
+
+
+def _compiled(node: Mapping[str, Any]) -> Expression | None:
+    """Return the expression of a node without the interpreter. None: only the interpreter knows this kind of node."""
+    names = _names(node)
+    if names:
+        return FieldPath(names)
+    if node["type"] == "literal":
+        return Constant(node["value"]) if type(node["value"]) in _COMPARABLE else None
+    if node["type"] not in ("comparator", "and_expression", "or_expression"):
+        return None
+    first, second = (_compiled(child) for child in node["children"])
+    if first is None or second is None:
+        return None
+    if node["type"] == "and_expression":
+        return Both(first, second)
+    if node["type"] == "or_expression":
+        return Either(first, second)
+    if not isinstance(second, Constant):
+        return None
+    if isinstance(second.value, str):
+        return IsText(first, second.value, node["value"] == "eq") if node["value"] in ("eq", "ne") else None
+    return IsOrdered(first, second.value, _ORDERS[node["value"]]) if node["value"] in _ORDERS else None
 
 
 def is_true(value: Any) -> bool:

@@ -1,7 +1,9 @@
 """Expressions of mappings: the functions of the product, and values of unexpected types."""
 
+from collections.abc import Callable
 from typing import Any
 
+import jmespath
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -87,3 +89,42 @@ def test_fields_with_dots_become_objects(fields: dict[str, Any], value: Any) -> 
         assert result == value
     assert repr(result).count("{") <= 10
     assert "1" in repr(result) or "2" in repr(result)
+
+
+CONDITIONS = (
+    "'call'",
+    "kind == 'call'",
+    "kind != 'call'",
+    "a.kind == 'call' && kind",
+    "kind == 'call' || a.kind == 'call' || a",
+    "kind && a && b",
+    "kind || a || b",
+    "(kind || a) && b == ''",
+    "kind == 'call' && a > `5`",
+    "kind == `5`",
+    "a > `1`",
+    "a >= `5` && b < `1`",
+    "a <= `0` || kind == 'call'",
+    "a > 'call'",
+    "a != `1`",
+    "'call' == kind",
+)
+JSON_VALUES: st.SearchStrategy[Any] = st.recursive(
+    st.sampled_from([None, True, False, 0, 1, 5, 0.0, "", "call", "5", []]),
+    lambda inner: st.dictionaries(st.sampled_from(["kind", "a", "b"]), inner, max_size=3) | st.lists(inner, max_size=2),
+    max_leaves=6,
+)
+
+
+@pytest.mark.parametrize("text", CONDITIONS)
+@given(value=JSON_VALUES)
+def test_compiled_condition_has_the_value_that_the_interpreter_gives(text: str, value: Any) -> None:
+    assert _outcome(compile_expression(text).search, value) == _outcome(jmespath.compile(text).search, value)
+
+
+def _outcome(search: Callable[[Any], Any], value: Any) -> tuple[str, str]:
+    try:
+        found = search(value)
+    except TypeError as failure:  # a text is not compared with a number
+        return "TypeError", str(failure)
+    return type(found).__name__, repr(found)
