@@ -50,19 +50,20 @@ def add_source_routes(api: APIRouter, resources: Resources) -> None:
         expression reads. `fetches`: the thin events, each with the address at which the rest of it would be read; nothing is
         fetched. `unmatched`: the number of items to which no entry of `events` applies.
         """
-        endpoint, config, clock = sources.index.webhooks.get(id), resources.config.current, resources.clock
+        config, clock = resources.config.current, resources.clock
+        source = sources.index.webhooks.get(id) or _program(config, id)
         try:
             body = base64.b64decode(delivery.body, validate=True)
             answer = None if delivery.answer is None else base64.b64decode(delivery.answer, validate=True)
         except (binascii.Error, ValueError):
             raise Problem(422, "Invalid body", "Send the bytes of body and answer in base64.") from None
-        if endpoint is None:
-            program, producers = _program(config, id), producers_of(config)
+        if isinstance(source, InboundSource):
+            producers = producers_of(config)
             pairs = [(name, value.encode("utf-8", "replace")) for name, value in (delivery.headers or {}).items()]
-            return record_trial.outcome(program, producers, body, pairs, config.team, clock.business())
+            return record_trial.outcome(source, producers, body, pairs, config.team, clock.business())
         headers = trial.headers_of({"content-type": delivery.content_type, **(delivery.headers or {})})
         request = trial.TriedRequest(headers, body, delivery.target.encode(), delivery.headers is not None, answer)
-        return trial.outcome(endpoint, request, public_url, config.team, clock.business(), clock.real())
+        return trial.outcome(source, request, public_url, config.team, clock.business(), clock.real())
 
 
 def _program(config: Config, id: str) -> InboundSource:
