@@ -14,7 +14,7 @@ from schemas.events.outside import OUTSIDE_TYPES
 from schemas.facts import is_product_fact
 from schemas.fetching import Fetch, PresetFetch
 from schemas.form_fields import TheirNames
-from schemas.values import ID_PATTERN, Flag, Shape, Whole, did_you_mean, shown, wrong
+from schemas.values import ID_PATTERN, Flag, Number, Shape, Whole, did_you_mean, shown, wrong
 from schemas.verification import FieldName, Secret, StandardWebhooks, Verify
 
 PRESETS = (
@@ -162,19 +162,34 @@ class EchoHandshake(Shape):
 Handshake = Annotated[HubHandshake | ChallengeCodeHandshake | EchoHandshake, Field(discriminator="kind")]
 
 
+def _share(value: float) -> float:
+    if 0 < value <= 1:
+        return value
+    remedy = "write a share above 0 and up to 1, such as 0.5 for half of a pool"
+    if value == 0:
+        raise wrong("with a share of 0, no lead of this source would get an owner", remedy)
+    raise wrong(f"`{value:g}` is not a share of a pool", remedy)
+
+
 class Quota(Shape):
     """The most that a source usually sends. Beyond it, events that are no requests for contact are quarantined.
 
     A request for contact meets a line of `qualify` with `on:`. Each process of the gateway counts on its own.
+
+    `share_of_pool` is the share of the places of a pool that leads of this source may take: above 0, at most 1. The places are
+    the open leads that its available members may have. Leads beyond it wait behind all others. Leads that are assigned by hand
+    count, and are not limited; nor is a pool limited in which an available member has no limit of open leads.
     """
 
     per_minute: Annotated[Whole, Field(ge=1)] | None = None  # events
     leads_per_hour: Annotated[Whole, Field(ge=1)] | None = None  # requests for contact
+    share_of_pool: Annotated[Number, AfterValidator(_share)] | None = None
 
     @model_validator(mode="after")
     def _limits_something(self) -> Self:
-        if self.per_minute is None and self.leads_per_hour is None:
-            raise wrong("the quota limits nothing", "add `per_minute: 600`, `leads_per_hour: 200`, or both")
+        if self.per_minute is None and self.leads_per_hour is None and self.share_of_pool is None:
+            remedy = "add `per_minute: 600`, `leads_per_hour: 200` or `share_of_pool: 0.5`"
+            raise wrong("the quota limits nothing", remedy)
         return self
 
 
@@ -237,6 +252,13 @@ class ApiSource(Shape):
     kind: Literal["api"]
     types: SentTypes  # the only types that its keys may send
     quota: Quota | None = None
+
+    @model_validator(mode="after")
+    def _has_no_share(self) -> Self:
+        if self.quota is not None and self.quota.share_of_pool is not None:
+            mistake = "`share_of_pool` limits forms and webhooks; events of an API key carry the name of the key"
+            raise wrong(mistake, "remove it, or let the system post to a source of kind webhook")
+        return self
 
 
 class KafkaSource(Shape):

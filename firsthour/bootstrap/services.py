@@ -7,6 +7,7 @@ import services.notifier.service
 import services.reporting.service
 import services.router.service
 import services.scoring.service
+from firsthour.bootstrap.trial_effects import trial_effects
 from firsthour.runtime.eventlog.dead_letters import Retention
 from firsthour.runtime.processing.service import Service
 from firsthour.runtime.settings import CLOCK_SKEW_SECONDS
@@ -36,8 +37,9 @@ def all_services(
     `ways_out`: pages also leave over the channels of the agreement. `inbound`: the retention of dead letters of the topic to which
     other programs write. None: it is not read.
     """
+    effects = trial_effects(tuple(channels), clock_skew_seconds * 1_000_000, ways_out=ways_out)
     return (
-        services.gateway.service.service(inbound=inbound),
+        services.gateway.service.service(effects, inbound=inbound),
         services.scoring.service.service(),
         services.router.service.service(clock_skew_seconds, check_snooze),
         services.notifier.service.service(channels, public_url, recent_events, unavailable_reps, ways_out=ways_out),

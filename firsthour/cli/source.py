@@ -91,6 +91,8 @@ def try_body(
 ) -> None:
     """Show what a delivery would become: verification, events, the expression of each field, unused parts. Nothing is stored.
 
+    Each event is followed by its effect: score and its parts, the line of `qualify`, status, owner and pages.
+
     For a delivery that only names an event, it shows the address at which the rest would be read; nothing is fetched.
 
     For a source of `kind: kafka`, the body is a record: a structured CloudEvent, or a binary one with its `ce_` headers in --headers.
@@ -147,6 +149,8 @@ def _show(report: dict[str, Any], *, completed: bool) -> None:
         for name, value in (*event["person"].items(), *event["fields"].items()):
             rows.append((name, value, texts.get(name) or texts.get("form_fields", ""), _place(places, name)))
         print_table(("field", "value", "expression", "place"), rows)
+        if event["effect"] is not None:
+            show_effect(event["effect"])
     if not completed and not report["events"] and report["fetches"] and not report["faults"]:
         say("The events follow from the answer: `--answer FILE` shows them.")
     elif not report["events"] and not report["faults"]:
@@ -162,6 +166,37 @@ def _show(report: dict[str, Any], *, completed: bool) -> None:
         say(f"{fault['pointer']}: {fault['detail']}")
     if report["unused"]:
         say(f"Not used: {', '.join(report['unused'])}")
+
+
+def show_effect(effect: dict[str, Any]) -> None:
+    """Show what an event would change."""
+    score, before, owner = effect["score"], effect["score_before"], effect["owner"]
+    was = "" if before is None else f" (now {before['total']:g}, {before['grade']})"
+    say(f"Lead: {effect['lead'] or 'a new one'}{', by ' + effect['shared'] if effect['shared'] else ''}")
+    say(
+        f"Score: {score['total']:g}, grade {score['grade']}{was}: fit {score['fit']:g}, engagement {score['engagement']:g}"
+    )
+    print_table(
+        ("part", "because", "points", "worth now"),
+        ([part["kind"], part["because"], part["points"], part["worth"]] for part in effect["parts"]),
+    )
+    line = effect["qualify"]
+    say(f"Meets: {line['line']} ({line['urgency']})" if line else f"Not handed over: {effect['why_not']}.")
+    status = effect["status"]
+    if status["from"] != status["to"]:
+        say(f"Status: {status['from']} -> {status['to']}")
+    if owner is not None:
+        found = f"Owner: {owner['rep']}" if owner["rep"] else f"Waits for {owner['pool'] or 'a rule'}"
+        say(f"{found}, by rule {owner['rule'] or '-'}: {owner['why']}")
+    if effect["pages"]:
+        say(f"Pages, if no touch is recorded until {effect['promise_at']}:")
+        print_table(
+            ("at", "kind", "person", "by", "note"),
+            (
+                [page["at"], page["kind"], page["person"], ", ".join(page["by"]), page["why"] or ""]
+                for page in effect["pages"]
+            ),
+        )
 
 
 def _place(places: dict[str, str], name: str) -> str:

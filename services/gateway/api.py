@@ -10,7 +10,7 @@ from schemas.http import ProblemItem, ResponseModel
 from services.gateway import shapes
 from services.gateway.domain.segment import CALLS
 from services.gateway.quarantine_api import add_quarantine_routes
-from services.gateway.source_api import add_source_routes
+from services.gateway.source_api import TrialEffects, add_source_routes, no_effects
 
 _TEXT: Final = {"type": "string", "minLength": 1}
 _IDEMPOTENCY: Final = {
@@ -89,7 +89,7 @@ _EFFECT: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-def router(resources: Resources) -> APIRouter:
+def router(resources: Resources, effects: TrialEffects = no_effects) -> APIRouter:
     """Return the routes. They document the paths, and answer 405 to other methods."""
     api = APIRouter(tags=["events in"])
     _add_route(
@@ -127,7 +127,7 @@ def router(resources: Resources) -> APIRouter:
     for name in CALLS:
         _add_call(api, f"/v1/{name}", shapes.call(name))
     _add_call(api, "/v1/batch", shapes.CALL_BATCH)
-    add_source_routes(api, resources)
+    add_source_routes(api, resources, effects)
     add_quarantine_routes(api, resources)
     return api
 

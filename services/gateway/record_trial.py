@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from firsthour.runtime.http.exact_json import Parsed
 from firsthour.runtime.http.problem import Problem
@@ -25,7 +25,7 @@ def outcome(
     headers: Sequence[tuple[str, bytes]],
     team: Team,
     now: datetime,
-) -> dict[str, Any]:
+) -> trial.Trial:
     """Return what a record would become, as `trial.outcome` does for a delivery. `headers`: of a binary event, with its `ce_`."""
     report = trial.empty_report({"verified": None, "why": WHY})
     record = body_of(body, headers)
@@ -36,19 +36,18 @@ def outcome(
             parsed = parse_record(record, producers, team, now)
             if parsed.error is not None:
                 raise parsed.error
-            trial.fill(report, [[(one, None) for one in parsed.events]], [])
-            return report
+            return trial.Trial(report, trial.fill(report, [[(one, None) for one in parsed.events]], []))
         items = list(parse_items(event, source, team, now))
         seen = opened(event)
     except (UnmappableError, Problem) as error:
         trial.fill(report, [], [error if isinstance(error, UnmappableError) else _fault(error)])
-        return report
+        return trial.Trial(report)
     mapped: list[MappedItem] = [item for item in items if not isinstance(item, UnmappableError)]
     faults = [item for item in items if isinstance(item, UnmappableError)]
-    trial.fill(report, mapped, faults)
+    events = trial.fill(report, mapped, faults)
     parts = [] if faults else trial.unused(source.entries, seen)
     report["unused"] = [part for part in parts if part.removeprefix("#/") not in _FRAME]
-    return report
+    return trial.Trial(report, events)
 
 
 def _check_producer(event: Parsed, source: InboundSource, producers: Producers) -> None:

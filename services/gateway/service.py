@@ -1,6 +1,7 @@
 """The gateway as data. Requests are answered in `services.gateway.asgi`; the router here only documents them."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from firsthour.runtime.eventlog.dead_letters import Retention
 from firsthour.runtime.http import idempotency
@@ -9,11 +10,14 @@ from schemas.topics import INBOUND
 from services.gateway.api import router
 from services.gateway.inbound import InboundIntake
 from services.gateway.quarantine import delete_old_quarantine
+from services.gateway.source_api import TrialEffects, no_effects
 from services.gateway.source_counts import delete_old_source_counts
 
 
-def service(*, inbound: Retention | None = None) -> Service:
+def service(effects: TrialEffects = no_effects, *, inbound: Retention | None = None) -> Service:
     """Return the service. Its sweeps delete old answers under idempotency keys, counts of sources, and quarantined events.
+
+    `effects`: returns the effect of tried events; see `TrialEffects`.
 
     `inbound`: the retention of dead letters of the topic to which other programs write, which only Kafka has. None: it is not read.
     """
@@ -28,6 +32,6 @@ def service(*, inbound: Retention | None = None) -> Service:
         name="gateway",
         hears={INBOUND: intake.hear} if intake else {},
         sweeps=(idempotency.sweep, delete_old_source_counts, delete_old_quarantine),
-        api=router,
+        api=partial(router, effects=effects),
         runners=runners,
     )

@@ -2,10 +2,13 @@
 
 import base64
 import binascii
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends
 from pydantic import Field
+from sqlalchemy.engine import Connection
 
 from firsthour.kernel.config import Config
 from firsthour.runtime.http.auth import needs
@@ -13,8 +16,11 @@ from firsthour.runtime.http.principal import Principal
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.http.strict_json import SIZE_MAX
 from firsthour.runtime.processing.service import Resources
+from firsthour.runtime.storage.records import Row
 from schemas.http import RequestModel
 from services.gateway import record_trial, trial
+from services.gateway.domain.coerce import UnmappableError
+from services.gateway.intake.outcome import fault_of, rows_of
 from services.gateway.sources import CurrentSources, InboundSource, producers_of
 
 _BASE64_MAX: Final = SIZE_MAX * 4 // 3 + 4
@@ -34,7 +40,18 @@ class TriedDelivery(RequestModel):
     answer: Annotated[str, Field(max_length=_BASE64_MAX)] | None = None
 
 
-def add_source_routes(api: APIRouter, resources: Resources) -> None:
+TrialEffects = Callable[[Connection, Config, datetime, Sequence[Row]], Sequence[dict[str, Any] | None]]
+"""Returns the effect of each of these events at a business time, by what is stored. Bootstrap takes it from the other services."""
+
+
+def no_effects(
+    connection: Connection, config: Config, now: datetime, rows: Sequence[Row]
+) -> Sequence[dict[str, Any] | None]:
+    """Return nothing: the gateway is alone."""
+    return [None] * len(rows)
+
+
+def add_source_routes(api: APIRouter, resources: Resources, effects: TrialEffects) -> None:
     """Add the route of the trial."""
     sources = CurrentSources(resources.config, resources.clock)
     public_url = resources.settings.public_url.rstrip("/").encode()
@@ -49,6 +66,10 @@ def add_source_routes(api: APIRouter, resources: Resources) -> None:
         expression and the place of each field. `faults`: what cannot be mapped. `unused`: the parts of the body that no
         expression reads. `fetches`: the thin events, each with the address at which the rest of it would be read; nothing is
         fetched. `unmatched`: the number of items to which no entry of `events` applies.
+
+        `effect` of an event: what it would change, by what is stored now; null: nothing. `lead` null: a new one. `score` with its
+        `parts`; `qualify`: the line that it meets, or `why_not`; `status`; `owner`: the rep whose turn it is, and why; `pages`:
+        those that follow until the promise ends, if no touch is recorded and each is accepted at once.
         """
         config, clock = resources.config.current, resources.clock
         source = sources.index.webhooks.get(id) or _program(config, id)
@@ -60,10 +81,24 @@ def add_source_routes(api: APIRouter, resources: Resources) -> None:
         if isinstance(source, InboundSource):
             producers = producers_of(config)
             pairs = [(name, value.encode("utf-8", "replace")) for name, value in (delivery.headers or {}).items()]
-            return record_trial.outcome(source, producers, body, pairs, config.team, clock.business())
+            tried = record_trial.outcome(source, producers, body, pairs, config.team, clock.business())
+            return await _with_effects(tried)
         headers = trial.headers_of({"content-type": delivery.content_type, **(delivery.headers or {})})
         request = trial.TriedRequest(headers, body, delivery.target.encode(), delivery.headers is not None, answer)
-        return trial.outcome(source, request, public_url, config.team, clock.business(), clock.real())
+        tried = trial.outcome(source, request, public_url, config.team, clock.business(), clock.real())
+        return await _with_effects(tried)
+
+    async def _with_effects(tried: trial.Trial) -> dict[str, Any]:
+        try:
+            rows = rows_of(tried.events)
+        except UnmappableError as error:
+            tried.report["faults"].append(fault_of(error))
+            return tried.report
+        config, now = resources.config.current, resources.clock.business()
+        found = await resources.reads(lambda connection: effects(connection, config, now, rows)) if rows else []
+        for event, effect in zip(tried.report["events"], found, strict=False):
+            event["effect"] = effect
+        return tried.report
 
 
 def _program(config: Config, id: str) -> InboundSource:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
 from firsthour.runtime.http.exact_json import Parsed
@@ -39,9 +39,16 @@ class TriedRequest:
     answer: bytes | None = None
 
 
+class Trial(NamedTuple):
+    """What a trial shows, and the events of `report["events"]`, whose effect is added."""
+
+    report: dict[str, Any]
+    events: Sequence[ParsedEvent] = ()
+
+
 def outcome(
     endpoint: WebhookEndpoint, request: TriedRequest, public_url: bytes, team: Team, now: datetime, received: datetime
-) -> dict[str, Any]:
+) -> Trial:
     """Return what the request would do: `verified`, `events`, `faults` and `unused`, the parts that no expression reads.
 
     `fetches`: the thin events, each with the address at which the rest of it would be read; nothing is fetched.
@@ -60,15 +67,15 @@ def outcome(
         if request.answer is not None:
             delivery, value = _completed(thin, request.answer)
         elif thin.nothing_left:
-            return report
+            return Trial(report)
         parsed = Parsed(value, parsed.altered)
         items = list(parse_items(endpoint, request.body, parsed, team, delivery=delivery, now=now))
     except UnmappableError as error:
-        return {**report, "faults": [fault_of(error)]}
+        return Trial({**report, "faults": [fault_of(error)]})
     faults = [item.error for item in items if isinstance(item, RejectedItem)]
-    fill(report, [item for item in items if not isinstance(item, RejectedItem)], faults)
+    events = fill(report, [item for item in items if not isinstance(item, RejectedItem)], faults)
     report["unused"] = [] if faults else unused(endpoint.entries, parsed.value)
-    return report
+    return Trial(report, events)
 
 
 def empty_report(verification: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,11 +83,15 @@ def empty_report(verification: Mapping[str, Any]) -> dict[str, Any]:
     return {**verification, "events": [], "faults": [], "unused": [], "unmatched": 0, "fetches": []}
 
 
-def fill(report: dict[str, Any], items: Sequence[MappedItem], faults: Sequence[UnmappableError]) -> None:
-    """Add the events of the items of a body, its faults, and the number of items to which no entry applies."""
-    report["events"] = [_event(event, entry) for item in items for event, entry in item][:EVENTS_MAX]
+def fill(
+    report: dict[str, Any], items: Sequence[MappedItem], faults: Sequence[UnmappableError]
+) -> Sequence[ParsedEvent]:
+    """Add the events of the items of a body, its faults, and the number of items to which no entry applies. Return the events."""
+    pairs = [pair for item in items for pair in item][:EVENTS_MAX]
+    report["events"] = [_event(event, entry) for event, entry in pairs]
     report["faults"] = [fault_of(fault) for fault in faults]
     report["unmatched"] = sum(not item for item in items) or (0 if items or faults else 1)
+    return [event for event, _ in pairs]
 
 
 def _completed(thin: ThinPart, answer: bytes) -> tuple[str, Json]:
@@ -139,6 +150,7 @@ def _event(event: ParsedEvent, entry: CompiledMapping | None) -> dict[str, Any]:
         "fields": dict(external.fields),
         "expressions": dict(entry.texts) if entry is not None else {},
         "places": dict(entry.places) if entry is not None else {},
+        "effect": None,
     }
 
 

@@ -19,7 +19,7 @@ from services.notifier.alerting import update_alerts
 from services.notifier.channels.base import RETRY_AFTER_SECONDS_MAX
 from services.notifier.context import CLOCKS, Claim, NotifierContext
 from services.notifier.domain import page as paging
-from services.notifier.domain.budget import Spending, fellows, is_counted, last_slots
+from services.notifier.domain.budget import Spending, budget_of, counts, fellows, is_counted, last_slots
 from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.clock_events import BY_OWNER
 from services.notifier.domain.failing import PUT_OFF
@@ -95,7 +95,7 @@ def claim_new(
     new = [
         replace(page, rank=rank_of(page, clocks[page.lead_id], terms)) for page in pages if page.id not in stored_ids
     ]
-    messages = _messages(unit, [page.person for page in new if page.state == "pending"], terms)
+    messages = _messages(unit, _counted_people([page for page in new if page.state == "pending"], terms), terms)
     look = _Look(unit, terms, context, messages)
     stored, claims = {page.id: page for page in new}, []
     pending = [page for page in new if page.state == "pending"] if not look.slots.closed else []
@@ -127,7 +127,7 @@ def claim(unit: Unit, context: NotifierContext, limit: int) -> ClaimResult:
     context.failing_pages.looks_at([page.id for page in due])
     terms = context.terms(unit)
     due_ids = {page.id for page in due}
-    messages = [one for one in _messages(unit, [page.person for page in due], terms) if one.page_id not in due_ids]
+    messages = [one for one in _messages(unit, _counted_people(due, terms), terms) if one.page_id not in due_ids]
     waiting = [*due, *_before_last_message(unit, due, messages, terms)]
     clocks = lock_clocks(unit, {page.lead_id for page in waiting})
     locked = lock_pages(unit, {page.id for page in waiting})
@@ -158,21 +158,28 @@ def claim(unit: Unit, context: NotifierContext, limit: int) -> ClaimResult:
 
 
 def _messages(unit: Unit, people: Sequence[str], terms: Terms) -> list[SentMessage]:
-    """Return the messages to these persons that count against their budgets. Without a budget, none is read."""
-    if terms.budget is None:
+    """Return the messages to these persons that count against their budgets."""
+    if not people:
         return []
-    since = unit.clock.business() - terms.budget.per
-    return [one for one in find_messages(unit, set(people), since) if one.channel not in terms.single]
+    since = unit.clock.business() - budget_of(terms).per
+    found = find_messages(unit, set(people), since)
+    return [one for one in found if one.channel not in terms.single and counts(one.rung, terms)]
+
+
+def _counted_people(pages: Sequence[Page | WaitingPage], terms: Terms) -> list[str]:
+    """Return the recipients of these pages for whom a budget counts, each as often as it does. Mostly none: none is read."""
+    return [page.person for page in pages if counts(page.rung, terms)]
 
 
 def _before_last_message(
     unit: Unit, due: Sequence[WaitingPage], messages: Sequence[SentMessage], terms: Terms
 ) -> list[WaitingPage]:
     """Return the pages that wait for the persons whose last message may be sent now."""
-    if terms.budget is None:
+    due_of = Counter(_counted_people(due, terms))
+    if not due_of:
         return []
-    spending = Spending.of(terms.budget, unit.clock.business(), [(one.person, one.at) for one in messages])
-    people = last_slots(spending, Counter(page.person for page in due))
+    spending = Spending.of(budget_of(terms), unit.clock.business(), [(one.person, one.at) for one in messages])
+    people = last_slots(spending, due_of)
     return waiting_for(unit, people, WAITING_MAX) if people else []
 
 
@@ -186,7 +193,7 @@ class _Look:
         self._context = context
         self.slots = context.bulkhead.slots()
         self.now, self.real = unit.now, unit.clock.real()
-        self._spending = Spending.of(terms.budget, self.now, [(one.person, one.at) for one in messages])
+        self._spending = Spending.of(budget_of(terms), self.now, [(one.person, one.at) for one in messages])
         self._delayed: list[tuple[str, str]] = []  # channel and reason
 
     def try_claim(self, page: Page, clock: ResponseClock | None, availability: Availability | None) -> Page:
@@ -197,7 +204,7 @@ class _Look:
         if page.kind != "channel":
             page = replace(page, channels=self.terms.lasting(page.channels))
         after = self._unless_held(page, clock)
-        if after.state == "sending" and after.channel not in self.terms.single:
+        if after.state == "sending" and after.channel not in self.terms.single and counts(page.rung, self.terms):
             self._spending.spend(page.person)
         if after.delay and after.delay != page.delay:
             self._delayed.append((after.channel, after.delay))
@@ -212,7 +219,12 @@ class _Look:
         if quiet is not None:
             return self._held(page, "quiet_hours", quiet, f"outside the hours of {page.person}")
         if self.left(page) == 0:
-            why = f"{page.person} has had the messages of the budget"
+            told = (
+                "was just told of leads that wait"
+                if self.terms.budget is None
+                else "has had the messages of the budget"
+            )
+            why = f"{page.person} {told}"
             return self._held(page, "budget", self._spending.free_at(page.person), why)
         return self._over_a_channel(paging.in_time(page, self.real))
 
@@ -226,7 +238,7 @@ class _Look:
         """Return the claim of the last message of a budget, with the other waiting pages to the same person."""
         availability = {page.id: standing for page, standing in locked}
         carried, also = [], []
-        for page in fellows(claim.page, [changed.get(page.id, page) for page, _ in locked]):
+        for page in fellows(claim.page, [changed.get(page.id, page) for page, _ in locked], self.terms):
             clock = clocks.get(page.lead_id)
             if clock is None or not self._may_join(page, clock, availability[page.id]):
                 continue

@@ -13,9 +13,9 @@ from schemas.events.routes import ActionResolved
 from services.router.domain import actions, activity, ownership
 from services.router.domain.event_time import SKEW_US
 from services.router.domain.lead import Lead
-from services.router.domain.lifecycle import SYSTEM, Actor, Refused
+from services.router.domain.lifecycle import Actor, Refused
 from services.router.domain.outcome import Outcome
-from services.router.domain.qualify import ask_again, first_line, hand_over, is_new, learn, rearm, repeated_line
+from services.router.domain.qualify import hand_over, judge
 from services.router.domain.rules import rules_of
 from services.router.held import BY_SPREAD
 from services.router.queue import peek_queue
@@ -87,18 +87,15 @@ def _learn_scores(session: RoutingSession, records: Iterable[tuple[Record, Any]]
 
 def _learn_score(session: RoutingSession, lead: Lead, event: LeadScored) -> MatchedLine | None:
     """Learn the score. Return the line that hands the lead over. None: no hand-over."""
-    newer, same_email = event.version > lead.scoring_version, lead.email == event.email
-    learn(lead, event)
-    if newer:
-        rearm(lead, event, session.rules, session.at)
-    if same_email:
+    email = lead.email
+    judged = judge(lead, event, session.rules, session.at)
+    if lead.email == email:
         session.note_score(lead)
     else:
         session.note_change(lead)
-    line = first_line(lead, event, session.rules) if event.met else None
-    if line is None and event.met and (again := repeated_line(lead, event, newer=newer)) is not None:
-        session.apply_change(ask_again(lead, event, again, session.rules, session.at))
-    return line if line is not None and is_new(lead, event, line, newer=newer) else None
+    if judged.again is not None:
+        session.apply_change(judged.again)
+    return judged.line
 
 
 def _route(session: RoutingSession, step: Step) -> None:
@@ -117,16 +114,7 @@ def _score(session: RoutingSession, step: Step) -> None:
 
 def _touch(session: RoutingSession, step: Step) -> None:
     event: LeadTouched = step.event
-    rep = event.by or session.rules.rep_by_email.get((event.by_email or "").lower())
-    touch = activity.Touch(
-        by=f"rep:{rep}" if rep else SYSTEM.name,
-        channel=event.channel,
-        answered=event.answered,
-        when=micros(event.at),
-        rep=rep,
-        event_id=event.event_id or step.record.event_id,
-        note=event.note,
-    )
+    touch = activity.reported(event, event.event_id or step.record.event_id, session.rules)
     session.apply(activity.touch(step.lead(session), touch, session.rules, session.at, session.skew_us))
 
 

@@ -7,6 +7,7 @@ from sqlalchemy.engine import Connection
 from firsthour.kernel.time_units import micros
 from firsthour.runtime.storage.unit import Unit
 from services.router.domain.eligibility import reps_with_capacity
+from services.router.domain.lead import BEHIND
 from services.router.domain.rules import RoutingRules
 from services.router.store.team import presences
 from services.router.store.waiting import FIRST, Place, pools_waited_for, waiting
@@ -42,7 +43,7 @@ class WaitingLeads:
         """
         self.pools |= set(pools)
         if self.complete_pools:
-            places = waiting(connection, self.complete_pools, FIRST, SERVED_MAX)
+            places = waiting(connection, self.complete_pools, FIRST, SERVED_MAX, below=BEHIND)
             if not {place[2] for place in places} <= set(self.ids):
                 self.complete_pools = set()
 
@@ -57,7 +58,7 @@ class WaitingLeads:
 def peek_queue(unit: Unit, rules: RoutingRules) -> WaitingLeads:
     """Return the leads that wait for pools in which a rep has capacity. Nothing is locked.
 
-    Leads are locked before pools. Only the locks of pools prevent changes of the queue.
+    Leads that wait behind all others are left out: a tick serves them. Leads are locked before pools. Only the locks of pools prevent changes of the queue.
     """
     pools = pools_waited_for(unit.connection, rules.team.pool_by_id)
     now = micros(unit.clock.business())  # not `unit.now`: nothing is locked yet
@@ -65,5 +66,5 @@ def peek_queue(unit: Unit, rules: RoutingRules) -> WaitingLeads:
     roomy_pools = rules.pools_served_by(reps, pools)
     if not roomy_pools:
         return WaitingLeads(pools)
-    places = waiting(unit.connection, roomy_pools, FIRST, SERVED_MAX)
+    places = waiting(unit.connection, roomy_pools, FIRST, SERVED_MAX, below=BEHIND)
     return WaitingLeads(pools, roomy_pools if len(places) < SERVED_MAX else (), places)

@@ -10,7 +10,7 @@ from firsthour.kernel.time_units import micros
 from firsthour.runtime.storage.unit import Unit
 from schemas.events.routes import HELD_BACK, LeadEvent
 from services.router.domain.burst import LeadBurst, burst_of
-from services.router.domain.decision import Decision, Inputs, decide, gather_inputs, manual_inputs
+from services.router.domain.decision import Decision, Inputs, decide, gather_inputs, is_behind, manual_inputs
 from services.router.domain.dropping import drop
 from services.router.domain.event_time import SKEW_US, drop_future_times
 from services.router.domain.lead import ASSIGNED, Lead
@@ -19,6 +19,7 @@ from services.router.domain.outcome import Outcome, set_status
 from services.router.domain.owner_events import assigned, queued
 from services.router.domain.rotation import stored, turned
 from services.router.domain.rules import rules_of
+from services.router.domain.shares import source_of
 from services.router.held import HeldBack
 from services.router.queue import QUEUE_TICK, WaitingLeads
 from services.router.store.changes import RoutingChanges, store_changes
@@ -101,7 +102,7 @@ class RoutingSession:
             key = (after.id, after.epoch)
             assignment = self._assignments.setdefault(key, Assignment(after.id, after.epoch, stored=True))
             assignment.closed_at, assignment.closed_by, assignment.close_reason = self.at, ended.by, ended.reason
-        self.team.move_load(before.holder, after.holder)
+        self.team.move_load(before.holder, after.holder, after.source)
         for event in outcome.events:
             self.unit.emit(event, key=after.id)
 
@@ -134,7 +135,8 @@ class RoutingSession:
             rotation, roster = self.team.state.pools[decision.pool], self.rules.rosters[decision.pool]
             self.team.set_rotation(decision.pool, turned(rotation, decision.turn.lags, decision_id, roster))
         set_status(lead, ASSIGNED, rep)
-        self.team.move_load(before, rep)
+        lead.source = source_of(lead)
+        self.team.move_load(before, rep, lead.source)
         lead.pool, lead.state.assigned_at, lead.state.not_again = decision.pool, self.at, None
         rep_version = self.team.state.presence(rep).version
         self.emit(lead, assigned(lead, was, self.now, decision, decision_id, rep_version, reason))
@@ -164,7 +166,7 @@ class RoutingSession:
         decision, inputs = self._choose(lead)
         if decision.chosen is None:
             self._record_decision(lead, decision, inputs)
-            self._wait(lead, decision.pool or "", decision.why)
+            self._wait(lead, decision.pool or "", decision.why, behind=is_behind(inputs))
             return
         pool = self._unread_pool(decision.chosen)
         if pool is None:
@@ -180,9 +182,10 @@ class RoutingSession:
         incomplete = self.queue.pools - self.queue.complete_pools
         return next((pool for pool in sorted(incomplete) if rep in self.rules.reach(pool)), None)
 
-    def _wait(self, lead: Lead, pool: str, reason: str) -> None:
+    def _wait(self, lead: Lead, pool: str, reason: str, *, behind: bool = False) -> None:
         was = lead.status
         self.queue.add(pool, lead.id)
+        lead.urgency_rank = self.rules.rank(lead.urgency, behind=behind)
         lead.queue_pool, lead.queue_reason = pool, reason
         lead.queue_since = lead.queue_since or self.at
         lead.submit_at = self.at if lead.submit_at is None else lead.submit_at  # it decides the place in the queue
@@ -229,6 +232,10 @@ class RoutingSession:
             self.assign(lead, decision, inputs)
             return True
         pool, reason = decision.pool or "", decision.why
+        rank = self.rules.rank(lead.urgency, behind=is_behind(inputs))
+        if rank != lead.urgency_rank:
+            lead.urgency_rank = rank
+            self.note_change(lead)
         if pool != lead.queue_pool:  # the agreement or the facts changed
             lead.queue_pool, lead.queue_reason = pool, reason
             self.emit(lead, queued(lead, lead.status, self.now))

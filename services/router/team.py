@@ -11,7 +11,7 @@ from services.router.domain.availability import PresenceChange, apply_observatio
 from services.router.domain.rules import rules_of
 from services.router.domain.team_state import Presence, RepState, RotationState, TeamState
 from services.router.queue import QUEUE_TICK, WaitingLeads
-from services.router.store.team import lock_team_state
+from services.router.store.team import lock_team_state, open_leads_of
 from services.router.store.waiting import pools_waited_for
 
 TEAM_TICK = "router.team"
@@ -31,13 +31,15 @@ class LockedTeam:
     @cached_property
     def state(self) -> TeamState:
         """The pools and reps, locked at the first use, after every lead."""
-        team, connection = rules_of(self.unit.config).team, self.unit.connection
+        rules, connection = rules_of(self.unit.config), self.unit.connection
+        team = rules.team
         state: TeamState | None = self.unit.recall(TEAM)
         if state is not None and state.covers(team.pool_by_id, team.rep_by_id):
             pools = pools_waited_for(connection, team.pool_by_id)
         else:
             state, pools = lock_team_state(connection, team.pool_by_id, team.rep_by_id)
             self.unit.remember(TEAM, state)
+        state.of_source = open_leads_of(connection, rules.shares) if rules.shares else {}
         self.queue.refresh(pools, connection)
         return state
 
@@ -61,10 +63,13 @@ class LockedTeam:
         self.state.pools[pool] = rotation
         self._changed_pools.add(pool)
 
-    def move_load(self, before: str | None, after: str | None) -> None:
-        """Count a lead as open load of `after` instead of `before`. None: it is no open load."""
+    def move_load(self, before: str | None, after: str | None, source: str | None = None) -> None:
+        """Count a lead of this source as open load of `after` instead of `before`. None: it is no open load."""
         if before == after:
             return
+        of_source = self.state.of_source.get(source or "")
+        if of_source is not None:
+            of_source.update({rep: number for rep, number in ((before, -1), (after, 1)) if rep is not None})
         if after is not None:
             self._loaded(after).open += 1
         if before is not None:

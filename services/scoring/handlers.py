@@ -42,26 +42,27 @@ def hear_events(batch: Sequence[Record], unit: Unit, count: Count) -> None:
     rules = rules_of(unit.config)
     relevant = [record for record in batch if record.envelope.type not in ABOUT_NO_LEAD]
     identities, created = store.resolve(
-        unit, [(record.event_id, _external(record), micros(record.envelope.time)) for record in relevant]
+        unit, [(record.event_id, external_of(record), micros(record.envelope.time)) for record in relevant]
     )
     profiles = store.lock(unit, sorted({identity.lead for identity in identities}), created)
     now = unit.now
     dropped: Counter[str] = Counter()
     for record, identity in zip(relevant, identities, strict=True):
-        for event in _score_event(identity, profiles[identity.lead], record, rules, now, dropped):
+        for event in score_event(identity, profiles[identity.lead], record, rules, now, dropped):
             unit.emit(event, key=event.lead_id)
     store.save(unit, profiles, now)
     if dropped := +dropped:
         unit.after.append(partial(count, dropped))
 
 
-def _external(record: Record) -> ExternalEvent:
+def external_of(record: Record) -> ExternalEvent:
+    """Return the outside event of a record."""
     event = record.event
     assert isinstance(event, ExternalEvent)  # noqa: S101  # the topic `events` contains no other type
     return event
 
 
-def _score_event(
+def score_event(
     identity: ResolvedIdentity,
     profile: Profile,
     record: Record,
@@ -69,8 +70,9 @@ def _score_event(
     now: datetime,
     dropped: Counter[str],
 ) -> list[ScoringEvent]:
+    """Add an event to the profile, which changes. Return the facts to pass on, and the score last."""
     lead, shared, others, is_open = identity
-    event, type = _external(record), record.envelope.type
+    event, type = external_of(record), record.envelope.type
     if event.email and profile.email and event.email != profile.email:
         raise store.IdentityTakenError(f"lead {lead} has another address meanwhile; the events are processed again")
     at = min(record.envelope.time, now)

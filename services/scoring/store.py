@@ -147,6 +147,15 @@ def resolve(unit: Unit, events: Sequence[tuple[str, ExternalEvent, int]]) -> tup
     return resolved, people.created
 
 
+def look_up(
+    connection: Connection, events: Sequence[tuple[str, ExternalEvent, int]]
+) -> tuple[list[ResolvedIdentity], set[str]]:
+    """Return what `resolve` would, without a change."""
+    wanted = list(dict.fromkeys(identity for id, event, _ in events for identity in identities_of(event, id)))
+    people, resolved = _resolve_with(events, _rows(connection, wanted))
+    return resolved, people.created
+
+
 def _resolve_with(
     events: Sequence[tuple[str, ExternalEvent, int]], rows: Iterable[IdentityRow]
 ) -> tuple[People, list[ResolvedIdentity]]:

@@ -47,6 +47,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Undo the changes, in the opposite order."""
     _show()
+    op.drop_index("router_leads_by_source", "router_leads")
+    op.drop_column("router_leads", "source")
     for name in ("router_bursts", "gateway_fetches", "gateway_quarantine", "gateway_sources", "reporting_fields"):
         op.drop_table(name)
     for name in ("notifier_alerts", "notifier_endpoints", "notifier_dispatch_attempts", "notifier_dispatches"):
@@ -64,6 +66,12 @@ def downgrade() -> None:
 def _filled(kind: Any, *names: str) -> list[sa.Column[Any]]:
     """Return columns that are never NULL."""
     return [sa.Column(name, kind, nullable=False) for name in names]
+
+
+def _index(name: str, table: str, columns: list[str], condition: str) -> None:
+    """Create an index of the rows that meet a condition."""
+    where = sa.text(condition)
+    op.create_index(name, table, columns, sqlite_where=where, postgresql_where=where)
 
 
 def _show(more: str = "") -> None:
@@ -129,14 +137,10 @@ def _count_in_hours() -> None:
     ):
         op.add_column("notifier_clocks", column)
     op.execute("UPDATE notifier_clocks SET touch_within = promise_at - submit_at")
-    where = sa.text(IN_HOURS)
-    op.create_index(
-        "notifier_clocks_by_hours", "notifier_clocks", ["hours_revision"], sqlite_where=where, postgresql_where=where
-    )
+    _index("notifier_clocks_by_hours", "notifier_clocks", ["hours_revision"], IN_HOURS)
     op.add_column("notifier_reps", sa.Column("absences", TEXT, nullable=False, server_default="[]"))
     op.execute(ABSENCES)
-    where = sa.text("absences <> '[]'")
-    op.create_index("notifier_reps_absent", "notifier_reps", ["rep"], sqlite_where=where, postgresql_where=where)
+    _index("notifier_reps_absent", "notifier_reps", ["rep"], "absences <> '[]'")
     op.create_table(
         "notifier_hours",
         sa.Column("id", INTEGER, primary_key=True, autoincrement=False),
@@ -159,23 +163,14 @@ def _delivery() -> None:
     """Give pages a rank, their destination and the reason of their delay."""
     for name, kind, default in _DELIVERY:
         op.add_column("notifier_pages", sa.Column(name, kind, nullable=False, server_default=default))
-    waits = sa.text("next_at IS NOT NULL")
-    op.create_index(
-        "notifier_pages_waiting", "notifier_pages", ["rank", "next_at"], sqlite_where=waits, postgresql_where=waits
-    )
+    _index("notifier_pages_waiting", "notifier_pages", ["rank", "next_at"], "next_at IS NOT NULL")
     op.drop_index("notifier_pages_by_next", table_name="notifier_pages")
     op.add_column("notifier_pages", sa.Column("claimed_at", INTEGER))
     op.add_column("notifier_pages", sa.Column("carrier", TEXT))
     op.execute("UPDATE notifier_pages SET claimed_at = sent_at WHERE state = 'sent'")
-    op.create_index("notifier_pages_to", "notifier_pages", ["person"], sqlite_where=waits, postgresql_where=waits)
-    messages = sa.text("claimed_at IS NOT NULL AND carrier IS NULL")
-    op.create_index(
-        "notifier_messages",
-        "notifier_pages",
-        ["person", "claimed_at"],
-        sqlite_where=messages,
-        postgresql_where=messages,
-    )
+    _index("notifier_pages_to", "notifier_pages", ["person"], "next_at IS NOT NULL")
+    messages = "claimed_at IS NOT NULL AND carrier IS NULL"
+    _index("notifier_messages", "notifier_pages", ["person", "claimed_at"], messages)
 
 
 def _add_audit() -> None:
@@ -201,8 +196,7 @@ def _add_audit() -> None:
         ),
         ("router_leads_untouched", "touched_at IS NULL AND status IN ('qualified', 'assigned', 'accepted')"),
     ):
-        where = sa.text(condition)
-        op.create_index(name, "router_leads", ["lead_id"], sqlite_where=where, postgresql_where=where)
+        _index(name, "router_leads", ["lead_id"], condition)
 
 
 def _drop_audit() -> None:
@@ -299,22 +293,9 @@ def _add_dispatches() -> None:
     op.create_index("notifier_dispatches_by_channel", "notifier_dispatches", ["channel", "next_at"])
     op.create_index("notifier_dispatches_by_time", "notifier_dispatches", ["channel", "created_at", "id"])
     op.create_index("notifier_dispatches_by_age", "notifier_dispatches", ["created_at"])
-    failed = sa.text("state = 'failed'")
-    op.create_index(
-        "notifier_dispatches_failed",
-        "notifier_dispatches",
-        ["channel", "created_at", "id"],
-        sqlite_where=failed,
-        postgresql_where=failed,
-    )
-    notices = sa.text("kind = 'notice'")
-    op.create_index(
-        "notifier_dispatches_notices",
-        "notifier_dispatches",
-        ["created_at", "id"],
-        sqlite_where=notices,
-        postgresql_where=notices,
-    )
+    of_channel, by_age = ["channel", "created_at", "id"], ["created_at", "id"]
+    _index("notifier_dispatches_failed", "notifier_dispatches", of_channel, "state = 'failed'")
+    _index("notifier_dispatches_notices", "notifier_dispatches", by_age, "kind = 'notice'")
     op.create_table(
         "notifier_dispatch_attempts",
         sa.Column("dispatch_id", TEXT, primary_key=True),
@@ -378,6 +359,9 @@ def _add_sources() -> None:
         *(sa.Column(name, INTEGER) for name in ("released_at", "dropped_at")),
         *(sa.Column(name, TEXT) for name in ("released_by", "dropped_by", "drop_reason")),
     )
+    op.add_column("router_leads", sa.Column("source", TEXT))
+    held = "status IN ('assigned', 'accepted', 'working')"
+    _index("router_leads_by_source", "router_leads", ["source", "owner"], held)
     op.create_index("router_bursts_by_age", "router_bursts", ["last_at"])
     op.create_table(
         "gateway_fetches",

@@ -19,6 +19,7 @@ from schemas.events.routes import (
     TouchApplied,
 )
 from services.router.domain.decision import decide
+from services.router.domain.lead import BEHIND
 from services.router.domain.rotation import RotationError
 from services.router.store.decisions import decode_body
 
@@ -40,6 +41,7 @@ class ReplayedLead:
     touched_at: int | None = None
     queue_pool: str | None = None
     queue_since: int | None = None
+    source: str | None = None
 
     def apply(self, event: LeadEvent) -> None:
         """Apply the next record."""
@@ -57,7 +59,7 @@ class ReplayedLead:
             case LeadQueued():
                 self.queue_pool, self.queue_since = event.pool, self.queue_since or micros(event.at)
             case LeadAssigned():
-                self.owner, self.pool = event.rep, event.pool
+                self.owner, self.pool, self.source = event.rep, event.pool, event.card.source or None
             case TouchApplied() if event.ignored is None and event.stops:
                 self._touch(micros(event.touched_at))
 
@@ -81,7 +83,7 @@ def lead_matches_history(snapshot: Snapshot, rows: LeadRows) -> Iterator[str]:
         stored, expected = getattr(lead, name), getattr(replayed, name)
         if stored != expected:
             yield f"lead {rows.id}: {name} is {_or_none(stored)}, but its records give {_or_none(expected)}"
-    if lead.urgency and lead.urgency_rank not in snapshot.configurations.ranks(lead.urgency):
+    if lead.urgency and lead.urgency_rank % BEHIND not in snapshot.configurations.ranks(lead.urgency):
         yield f"lead {rows.id}: no agreement gives urgency {lead.urgency} the rank {lead.urgency_rank}"
 
 

@@ -6,12 +6,15 @@ all other pages to the same person. A message is counted when its page is claime
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from schemas.agreement.response import Budget
-from services.notifier.domain.page import Page
+from services.notifier.domain.page import Page, is_about_queue
 from services.notifier.domain.terms import Terms
 
+QUEUE_BUDGET: Final = Budget(pages=2, per=timedelta(minutes=5))
+"""The budget of pages about leads that wait for an owner, where the agreement has none: a flood is one message for many."""
 BUNDLED_MAX = 100
 """Pages that one message carries beside its own."""
 
@@ -53,8 +56,19 @@ class Spending:
 
 
 def is_counted(page: Page, terms: Terms) -> bool:
-    """Return whether the budget counts this page: it goes to a person, and not only to machines."""
-    return page.person in terms.team.rep_by_id and not terms.single.issuperset(page.channels)
+    """Return whether a budget counts this page: it goes to a person, and not only to machines; see `counts`."""
+    to_person = page.person in terms.team.rep_by_id and not terms.single.issuperset(page.channels)
+    return to_person and counts(page.rung, terms)
+
+
+def counts(rung: int, terms: Terms) -> bool:
+    """Return whether a budget counts pages of this number: all by that of the agreement, else those about the queue."""
+    return terms.budget is not None or is_about_queue(rung)
+
+
+def budget_of(terms: Terms) -> Budget:
+    """Return the budget in force."""
+    return terms.budget or QUEUE_BUDGET
 
 
 def last_slots(spending: Spending, due: Mapping[str, int]) -> list[str]:
@@ -62,7 +76,7 @@ def last_slots(spending: Spending, due: Mapping[str, int]) -> list[str]:
     return sorted(person for person, number in due.items() if 0 < (spending.left(person) or 0) <= number)
 
 
-def fellows(carrier: Page, waiting: Sequence[Page]) -> list[Page]:
+def fellows(carrier: Page, waiting: Sequence[Page], terms: Terms) -> list[Page]:
     """Return the waiting pages that go out with this one: to the same person, over the same channel, first rank first."""
     fitting = (
         page
@@ -71,5 +85,6 @@ def fellows(carrier: Page, waiting: Sequence[Page]) -> list[Page]:
         and page.person == carrier.person
         and page.id != carrier.id
         and carrier.channel in page.channels
+        and counts(page.rung, terms)
     )
     return sorted(fitting, key=lambda page: (page.rank, page.due_at, page.id))[:BUNDLED_MAX]

@@ -124,6 +124,11 @@ def index_of(rung: int) -> int:
     return rung % REQUEST_PAGES
 
 
+def is_about_queue(rung: int) -> bool:
+    """Return whether a page of this number is about a lead without an owner: the alert of the queue, or its reminder."""
+    return WAITING <= index_of(rung) < MISSED
+
+
 def page_id(lead_id: str, epoch: int, rung: int, person: str) -> str:
     """Return the id of a page: it follows from its arguments, so that a rung that fires twice makes one page."""
     return str(uuid5(_PAGES, f"{lead_id} {epoch} {rung} {person}"))

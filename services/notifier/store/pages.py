@@ -66,7 +66,7 @@ def _peek(f: statements.SqlDialect) -> Any:
     is_full, stale = f.is_any_of(pages.c.destination, "full"), sa.bindparam("stale", type_=sa.BigInteger)
     has_another = sa.and_(pages.c.channels.like("%,%"), pages.c.first_try_at <= stale, pages.c.next_at <= stale)
     parts = [
-        sa.select(pages.c.id, pages.c.lead_id, pages.c.next_at, pages.c.rank, pages.c.person)
+        sa.select(pages.c.id, pages.c.lead_id, pages.c.next_at, pages.c.rank, pages.c.person, pages.c.rung)
         .where(pages.c.next_at.is_not(None), pages.c.rank == sa.literal_column(str(rank)), condition)
         .order_by(pages.c.next_at)
         .limit(sa.bindparam("limit", type_=sa.Integer))
@@ -79,13 +79,13 @@ def _peek(f: statements.SqlDialect) -> Any:
 
 _PEEK = statements.Sql(_peek)
 _MESSAGES_TO = statements.Sql(
-    lambda f: sa.select(pages.c.id, pages.c.person, pages.c.claimed_at, pages.c.destination).where(
+    lambda f: sa.select(pages.c.id, pages.c.person, pages.c.claimed_at, pages.c.destination, pages.c.rung).where(
         f.is_any_of(pages.c.person, "people"), MESSAGES, pages.c.claimed_at > sa.bindparam("since", type_=sa.BigInteger)
     )
 )
 _WAITING_FOR = statements.Sql(
     lambda f: (
-        sa.select(pages.c.id, pages.c.lead_id, pages.c.next_at, pages.c.rank, pages.c.person)
+        sa.select(pages.c.id, pages.c.lead_id, pages.c.next_at, pages.c.rank, pages.c.person, pages.c.rung)
         .where(f.is_any_of(pages.c.person, "people"), pages.c.next_at.is_not(None), pages.c.state == "pending")
         .order_by(pages.c.rank, pages.c.due_at, pages.c.id)
         .limit(sa.bindparam("limit", type_=sa.Integer))
@@ -202,6 +202,7 @@ class WaitingPage(NamedTuple):
     next_at: datetime
     rank: int
     person: str
+    rung: int
 
 
 class SentMessage(NamedTuple):
@@ -211,6 +212,7 @@ class SentMessage(NamedTuple):
     person: str
     at: datetime
     channel: str
+    rung: int
 
 
 class Attempt(NamedTuple):
@@ -268,13 +270,13 @@ def peek_pages(unit: Unit, limit: int, full: Sequence[str], stale: datetime) -> 
 
 
 def _waiting_page(row: Sequence[Any]) -> WaitingPage:
-    return WaitingPage(row[0], row[1], moment(row[2]), row[3], row[4])
+    return WaitingPage(row[0], row[1], moment(row[2]), row[3], row[4], row[5])
 
 
 def find_messages(unit: Unit, people: Collection[str], since: datetime) -> list[SentMessage]:
     """Return the messages to these people that were claimed after `since` (business time)."""
     rows = _MESSAGES_TO.all(unit.connection, people=sorted(people), since=micros(since)) if people else ()
-    return [SentMessage(row[0], row[1], moment(row[2]), row[3]) for row in rows]
+    return [SentMessage(row[0], row[1], moment(row[2]), row[3], row[4]) for row in rows]
 
 
 def waiting_for(unit: Unit, people: Collection[str], limit: int) -> list[WaitingPage]:

@@ -98,7 +98,12 @@ class StoredLeave:
 
 def find_absences(unit: Unit) -> dict[str, Availability]:
     """Return the availability of the reps who are not available."""
-    rows = _ABSENT.all(unit.connection)
+    return read_absences(unit.connection)
+
+
+def read_absences(connection: Connection) -> dict[str, Availability]:
+    """Return the same as `find_absences`, outside a unit."""
+    rows = _ABSENT.all(connection)
     return {row.rep: Availability(row.state, optional_moment(row.until), row.version) for row in rows}
 
 

@@ -5,8 +5,9 @@ Times are microseconds since the epoch. A time after now counts as now.
 
 import msgspec
 
-from firsthour.kernel.time_units import moment
+from firsthour.kernel.time_units import micros, moment
 from schemas.agreement.lifecycle import Transition
+from schemas.events.leads import LeadTouched
 from schemas.events.routes import LeadEvent, LeadStatusChanged, TouchApplied
 from services.router.domain import event_time
 from services.router.domain.actions import opt_out, recycle
@@ -27,6 +28,13 @@ class Touch(msgspec.Struct, frozen=True, gc=False):
     rep: str | None = None
     event_id: str | None = None
     note: str | None = None
+
+
+def reported(event: LeadTouched, event_id: str, rules: RoutingRules) -> Touch:
+    """Return the touch that a program reported, with its rep if the program names one."""
+    rep = event.by or rules.rep_by_email.get((event.by_email or "").lower())
+    by = f"rep:{rep}" if rep else SYSTEM.name
+    return Touch(by, event.channel, event.answered, micros(event.at), rep, event_id, event.note)
 
 
 def touch(lead: Lead, fact: Touch, rules: RoutingRules, now: int, skew_us: int) -> Outcome:

@@ -18,6 +18,7 @@ from schemas.facts import is_product_fact
 from services.router.domain.eligibility import LEFT, declined_before, too_long_ago, unavailability
 from services.router.domain.lead import Lead
 from services.router.domain.rules import RoutingRules, RuleOption
+from services.router.domain.shares import closed
 from services.router.domain.team_state import INITIAL_PRESENCE, INITIAL_ROTATION, Lags, TeamState
 from services.router.domain.turns import Candidate, Turn, next_turn, settle
 
@@ -25,11 +26,15 @@ NO_RULE = "no routing rule matches"
 
 
 class MatchedRule(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """A routing rule that matches the lead. `seats`: the members of its `pool`, or the one rep that it names."""
+    """A routing rule that matches the lead. `seats`: the members of its `pool`, or the one rep that it names.
+
+    `closed`: why the source of the lead gets no place in the pool, whose members are then not considered. None: it does.
+    """
 
     rule: str
     seats: tuple[Candidate, ...]
     pool: str | None = None
+    closed: str | None = None
 
 
 class Inputs(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -94,7 +99,7 @@ def outcomes(inputs: Inputs) -> Iterator[RuleResult]:
     """Yield the result of each rule that matches, up to the first that finds a rep."""
     for step in inputs.steps:
         turn = next_turn(step.seats)
-        why = _why(step) if turn else summary(step.seats)
+        why = _why(step) if turn else _summary(step)
         yield RuleResult(step.rule, step.pool, turn.rep if turn else None, why)
         if turn is not None:
             return
@@ -125,8 +130,17 @@ def _why(step: MatchedRule) -> str:
 
 def _why_none(steps: Sequence[MatchedRule]) -> str:
     if len(steps) == 1 and steps[0].pool is not None:
-        return summary(steps[0].seats)
-    return "; ".join(f"{step.pool or step.rule}: {summary(step.seats)}" for step in steps)
+        return _summary(steps[0])
+    return "; ".join(f"{step.pool or step.rule}: {_summary(step)}" for step in steps)
+
+
+def is_behind(inputs: Inputs) -> bool:
+    """Return whether the lead, if it waits, waits behind all others: its source has its share of a pool."""
+    return any(step.closed is not None for step in inputs.steps)
+
+
+def _summary(step: MatchedRule) -> str:
+    return step.closed or summary(step.seats)
 
 
 def summary(candidates: Sequence[Candidate]) -> str:
@@ -150,6 +164,9 @@ def gather_inputs(rules: RoutingRules, lead: Lead, team: TeamState, now: datetim
     steps: list[MatchedRule] = []
     for index in rules.matched(facts):
         rule = rules.routing[index]
+        if rule.pool is not None and (why := closed(rules, lead, team, rule.pool, rules.candidates[index], case.now)):
+            steps.append(MatchedRule(rule.name, (), rule.pool, why))
+            continue
         if rule.pool is not None:
             lags = team.pools.get(rule.pool, INITIAL_ROTATION).lags
             steps.append(MatchedRule(rule.name, _members(case, rule.pool, rules.candidates[index], lags), rule.pool))

@@ -20,6 +20,8 @@ OPTED_OUT = "opted-out"
 HELD = frozenset({ASSIGNED, ACCEPTED, WORKING})
 """The statuses that count as a rep's open load."""
 
+BEHIND: Final = 1_000
+"""Added to the rank of an urgency: the lead waits behind all others, because its source has its share of a pool."""
 UNANSWERED_MAX = 50
 """Times of unanswered touches that are kept. Further ones only count."""
 
@@ -81,6 +83,7 @@ class Lead(msgspec.Struct, gc=False):
     touched_at: int | None = None  # the touch since the submit that ended the response clock: the first one that could
     scoring_version: int = 0
     email: str | None = None
+    source: str | None = None  # of the request that brought the lead to its owner; see `shares`
     created_at: int = 0
     updated_at: int = 0
     state: LeadState = msgspec.field(default_factory=LeadState)

@@ -7,7 +7,7 @@ import msgspec
 from msgspec.structs import replace
 
 from schemas.events.routes import LeadEvent
-from services.router.domain.lead import Lead
+from services.router.domain.lead import BEHIND, Lead
 
 
 class AssignmentEnd(msgspec.Struct, frozen=True, gc=False):
@@ -50,6 +50,7 @@ def set_status(lead: Lead, status: str, owner: str | None) -> None:
     """Set status and owner. The lead leaves the queue, and without an owner also its pool."""
     lead.status, lead.owner = status, owner
     lead.queue_pool = lead.queue_reason = lead.queue_since = None
+    lead.urgency_rank %= BEHIND
     if owner is None:
         lead.pool = None
 

@@ -105,7 +105,10 @@ def _after_owner(lead: Lead, rules: RoutingRules, now: int, team: TeamState) -> 
         released.state.previous_owner, released.state.previous_left_at = lead.owner, now
         released.state.not_again = lead.owner
         released.status, released.owner = QUALIFIED, None
-        if decide(gather_inputs(rules, released, team, moment(now))).chosen is not None:
+        if (
+            decide(gather_inputs(rules, released, team.without(lead.source, lead.owner), moment(now))).chosen
+            is not None
+        ):
             return BY_RULES
     managers = rules.managers(lead.owner) if lead.owner else ()  # regardless of their capacity
     manager = next((rep for rep in managers if absence(rules, team.reps, rep, now) is None), None)

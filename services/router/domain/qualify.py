@@ -3,7 +3,7 @@
 `learn` and `rearm` change the lead in place, because most scores need no more.
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from firsthour.kernel.time_units import micros, moment
 from schemas.events.leads import LeadScored, MatchedLine
@@ -32,6 +32,28 @@ def learn(lead: Lead, scored: LeadScored) -> None:
     state.suppressed = scored.suppressed
     if scored.background is not None:
         state.background = scored.background
+
+
+class Judged(NamedTuple):
+    """The effect of a score: the line that hands the lead over, or the outcome of a request that was repeated."""
+
+    line: MatchedLine | None = None
+    again: Outcome | None = None
+
+
+def judge(lead: Lead, scored: LeadScored, rules: RoutingRules, now: int) -> Judged:
+    """Learn the score, and return what follows from it. The lead changes."""
+    newer = scored.version > lead.scoring_version
+    learn(lead, scored)
+    if newer:
+        rearm(lead, scored, rules, now)
+    if not scored.met:
+        return Judged()
+    line = first_line(lead, scored, rules)
+    if line is not None:
+        return Judged(line if is_new(lead, scored, line, newer=newer) else None)
+    again = repeated_line(lead, scored, newer=newer)
+    return Judged(again=ask_again(lead, scored, again, rules, now) if again is not None else None)
 
 
 def rearm(lead: Lead, scored: LeadScored, rules: RoutingRules, now: int) -> None:
@@ -132,7 +154,7 @@ def _qualify(lead: Lead, scored: LeadScored, line: MatchedLine, rules: RoutingRu
 def _start_request(lead: Lead, scored: LeadScored, line: MatchedLine, rules: RoutingRules) -> None:
     """Set the line, the urgency and the start of the response clock. Counters of touches start at zero."""
     lead.urgency = line.urgency
-    lead.urgency_rank = rules.ranks.get(line.urgency, len(rules.ranks))
+    lead.urgency_rank = rules.rank(line.urgency)
     lead.submit_at = micros(scored.trigger.at)
     lead.touched_at = None
     state = lead.state

@@ -36,6 +36,7 @@ class StoredStep(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     seats: tuple[Candidate, ...] = ()
     after: str | None = None  # id of a decision
     out: dict[str, str] = {}  # by reason: the places of the members that it rules out, as `0-4,7`
+    closed: str | None = None  # as in `MatchedRule`
 
 
 class StoredInputs(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -61,6 +62,8 @@ def stored(inputs: Inputs, pools: Mapping[str, RotationState], rosters: Mapping[
 
 
 def _stored_step(step: MatchedRule, pools: Mapping[str, RotationState], rosters: Mapping[str, str]) -> StoredStep:
+    if step.closed is not None:
+        return StoredStep(step.rule, step.pool, closed=step.closed)
     rotation = pools.get(step.pool) if step.pool is not None else None
     if rotation is None or step.pool is None or not _follows(rotation, rosters.get(step.pool)):
         return StoredStep(step.rule, step.pool, step.seats)
@@ -90,7 +93,7 @@ class Rotations:
 
     def inputs(self, row: StoredInputs) -> Inputs:
         """Return everything that the decision depends on. Raises `RotationError`."""
-        steps = tuple(MatchedRule(step.rule, self._seats(step), step.pool) for step in row.steps)
+        steps = tuple(MatchedRule(step.rule, self._seats(step), step.pool, step.closed) for step in row.steps)
         return Inputs(row.now, row.urgency, steps, row.facts, row.excluded)
 
     def _seats(self, step: StoredStep) -> tuple[Candidate, ...]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
 
@@ -17,7 +17,7 @@ from schemas.agreement.routing import RoutingRule
 from schemas.conditions.tree import AllOf, AnyOf, Node, Not, Test
 from schemas.events.base import Value
 from schemas.team import Pool, Rep, Team
-from services.router.domain.lead import ASSIGNED, QUALIFIED
+from services.router.domain.lead import ASSIGNED, BEHIND, QUALIFIED
 from services.router.domain.lifecycle import statuses_before
 
 PERSONAL = frozenset(
@@ -65,6 +65,18 @@ class RoutingRules:
     snooze_us: int | None  # the longest snooze that pauses a clock; None: a snooze does not pause it
     team: Team
     rep_by_email: Mapping[str, str]
+    shares: Mapping[str, float] = field(default_factory=dict)  # by source: the share of a pool's places
+
+    def rank(self, urgency: str, *, behind: bool = False) -> int:
+        """Return the rank of an urgency in the queue. `behind`: the lead waits behind all others."""
+        return self.ranks.get(urgency, len(self.ranks)) + (BEHIND if behind else 0)
+
+    def capacity(self, rep: str) -> float:
+        """Return how many open leads a rep may have; infinite: any number. A rep outside the team has none."""
+        row = self.rep(rep)
+        if row is None:
+            return 0
+        return math.inf if row.capacity.open is None else row.capacity.open
 
     def rep(self, id: str) -> Rep | None:
         """Return a rep of the team. None: not in the team."""
@@ -119,6 +131,11 @@ def rules_of(config: Config) -> RoutingRules:
         snooze_us=None if snooze is None else micros(EPOCH + snooze),
         team=team,
         rep_by_email={rep.email: rep.id for rep in team.reps},
+        shares={
+            source.id: source.quota.share_of_pool
+            for source in config.sources.sources
+            if source.quota is not None and source.quota.share_of_pool is not None
+        },
     )
 
 

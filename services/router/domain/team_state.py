@@ -1,7 +1,8 @@
 """The state that leads share: the availability and load of each rep, and the lags of each pool."""
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import msgspec
@@ -55,10 +56,14 @@ INITIAL_ROTATION = RotationState()
 
 @dataclass
 class TeamState:
-    """The presence of each rep and the rotation of each pool."""
+    """The presence of each rep and the rotation of each pool.
+
+    `of_source`: by source with a share of pools: the open leads of each rep that came from it.
+    """
 
     reps: dict[str, Presence]
     pools: dict[str, RotationState]
+    of_source: dict[str, Counter[str]] = field(default_factory=dict)
 
     def covers(self, pools: Mapping[str, object], reps: Mapping[str, object]) -> bool:
         """Return whether it has exactly these pools, and at least these reps."""
@@ -67,3 +72,10 @@ class TeamState:
     def presence(self, rep: str) -> Presence:
         """Return the presence of `rep`, which the caller may change. A rep without a row is available without open leads."""
         return self.reps.setdefault(rep, Presence())
+
+    def without(self, source: str | None, rep: str | None) -> "TeamState":
+        """Return the state with one open lead of `source` less for `rep`, whose lead goes to another rep."""
+        loads = self.of_source.get(source or "")
+        if loads is None or rep is None:
+            return self
+        return replace(self, of_source={**self.of_source, source or "": loads - Counter({rep: 1})})

@@ -22,6 +22,7 @@ leads = sa.Table(
     sa.Column("touched_at", statements.Integer),
     sa.Column("scoring_version", statements.Integer, nullable=False),
     sa.Column("email", statements.Text),
+    sa.Column("source", statements.Text),  # of the request that brought the lead to its owner
     sa.Column("created_at", statements.Integer, nullable=False),
     sa.Column("updated_at", statements.Integer, nullable=False),
     sa.Column("state", statements.Text, nullable=False),
@@ -31,6 +32,8 @@ _OWNED = leads.c.owner.is_not(None)
 _WITH_EMAIL = leads.c.email.is_not(None)
 sa.Index("router_leads_by_owner", leads.c.owner, leads.c.lead_id, sqlite_where=_OWNED, postgresql_where=_OWNED)
 sa.Index("router_leads_by_email", leads.c.email, sqlite_where=_WITH_EMAIL, postgresql_where=_WITH_EMAIL)
+HOLDS = sa.text("status IN ('assigned', 'accepted', 'working')")
+sa.Index("router_leads_by_source", leads.c.source, leads.c.owner, sqlite_where=HOLDS, postgresql_where=HOLDS)
 WAITS = leads.c.queue_pool.is_not(None)
 sa.Index(
     "router_leads_in_queue",

@@ -1,5 +1,6 @@
 """The statements about pools and reps."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -8,11 +9,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from firsthour.runtime.storage import statements
-from services.router.domain.team_state import Presence, RotationState, TeamState
-from services.router.store.tables import pools, reps
+from services.router.domain.team_state import INITIAL_ROTATION, Presence, RotationState, TeamState
+from services.router.store.tables import HOLDS, leads, pools, reps
 from services.router.store.waiting import select_waited_for
 
 _POOLS = statements.Sql(lambda _: sa.select(pools.c.pool, pools.c.lags).order_by(pools.c.pool).with_for_update())
+_READ_POOLS = statements.Sql(lambda f: sa.select(pools.c.pool, pools.c.lags).where(f.is_any_of(pools.c.pool, "pools")))
 _REPS = statements.Sql(lambda _: sa.select(reps))
 _ADD_POOL = statements.Sql(
     lambda f: f.insert(pools).values(pool=sa.bindparam("pool"), virtual=0).on_conflict_do_nothing()
@@ -28,6 +30,13 @@ _SAVE_POOL = statements.Sql(
     lambda _: sa.update(pools).where(pools.c.pool == sa.bindparam("turned")).values(lags=sa.bindparam("lags"))
 )
 _SAVE_REP = statements.Sql(lambda f: f.upsert(reps, ["rep"]))
+_OPEN_OF_SOURCES = statements.Sql(
+    lambda f: (
+        sa.select(leads.c.source, leads.c.owner, sa.func.count())
+        .where(f.is_any_of(leads.c.source, "sources"), HOLDS)
+        .group_by(leads.c.source, leads.c.owner)
+    )
+)
 _OF_REP, _WAITED_FOR = 1, 2
 
 
@@ -96,6 +105,21 @@ def _lock_reps(connection: Connection, pool_ids: Collection[str]) -> tuple[dict[
         else:
             pools_waited_for.add(name)
     return by_rep, pools_waited_for
+
+
+def read_team_state(connection: Connection, pool_ids: Collection[str], sources: Collection[str]) -> TeamState:
+    """Return pools and reps without a lock. `sources`: those whose open leads are counted."""
+    rotations = {row[0]: _rotation(row[1]) for row in _READ_POOLS.all(connection, pools=sorted(pool_ids))}
+    pools = {pool: rotations.get(pool, INITIAL_ROTATION) for pool in pool_ids}
+    return TeamState(presences(connection), pools, open_leads_of(connection, sources) if sources else {})
+
+
+def open_leads_of(connection: Connection, sources: Collection[str]) -> dict[str, Counter[str]]:
+    """Return the open leads of each rep that came from each of these sources."""
+    loads: dict[str, Counter[str]] = {source: Counter() for source in sources}
+    for source, rep, number in _OPEN_OF_SOURCES.all(connection, sources=sorted(sources)):
+        loads[source][rep] = number
+    return loads
 
 
 def _pools(connection: Connection) -> dict[str, str]:

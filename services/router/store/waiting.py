@@ -30,10 +30,12 @@ _PLACE = sa.tuple_(*_IN_ORDER)
 _AFTER = sa.tuple_(
     sa.bindparam("rank", type_=sa.Integer), sa.bindparam("submit", type_=sa.BigInteger), sa.bindparam("after_id")
 )
+_BELOW = sa.bindparam("below", type_=sa.Integer)
+_EVERY_RANK = 2**31 - 1
 _WAITING = statements.Sql(
     lambda f: (
         sa.select(*_IN_ORDER)
-        .where(WAITS, f.is_any_of(leads.c.queue_pool, "pools"), _PLACE > _AFTER)
+        .where(WAITS, f.is_any_of(leads.c.queue_pool, "pools"), _PLACE > _AFTER, leads.c.urgency_rank < _BELOW)
         .order_by(*_IN_ORDER)
         .limit(_LIMIT)
     )
@@ -61,14 +63,20 @@ def pools_waited_for(connection: Connection, pools: Collection[str]) -> set[str]
     return {row[0] for row in _POOLS_WAITED_FOR.all(connection, pools=sorted(pools))}
 
 
-def waiting(connection: Connection, pools: Collection[str] | None, after: Place, limit: int) -> list[Place]:
-    """Return the next `limit` places in the queue of these pools (None: of all but those held back), by urgency, then by submit."""
+def waiting(
+    connection: Connection, pools: Collection[str] | None, after: Place, limit: int, *, below: int = _EVERY_RANK
+) -> list[Place]:
+    """Return the next `limit` places in the queue of these pools (None: of all but those held back), by urgency, then by submit.
+
+    Args:
+        below: Of `pools`, only the places before this rank.
+    """
     rank, submit, after_id = after
     place = {"rank": rank, "submit": submit, "after_id": after_id, "limit": limit}
     if pools is None:
         rows = _ALL_WAITING.all(connection, **place)
     else:
-        rows = _WAITING.all(connection, pools=sorted(pools), **place)
+        rows = _WAITING.all(connection, pools=sorted(pools), below=below, **place)
     return [(row[0], row[1], row[2]) for row in rows]
 
 

@@ -22,7 +22,9 @@ def tried(harness: GatewayHarness, source: str, body: bytes, *headers: tuple[str
     harness.configure(SOURCES)
     producers = producers_of(harness.files.current)
     one = next(one for one in producers.values() if one.id == source)
-    report = record_trial.outcome(one, producers, body, headers, harness.files.current.team, harness.clock.business())
+    report = record_trial.outcome(
+        one, producers, body, headers, harness.files.current.team, harness.clock.business()
+    ).report
     assert (report["verified"], report["why"]) == (None, record_trial.WHY)
     assert (harness.units.rows, harness.letters) == ([], [])
     return report

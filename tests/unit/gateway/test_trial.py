@@ -27,7 +27,7 @@ def tried(harness: GatewayHarness, body: bytes, source: str = "phone", **request
     tried_request = trial.TriedRequest(headers, body, **request)
     report = trial.outcome(
         endpoint, tried_request, b"https://leads.example", harness.files.current.team, now, harness.clock.real()
-    )
+    ).report
     assert (harness.units.rows, harness.letters) == ([], [])
     return report
 

@@ -184,3 +184,41 @@ def test_message_of_a_moment_ahead_holds_a_page_no_longer_than_one_of_now() -> N
     ahead = spending(1, -5)
     assert ahead.left("ana") == 0
     assert ahead.free_at("ana") == spending(1, 0).free_at("ana")
+
+
+# --- without a budget: pages about the queue --------------------------------------------------------------------------
+
+
+def wait_for_owner(harness: NotifierHarness, *names: str) -> None:
+    """Let these leads wait in the queue. Their manager is alerted a while later."""
+    for name in names:
+        harness.hear(
+            harness.qualified(name, submit_at=harness.clock.now), harness.queued(name, submit_at=harness.clock.now)
+        )
+
+
+async def test_alerts_of_many_leads_that_wait_are_one_message_without_a_budget(harness: NotifierHarness) -> None:
+    wait_for_owner(harness, *(f"w{n}" for n in range(60)))
+    await harness.wait(minutes=16)
+    sent = [(len(message.also), message.kind) for channel in harness.channels.values() for message in channel.messages]
+    assert sent == [(0, "queued"), (58, "queued")]
+    assert harness.rows("SELECT count(*) AS n FROM notifier_pages WHERE state = 'sent'") == [{"n": 60}]
+
+
+async def test_pages_to_owners_are_not_counted_without_a_budget(harness: NotifierHarness) -> None:
+    wait_for_owner(harness, *(f"w{n}" for n in range(9)))
+    leads(harness, *(f"o{n}" for n in range(9)))
+    await harness.wait(minutes=16)
+    kinds = [message.kind for channel in harness.channels.values() for message in channel.messages]
+    assert kinds.count("owner") >= 9
+    assert kinds.count("queued") == 2
+
+
+async def test_alert_soon_after_the_last_one_waits_and_joins_the_next(harness: NotifierHarness) -> None:
+    for n in range(5):
+        wait_for_owner(harness, f"w{n}")
+        await harness.wait(minutes=1)
+    await harness.wait(minutes=25)
+    sent = [len(message.also) for channel in harness.channels.values() for message in channel.messages]
+    assert sum(1 + carried for carried in sent) == 5
+    assert len(sent) < 5

@@ -318,6 +318,7 @@ TABLES: Final[dict[str, Table]] = {
             "touched_at": Plant("I3", where="version > 0"),
             "scoring_version": Plant("I1"),
             "email": Plant("I1"),
+            "source": Plant("I3", where="owner IS NOT NULL"),
             "state": Plant("I1", """replace({column}, '"facts":{', '"facts":{"name":"x","name_of":"')"""),
         },
         free={"created_at": "orders lists", "updated_at": "only decides which leads changed after the command began"},

@@ -96,13 +96,15 @@ class RouterHarness:
         self._writer.close()
         self.engine.dispose()
 
-    def configure(self, team: Mapping[str, Any] = TEAM, **agreement: Any) -> None:
-        """Put an agreement and a team in force."""
+    def configure(
+        self, team: Mapping[str, Any] = TEAM, sources: Sequence[Mapping[str, Any]] = (), **agreement: Any
+    ) -> None:
+        """Put an agreement, a team and sources in force."""
         self.config_count += 1
         self.config = Config(
             Agreement.model_validate({**AGREEMENT, **agreement}),
             Team.model_validate(team),
-            Sources.model_validate({"sources": []}),
+            Sources.model_validate({"sources": [*sources]}),
             f"{self.file}:{self.config_count}",
         )
 
@@ -134,6 +136,7 @@ class RouterHarness:
         facts: Facts | None = None,
         at: datetime | None = None,
         suppressed: str | None = None,
+        source: str = "website",
     ) -> LeadScored:
         """Return the next score record of a lead."""
         self.versions[lead] = self.versions.get(lead, 0) + 1
@@ -141,7 +144,7 @@ class RouterHarness:
             lead_id=lead,
             version=self.versions[lead],
             at=self.clock.now,
-            trigger=Trigger(new_id(), "form.submitted", at or self.clock.now, "website", {"form": "demo-request"}),
+            trigger=Trigger(new_id(), "form.submitted", at or self.clock.now, source, {"form": "demo-request"}),
             score=Score(50.0, 50.0, total, "B"),
             email=f"{lead}@p.example",
             facts={"name": f"Name {lead}", "email": f"{lead}@p.example", **(facts or {})},
@@ -149,9 +152,9 @@ class RouterHarness:
             suppressed=suppressed,
         )
 
-    def submit_form(self, *leads: str, facts: Facts | None = None) -> None:
+    def submit_form(self, *leads: str, facts: Facts | None = None, source: str = "website") -> None:
         """Handle a demo request of each lead, in one batch."""
-        self.hear(*(self.score_event(lead, HAND_RAISER, facts=facts) for lead in leads))
+        self.hear(*(self.score_event(lead, HAND_RAISER, facts=facts, source=source) for lead in leads))
 
     def record_touch(
         self, lead: str, *, answered: bool = False, at: datetime | None = None, by: str | None = None

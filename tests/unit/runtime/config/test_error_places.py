@@ -253,6 +253,20 @@ CASES = [
     (S, "    honeypot: _hp", "    quota: {«per_minut: 6}", "did you mean `per_minute`?"),
     (
         S,
+        "    honeypot: _hp",
+        "    quota: {share_of_pool: «0}",
+        "no lead of this source would get an owner; write a share",
+    ),
+    (S, "    honeypot: _hp", "    quota: {share_of_pool: «50}", "`50` is not a share of a pool; write a share above 0"),
+    (S, "    honeypot: _hp", "    quota: {share_of_pool: «half}", "is not a number"),
+    (
+        S,
+        "sources:\n",
+        "sources:\n  - «id: crm\n    kind: api\n    types: [lead.updated]\n    quota: {share_of_pool: 0.5}\n",
+        "events of an API key carry the name of the key; remove it",
+    ),
+    (
+        S,
         "sources:\n",
         "sources:\n  - «id: x\n    kind: frm\n",
         "write `kind: form`, `kind: webhook`, `kind: api`, `kind: kafka` or `preset: <vendor>`",
