@@ -42,6 +42,11 @@ def problems(sources: Document) -> Iterator[ConfigProblem]:
         for place, text in _fetch_expressions((*source, "fetch"), row.get("fetch")):
             yield from _expression(sources, place, text)
         for loc, mapping in rows(sources, *source, "events"):
+            if row.get("kind") == "kafka" and "client" in mapping:  # events of programs of the house make no burst
+                mistake = "`client` does not apply to `kafka`"
+                yield sources.problem(
+                    (*loc, "client"), mistake, "remove it: it is an option of `webhook`, `preset`", key=True
+                )
             for place, text in expressions(loc, mapping):
                 yield from _expression(sources, place, text)
 

@@ -235,6 +235,12 @@ CASES = [
     (
         S,
         "sources:\n",
+        "sources:\n  - id: x\n    kind: kafka\n    producers: [/x]\n    events:\n      - {type: custom.x, email: e, «client: ip}\n",
+        "`client` does not apply to `kafka`; remove it",
+    ),
+    (
+        S,
+        "sources:\n",
         "sources:\n  - «id: x\n    kind: kafka\n    producers: [/x]\n",
         "`types` is missing; add `types:` with the types that they may send, or `events:`",
     ),
