@@ -19,6 +19,8 @@ def lines(series: Sequence[tuple[str, Sequence[float]]]) -> tuple[list[ChartLine
     top = max((value for _, values in series for value in values), default=0) or 1
     drawn = []
     for label, values in series:
+        if len(values) == 1:
+            values = [*values, *values]  # one bucket is a level line
         step = WIDTH / max(len(values) - 1, 1)
         points = " ".join(f"{n * step:.1f},{HEIGHT - value / top * HEIGHT:.1f}" for n, value in enumerate(values))
         drawn.append(ChartLine(label, points))
