@@ -144,6 +144,7 @@ class Up:
                         await serving.ended()
                 finally:
                     running_server.withdraw(self.settings.data_dir, me)
+                    (self.settings.data_dir / LINK_FILE).unlink(missing_ok=True)  # the next start makes another
                     await system.close()
                     for channel in channels.values():
                         await channel.close()
