@@ -79,7 +79,7 @@ class LiveRegions:
         """Yield the parts of a page now, and whenever they differ after a change. It ends with the session."""
         self._changes.enter()
         try:
-            sent, after = b"", self._changes.number
+            sent, after, examined_at = b"", self._changes.number, asyncio.get_running_loop().time()
             yield b"retry: 2000\n\n"
             while True:
                 part = await self._part(page, after)
@@ -89,9 +89,11 @@ class LiveRegions:
                 else:
                     yield HEARTBEAT
                 await asyncio.sleep(PAUSE_SECONDS)
-                before, after = after, await self._changes.next(after, HEARTBEAT_SECONDS)
-                if before == after:
+                after = await self._changes.next(after, HEARTBEAT_SECONDS)
+                now = asyncio.get_running_loop().time()
+                if now >= examined_at + HEARTBEAT_SECONDS:
                     await self._viewers.find(viewer.request)
+                    examined_at = now
         except SignInNeededError:
             yield event_bytes(b"{}", event="ended")
         finally:

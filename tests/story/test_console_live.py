@@ -6,6 +6,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
+from services.console import live
 from services.console.routes.now import REGIONS
 from tests.story.test_console import CTO, csrf_in, signed_in
 from tests.story.world import World
@@ -152,6 +155,20 @@ async def test_stream_of_a_page_ends_with_the_session(world: World) -> None:
         world, "/console/now/stream", cookie=f"firsthour={browser.cookies['firsthour']}", sec_fetch_mode="cors"
     ) as stream:
         await stream.until(lambda _: stream.status == 401)
+
+
+async def test_open_stream_ends_after_signing_out_while_leads_arrive(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "HEARTBEAT_SECONDS", 0.0)
+    browser = await signed_in(world, "manager")
+    page = await browser.get("/console/now")
+    async with streaming(world, "/console/now/stream", cookie=f"firsthour={browser.cookies['firsthour']}") as stream:
+        await stream.until(bool)
+        await browser.post("/console/sign-out", {"csrf": csrf_in(page)})
+        await world.submit_form(email=CTO)
+        events = await stream.until(lambda events: events[-1][0] == "ended")
+    assert events[-1][0] == "ended"
 
 
 async def test_own_leads_of_a_rep_change_by_themselves(world: World) -> None:
