@@ -6,7 +6,6 @@ by hand, so that they only change with what reps see.
 
 import asyncio
 import logging
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from typing import Any, Final
 
 import structlog
 
+from devtools import browser as chromium
 from tests.fakes.slack_drawing import drawing
 from tests.hand_clock import HandClock
 from tests.story.sample_config import reps
@@ -87,7 +87,7 @@ def _path(mail: EmailMessage) -> str:
 
 def draw(html: str, size: Size, target: Path) -> None:
     """Write the picture of a page."""
-    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    browser = chromium.program()
     if browser is None:
         raise SystemExit("There is no Chromium; Debian, Ubuntu: apt install chromium")
     with tempfile.TemporaryDirectory() as place:

@@ -1,4 +1,4 @@
-"""What the routes of pages share."""
+"""The parts that the routes of pages share."""
 
 from dataclasses import dataclass
 

@@ -50,9 +50,7 @@ def session_router(resources: Resources, viewers: Viewers) -> APIRouter:
     @api.get("/v1/sessions")
     async def list_sessions(principal: Admin) -> dict[str, Any]:
         """List the sessions of the console, the last used first."""
-        now = resources.clock.real()
-        listed = await resources.reads(lambda connection: sessions.open_sessions(connection, now))
-        return {"items": [shown(session) for session in listed if viewers.is_valid(session, now)], "next": None}
+        return {"items": [shown(session) for session in await viewers.valid_sessions()], "next": None}
 
     @api.delete("/v1/sessions/{id}")
     async def end_session(id: str, principal: Admin) -> dict[str, Any]:

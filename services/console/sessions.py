@@ -122,7 +122,7 @@ class Session:
 
 @dataclass(frozen=True)
 class SignInLink:
-    """What a one-time link gives: a session of this role."""
+    """The session that a one-time link begins: name, role and rep."""
 
     name: str
     role: str

@@ -111,6 +111,12 @@ class Viewers:
         refuse_other_sites(request)
         return viewer, fields
 
+    async def valid_sessions(self) -> list[Session]:
+        """Return the sessions that are accepted, the last used first."""
+        now = self._resources.clock.real()
+        listed = await self._resources.reads(lambda connection: sessions.open_sessions(connection, now))
+        return [session for session in listed if self.is_valid(session, now)]
+
     def is_valid(self, session: Session, now: datetime) -> bool:
         """Return whether a session is accepted: with its key revoked, or its rep out of the team, it is not."""
         if not session.is_valid(now) or (session.key_id is not None and not self._keys.has_valid(session.key_id)):

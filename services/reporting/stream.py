@@ -1,11 +1,12 @@
 """The live stream of what happens to leads: `GET /v1/stream`, and the signal that something has changed.
 
 One reader of a process looks at the newest rows of the history while there are viewers, and hands them to all of them. A row is
-found by the time at which reporting stored it. Rows commit out of order, so the rows of the last `OVERLAP` are looked at again.
+found by the time at which reporting stored it. Rows commit out of order, so the rows of the last `OVERLAP_US` are looked at again.
 A row that commits later than that is not in the stream: it is a signal, and the lists are the record.
 """
 
 import asyncio
+import contextlib
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ TOPICS: Final = frozenset({LEADS, ROUTES, PAGES})
 POLL_SECONDS: Final = 0.25
 """Real time between two looks over Kafka. On one machine the reader is also woken by each commit of reporting."""
 HEARTBEAT_SECONDS: Final = 15.0
-OVERLAP: Final = timedelta(seconds=1)  # real time
+OVERLAP_US: Final = 1_000_000  # real time
 ROWS_AT_ONCE: Final = 2_000
 KEPT: Final = 5_000  # changes in memory: a viewer that is further behind starts anew
 VIEWERS_MAX: Final = 1_000
@@ -74,6 +75,16 @@ def rows_since(connection: Connection, since: int) -> Sequence[Any]:
     return _SINCE.all(connection, since=since, limit=ROWS_AT_ONCE)
 
 
+def is_shown(row: Any) -> bool:
+    """Return whether a row of the history is about a lead, and on a topic that viewers see."""
+    return row.lead_id is not None and row.topic in TOPICS
+
+
+def change_of(row: Any, number: int) -> LeadChange:
+    """Return the change that a row of the history tells."""
+    return LeadChange(number, row.id, row.heard_at, row.lead_id, row.topic, row.type, moment(row.at))
+
+
 class ChangeFeed:
     """The reader of a process. It is idle while there are no viewers."""
 
@@ -87,7 +98,6 @@ class ChangeFeed:
         self._since: int | None = None  # None: there were no viewers
         self.viewers = 0
         self.number = 0  # of the newest change
-        self.failing_since: datetime | None = None  # real time since which the database does not answer
 
     def wake(self) -> None:
         """Look at the history now, if there are viewers."""
@@ -98,7 +108,7 @@ class ChangeFeed:
         if self.viewers == 0:
             self._since = None
             return False
-        overlap = micros_of(OVERLAP) / self._resources.clock.real_seconds(timedelta(seconds=1))
+        overlap = OVERLAP_US / self._resources.clock.real_seconds(timedelta(seconds=1))
         if self._since is None:
             self._since = micros(self._resources.clock.business())
         since = int(self._since - overlap)
@@ -121,11 +131,9 @@ class ChangeFeed:
             if row.id in self._seen:
                 continue
             self._seen[row.id] = None
-            if row.lead_id is not None and row.topic in TOPICS:
+            if is_shown(row):
                 self.number += 1
-                fresh.append(
-                    LeadChange(self.number, row.id, row.heard_at, row.lead_id, row.topic, row.type, moment(row.at))
-                )
+                fresh.append(change_of(row, self.number))
         while len(self._seen) > 2 * KEPT:
             self._seen.popitem(last=False)
         self._changes.extend(fresh)
@@ -135,11 +143,8 @@ class ChangeFeed:
         """Read for ever, while there are viewers."""
         while True:
             self._woken.clear()
-            try:
+            with contextlib.suppress(StorageError):  # logged by the storage; the rows come with the next look
                 await self.step()
-                self.failing_since = None
-            except StorageError:  # logged by the storage
-                self.failing_since = self.failing_since or self._resources.clock.real()
             seconds = None if self.viewers == 0 else POLL_SECONDS
             try:
                 async with asyncio.timeout(seconds):
@@ -209,13 +214,8 @@ class ChangeFeed:
             yield event_bytes(b"{}", event="reset")
             return
         for row in rows:
-            if row.id != id and row.lead_id is not None and row.topic in TOPICS:
-                yield LeadChange(0, row.id, row.heard_at, row.lead_id, row.topic, row.type, moment(row.at)).encoded()
-
-
-def micros_of(span: timedelta) -> int:
-    """Return a span in microseconds."""
-    return span // timedelta(microseconds=1)
+            if row.id != id and is_shown(row):
+                yield change_of(row, 0).encoded()
 
 
 def stream_router(feed: ChangeFeed) -> APIRouter:

@@ -21,7 +21,7 @@ Emitted = dict[str, tuple[int, list[Record]]]
 
 @dataclass
 class WriterMemory:
-    """What the units of one connection remember. `version`: increases when another connection changes the database."""
+    """The values that units of one connection remember. `version`: increases when another connection changes the database."""
 
     values: dict[str, Any] = field(default_factory=dict)
     version: int = -1

@@ -131,7 +131,7 @@ class Unit:
         return None
 
     def remember(self, name: str, value: Any) -> None:
-        """Remember for later units what this one has read. Whatever it changes in `value`, it also stores."""
+        """Remember for later units what this one has read. The unit also stores each change that it makes in `value`."""
 
     def stored_form(self, body: bytes) -> bytes:
         """Return the body of a record as `log` holds it."""

@@ -24,7 +24,7 @@ def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
 
     @api.get(PATH)
     async def now(request: Request, wall: bool = False) -> Response:
-        """What happens now. `wall`: large, without navigation."""
+        """The state of this moment. `wall`: large, without navigation."""
         viewer = await viewers.find(request)
         return pages.page(viewer, "now.html", path=PATH, wall=wall, **await state_of(viewer))
 

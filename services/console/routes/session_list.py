@@ -19,10 +19,8 @@ def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
     viewers, pages = console.viewers, console.pages
 
     async def visible(viewer: Viewer) -> list[dict[str, object]]:
-        now = resources.clock.real()
-        listed = await resources.reads(lambda connection: sessions.open_sessions(connection, now))
-        mine = [session for session in listed if viewer.may("admin") or is_same_person(viewer, session)]
-        return [shown(session) for session in mine if viewers.is_valid(session, now)]
+        listed = await viewers.valid_sessions()
+        return [shown(session) for session in listed if viewer.may("admin") or is_same_person(viewer, session)]
 
     @api.get(PATH)
     async def listing(request: Request) -> Response:

@@ -2,16 +2,16 @@
 
 import asyncio
 import os
-import shutil
 from pathlib import Path
 
 import pytest
 
+from devtools import browser as chromium
 from services.gateway.form_script import BYTES_MAX, script
 from tests.unit.gateway.harness import Answer, GatewayHarness
 from tests.unit.gateway.listening import listening, page_on_another_origin
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+BROWSER = chromium.program()
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Demo</title>
 <form data-firsthour action="GATEWAY/v1/forms/anywhere" method="post" OPTIONS>
 <label>Email <input name="email" value="EMAIL"></label>
