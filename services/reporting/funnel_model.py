@@ -3,13 +3,12 @@
 They are rebuilt once, when a release first has them or counts in another way (`MODEL_VERSION`), and by `firsthour rebuild`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from operator import attrgetter
 from typing import Final
 
 from firsthour.runtime.storage.unit import Unit
-from schemas.envelope import UnknownEventError, decode, event_of
 from schemas.events.base import Event
 from schemas.events.leads import LeadScored, LeadsMerged, OpportunityMoved
 from schemas.events.routes import (
@@ -26,7 +25,7 @@ from schemas.events.routes import (
     LeadStatusChanged,
     TouchApplied,
 )
-from services.reporting import funnel_passes, rebuilding, responses
+from services.reporting import funnel_passes, rebuilding
 from services.reporting.domain.funnel import FunnelPass, apply, changes_funnel, united
 
 FUNNEL: Final = "funnel"
@@ -107,38 +106,23 @@ def _applied(
 
 def rebuild_funnel(unit: Unit) -> datetime | None:
     """Rebuild the passes of the next few leads. Return now; None: all leads are done, or another process does it."""
-    progress = rebuilding.lock_progress(unit, FUNNEL, FUNNEL_VERSION)
-    if progress is None or progress.done_to is None:
+    step = rebuilding.next_step(unit, FUNNEL, FUNNEL_VERSION, LEADS_AT_ONCE)
+    if step is None:
         return None
-    leads = rebuilding.leads_after(unit, progress.done_to, LEADS_AT_ONCE)
-    rebuilding.save_progress(unit, FUNNEL, FUNNEL_VERSION, leads[-1] if len(leads) == LEADS_AT_ONCE else None)
-    remaining = responses.remaining_ids(unit, leads)
-    whole = [lead for lead in leads if remaining[lead] == lead]
-    merged = responses.merged_ids(unit, whole)
-    others = {one for ones in merged.values() for one in ones}
-    responses.lock_leads(unit, {*leads, *others})
-    before = [one for rows in funnel_passes.find_passes(unit.connection, {*leads, *others}).values() for one in rows]
-    funnel_passes.delete_passes(unit, {*leads, *others})
+    before = [one for rows in funnel_passes.find_passes(unit.connection, step.ids).values() for one in rows]
+    funnel_passes.delete_passes(unit, step.ids)
     rows: list[FunnelPass] = []
-    for lead in whole:
-        group = {lead, *merged.get(lead, ())}
+    for lead, group in step.groups.items():
         after, _ = _applied(unit, _history(unit, group), {one: [] for one in group}, {one: one for one in group})
         rows += after.get(lead, [])
     funnel_passes.save_passes(unit, rows, before)
-    return unit.now if len(leads) == LEADS_AT_ONCE else None
+    return unit.now if step.more else None
 
 
-def _history(unit: Unit, leads: set[str]) -> list[Event]:
+def _history(unit: Unit, leads: Sequence[str]) -> list[Event]:
     """Return the records of these leads that change a pass, in the order of their times."""
-    events: list[Event] = []
-    for body in rebuilding.bodies_of(unit, leads, _TYPES):
-        try:
-            event = event_of(decode(body))
-        except UnknownEventError:  # written by a later release
-            continue
-        if concerns_funnel(event):
-            events.append(event)
-    return sorted(events, key=_order)
+    events = rebuilding.events_of(unit, leads, _TYPES)
+    return sorted(filter(concerns_funnel, events), key=_order)
 
 
 def _order(event: Event) -> tuple[bool, datetime, int]:

@@ -1,6 +1,6 @@
 """The SQL of rebuilding a read model from the history, lead by lead."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -9,6 +9,9 @@ from sqlalchemy.engine import Connection
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.packing import unpacked
 from firsthour.runtime.storage.unit import Unit
+from schemas.envelope import UnknownEventError, decode, event_of
+from schemas.events.base import Event
+from services.reporting import responses
 from services.reporting.store import history, statuses
 
 models = sa.Table(
@@ -118,3 +121,47 @@ def leads_after(unit: Unit, lead: str, limit: int) -> list[str]:
 def bodies_of(unit: Unit, leads: Collection[str], types: Sequence[str]) -> list[bytes]:
     """Return the stored records of these leads and types, in no order."""
     return [unpacked(row[0]) for row in _BODIES.all(unit.connection, leads=sorted(leads), types=list(types))]
+
+
+class RebuildStep(NamedTuple):
+    """The leads that one step rebuilds. They are locked.
+
+    Attributes:
+        leads: Their ids, also of leads that were merged into others.
+        groups: For each lead that remains, its id and those of the leads that were merged into it.
+        more: Further leads follow.
+    """
+
+    leads: Sequence[str]
+    groups: Mapping[str, Sequence[str]]
+    more: bool
+
+    @property
+    def ids(self) -> set[str]:
+        """The ids of all leads that the step concerns."""
+        return {*self.leads, *(one for group in self.groups.values() for one in group)}
+
+
+def next_step(unit: Unit, model: str, version: int, leads_at_once: int) -> RebuildStep | None:
+    """Lock the next leads of a model, and store that they are done. None: all are, or another process rebuilds the model."""
+    progress = lock_progress(unit, model, version)
+    if progress is None or progress.done_to is None:
+        return None
+    leads = leads_after(unit, progress.done_to, leads_at_once)
+    more = len(leads) == leads_at_once
+    save_progress(unit, model, version, leads[-1] if more else None)
+    remaining = responses.remaining_ids(unit, leads)
+    whole = [lead for lead in leads if remaining[lead] == lead]
+    merged = responses.merged_ids(unit, whole)
+    step = RebuildStep(leads, {lead: [lead, *merged.get(lead, ())] for lead in whole}, more)
+    responses.lock_leads(unit, step.ids)
+    return step
+
+
+def events_of(unit: Unit, leads: Collection[str], types: Sequence[str]) -> Iterator[Event]:
+    """Yield the stored events of these types about these leads, without those that a later release has written."""
+    for body in bodies_of(unit, leads, types):
+        try:
+            yield event_of(decode(body))
+        except UnknownEventError:
+            continue

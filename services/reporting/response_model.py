@@ -4,7 +4,7 @@ They are rebuilt once, when a release first has them or counts in another way (`
 new records are applied. Both lock the lead, so that neither overwrites the other.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from operator import attrgetter
 from typing import Final
@@ -14,7 +14,6 @@ from firsthour.kernel.cache import once_per_version
 from firsthour.kernel.calendar import hours_of
 from firsthour.kernel.config import Config
 from firsthour.runtime.storage.unit import Unit
-from schemas.envelope import UnknownEventError, decode, event_of
 from schemas.events.base import Event
 from schemas.events.leads import LeadsMerged
 from schemas.events.routes import LeadEvent
@@ -108,35 +107,22 @@ def _changed(
 
 def rebuild(unit: Unit) -> datetime | None:
     """Rebuild the requests of the next few leads. Return now; None: all leads are done, or another process does it."""
-    progress = rebuilding.lock_progress(unit, MODEL, MODEL_VERSION)
-    if progress is None or progress.done_to is None:
+    step = rebuilding.next_step(unit, MODEL, MODEL_VERSION, LEADS_AT_ONCE)
+    if step is None:
         return None
-    leads = rebuilding.leads_after(unit, progress.done_to, LEADS_AT_ONCE)
-    rebuilding.save_progress(unit, MODEL, MODEL_VERSION, leads[-1] if len(leads) == LEADS_AT_ONCE else None)
-    remaining = responses.remaining_ids(unit, leads)
-    whole = [lead for lead in leads if remaining[lead] == lead]
-    merged = responses.merged_ids(unit, whole)
-    responses.lock_leads(unit, {*leads, *(one for ones in merged.values() for one in ones)})
-    responses.delete_requests(unit, leads)
+    responses.delete_requests(unit, step.leads)
     hours = hours_by(unit.config)
-    for lead in whole:
-        events = _history(unit, [lead, *merged.get(lead, ())])
+    for lead, group in step.groups.items():
+        events = _history(unit, group)
         by_lead: dict[str, list[ProspectRequest]] = {}
         for event in events:
             by_lead[event.lead_id] = apply(by_lead.get(event.lead_id, ()), event, hours, event.lead_id)
         rows = [request for requests in by_lead.values() for request in requests]
         responses.save_requests(unit, united(rows, lead, hours) if len(by_lead) > 1 else rows)
-    return unit.now if len(leads) == LEADS_AT_ONCE else None
+    return unit.now if step.more else None
 
 
-def _history(unit: Unit, leads: list[str]) -> list[LeadEvent]:
+def _history(unit: Unit, leads: Sequence[str]) -> list[LeadEvent]:
     """Return the records of these leads that change a request, those of each lead in the order of their versions."""
-    events = []
-    for body in rebuilding.bodies_of(unit, leads, [kind.TYPE for kind in FIGURES]):
-        try:
-            event = event_of(decode(body))
-        except UnknownEventError:  # written by a later release
-            continue
-        if isinstance(event, LeadEvent):
-            events.append(event)
-    return sorted(events, key=attrgetter("lead_id", "version"))
+    events = rebuilding.events_of(unit, leads, [kind.TYPE for kind in FIGURES])
+    return sorted((event for event in events if isinstance(event, LeadEvent)), key=attrgetter("lead_id", "version"))
