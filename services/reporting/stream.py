@@ -8,18 +8,18 @@ A row that commits later than that is not in the stream: it is a signal, and the
 import asyncio
 import contextlib
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
 import msgspec
 import sqlalchemy as sa
-from fastapi import APIRouter, Depends, Header, Response
+from fastapi import APIRouter, Depends, Header, Request, Response
 from sqlalchemy.engine import Connection
 
 from firsthour.kernel.time_units import micros, moment
-from firsthour.runtime.http.auth import needs
+from firsthour.runtime.http.auth import needs, principal_of
 from firsthour.runtime.http.event_streams import HEARTBEAT, EventStreamResponse, event_bytes
 from firsthour.runtime.http.principal import READ, Principal
 from firsthour.runtime.http.problem import Problem
@@ -179,19 +179,25 @@ class ChangeFeed:
             return None
         return [change for change in self._changes if change.number > after]
 
-    async def events(self, last_id: str | None) -> AsyncIterator[bytes]:
+    async def events(self, last_id: str | None, is_allowed: Callable[[], bool]) -> AsyncIterator[bytes]:
         """Yield the events of a viewer, from `last_id` on. Without it, from now on.
 
-        An event may come twice; its id tells. `reset`: changes are missing, so load what you show again.
+        An event may come twice; its id tells. `reset`: changes are missing, so load what you show again. The events end when the
+        viewer is no longer allowed to see them.
         """
         self.enter()
         try:
-            after = self.number
+            after, examined_at = self.number, asyncio.get_running_loop().time()
             yield b"retry: 2000\n\n"
             async for part in self._resumed(last_id):
                 yield part
             while True:
                 newest = await self.next(after, HEARTBEAT_SECONDS)
+                now = asyncio.get_running_loop().time()
+                if now >= examined_at + HEARTBEAT_SECONDS:
+                    if not is_allowed():
+                        return
+                    examined_at = now
                 changes = self.beyond(after)
                 after = newest
                 if changes is None:
@@ -224,6 +230,7 @@ def stream_router(feed: ChangeFeed) -> APIRouter:
 
     @api.get("/v1/stream", response_class=EventStreamResponse, responses={200: {"content": {"text/event-stream": {}}}})
     async def stream(
+        request: Request,
         principal: Annotated[Principal, Depends(needs(READ))],
         last_event_id: Annotated[str | None, Header(max_length=LAST_ID_CHARS_MAX)] = None,
     ) -> Response:
@@ -233,6 +240,13 @@ def stream_router(feed: ChangeFeed) -> APIRouter:
         are missing. The stream is a signal, and the lists are the record."""
         if feed.viewers >= VIEWERS_MAX:
             raise Problem(503, "", f"{VIEWERS_MAX} viewers are connected. Connect again later.", headers=RETRY_LATER)
-        return EventStreamResponse(feed.events(last_event_id))
+
+        def is_allowed() -> bool:
+            try:
+                return principal_of(request).allows(READ)
+            except Problem:
+                return False
+
+        return EventStreamResponse(feed.events(last_event_id, is_allowed))
 
     return api

@@ -10,6 +10,7 @@ import pytest
 
 from services.console import live
 from services.console.routes.now import REGIONS
+from services.reporting import stream as stream_of_leads
 from tests.story.test_console import CTO, csrf_in, signed_in
 from tests.story.world import World
 
@@ -20,6 +21,7 @@ class OpenStream:
     def __init__(self) -> None:
         self.status = 0
         self.text = ""
+        self.ended = asyncio.Event()
         self._gone, self._more = asyncio.Event(), asyncio.Event()
 
     async def receive(self) -> dict[str, Any]:
@@ -33,6 +35,8 @@ class OpenStream:
         if message["type"] == "http.response.start":
             self.status = message["status"]
         self.text += message.get("body", b"").decode()
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            self.ended.set()
         self._more.set()
 
     def leave(self) -> None:
@@ -129,6 +133,18 @@ async def test_stream_is_refused_without_a_key_that_may_read(world: World) -> No
         await stream.until(lambda _: stream.status == 401)
     async with streaming(world, "/v1/stream", authorization=await key_header(world, "ingest")) as stream:
         await stream.until(lambda _: stream.status == 403)
+
+
+async def test_open_stream_ends_after_its_key_is_revoked(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_of_leads, "HEARTBEAT_SECONDS", 0.0)
+    header = await key_header(world)
+    (key,) = (await world.get("/v1/keys"))["items"]
+    async with streaming(world, "/v1/stream", authorization=header) as stream:
+        await stream.until(lambda _: "retry" in stream.text)
+        assert (await world.ask("DELETE", f"/v1/keys/{key['id']}")).status_code == 200
+        await world.submit_form(email=CTO)
+        async with asyncio.timeout(20):
+            await stream.ended.wait()
 
 
 async def test_two_viewers_see_a_new_lead_without_loading_the_page(world: World) -> None:
