@@ -27,10 +27,10 @@ def add_source_routes(api: APIRouter, resources: Resources) -> None:
 
         Each was kept as the custom fact `custom.<name>`. `id` is a source of `sources.yaml` or the name of an API key.
         Names are listed for 35 days, values never. `means`: our field of this name, which another field of the same form
-        filled. `used`: a condition of the agreement reads the fact. `others`: the number of further fields, whose names
-        are not kept: a source has at most 200 of them.
+        filled. `used`: a condition of the agreement reads the fact. A source has at most 200 names. A further one takes the
+        place of a seldom one; `others` counts the events of those that gave way.
         """
-        rows = await resources.reads(lambda connection: source_fields.fields_of(connection, id))
+        rows, others = await resources.reads(lambda connection: source_fields.fields_of(connection, id))
         used = _used(resources.config.current)
         items = [
             {
@@ -42,10 +42,8 @@ def add_source_routes(api: APIRouter, resources: Resources) -> None:
                 "used": f"{_CUSTOM}{row.name}" in used,
             }
             for row in rows
-            if row.name != source_fields.OTHERS
         ]
-        others = sum(row.events for row in rows if row.name == source_fields.OTHERS)
-        return {"items": items[: source_fields.NAMES_MAX], "others": others, "next": None}
+        return {"items": items, "others": others, "next": None}
 
 
 def _used(config: Config) -> set[str]:
