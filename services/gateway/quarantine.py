@@ -1,12 +1,13 @@
 """Events beyond the quota of their source: kept, and not handled until a person releases them."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from firsthour.kernel.time_units import micros
+from firsthour.kernel.time_units import micros, moment
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.records import Row
 from firsthour.runtime.storage.unit import Unit
@@ -86,11 +87,12 @@ def keep(unit: Unit, source: str, rows: Sequence[tuple[str, Row]]) -> None:
     unit.store(_ADD.work(unit.connection, values))
 
 
-def release(unit: Unit, source: str) -> int:
-    """Append the oldest events of a source to the log, at most `RELEASED_AT_ONCE`. Return their number."""
+def release(unit: Unit, source: str) -> list[datetime]:
+    """Append the oldest events of a source to the log, at most `RELEASED_AT_ONCE`. Return the real times of their arrivals."""
     rows = _OLDEST.all(unit.connection, source=source, limit=RELEASED_AT_ONCE)
     unit.rows.extend(Row(EVENTS, row.key, row.event_id, bytes(row.body)) for row in rows)
-    return _remove(unit, rows)
+    _remove(unit, rows)
+    return [moment(row.at) for row in rows]
 
 
 def drop(unit: Unit, source: str) -> int:

@@ -14,6 +14,8 @@ from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.storage.unit import Lane, Unit
 from services.gateway import quarantine
 from services.gateway.quarantine import FIRST, QuarantinePlace
+from services.gateway.retry import received_at
+from services.gateway.source_counts import count_later
 
 _CURSOR: Final = re.compile(rf"([a-z0-9_-]{{1,100}})/{page_cursors.COUNT}/{page_cursors.UUID}", re.ASCII)
 Marketing = Annotated[Principal, Depends(needs("marketing"))]
@@ -48,7 +50,7 @@ def add_quarantine_routes(api: APIRouter, resources: Resources) -> None:
     @api.post("/v1/quarantine/{source}/release", tags=["sources"])
     async def release(source: str, principal: Marketing) -> dict[str, Any]:
         """Release the events of a source. Each takes effect as of the time at which it arrived. An unknown source has none."""
-        return {"source": source, "released": await _repeated(source, quarantine.release)}
+        return {"source": source, "released": await _repeated(source, _release)}
 
     @api.post("/v1/quarantine/{source}/drop", tags=["sources"])
     async def drop(source: str, principal: Marketing) -> dict[str, Any]:
@@ -64,6 +66,13 @@ def add_quarantine_routes(api: APIRouter, resources: Resources) -> None:
             if number < quarantine.RELEASED_AT_ONCE:
                 break
         return total
+
+
+def _release(unit: Unit, source: str) -> int:
+    arrivals = quarantine.release(unit, source)
+    if arrivals:
+        count_later(unit, source, len(arrivals), received_at(unit, arrivals[-1]))
+    return len(arrivals)
 
 
 def _place(cursor: str | None) -> QuarantinePlace:

@@ -14,7 +14,7 @@ from firsthour.runtime.storage.unit import Unit
 from schemas.sources import TOUCH
 from schemas.team import Team
 from schemas.topics import EVENTS
-from services.gateway import fetches, request_bodies, senders, webhook_bodies
+from services.gateway import fetches, request_bodies, senders, source_counts, webhook_bodies
 from services.gateway.domain import forms, thin_events, unmatched
 from services.gateway.domain.cloudevents import STRUCTURED
 from services.gateway.domain.coerce import UnmappableError
@@ -62,6 +62,8 @@ def retry(unit: Unit, letter: DeadLetter, body: bytes | None = None) -> list[str
         raise problem_of(error) from None
     dead_letters.store_outcome(unit.connection, letter.id, "retried", unit.clock.real(), f"retried on {EVENTS}")
     fetches.add(unit, letter.source, parsed.thin, now)
+    if parsed.events:
+        source_counts.count_later(unit, parsed.events[0].external.source, len(parsed.events), now)
     return [*(event.id for event in parsed.thin), *(event.sent_id for event in parsed.events)]
 
 

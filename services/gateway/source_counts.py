@@ -15,6 +15,8 @@ from firsthour.runtime.storage.unit import Unit
 from services.gateway.domain.mapping import ParsedEvent
 
 ACCEPTED: Final = "accepted"
+LATER: Final = "later"
+"""Events that were kept at first: of dead letters that were retried, and those released from quarantine. They make no surge."""
 UNMAPPED: Final = "unmapped"
 ROBOT: Final = "robot"
 UNMATCHED: Final = "nothing matched"
@@ -57,12 +59,13 @@ counts = sa.Table(
 
 def _add(dialect: statements.SqlDialect) -> Any:
     insert = dialect.insert(counts).values({c.name: sa.bindparam(c.name) for c in counts.columns})
+    is_newer = insert.excluded.last_at >= counts.c.last_at
     return insert.on_conflict_do_update(
         index_elements=["source", "hour", "outcome"],
         set_={
             "number": counts.c.number + insert.excluded.number,
-            "last_at": insert.excluded.last_at,
-            "lag": insert.excluded.lag,
+            "last_at": sa.case((is_newer, insert.excluded.last_at), else_=counts.c.last_at),
+            "lag": sa.case((is_newer, insert.excluded.lag), else_=counts.c.lag),
         },
     )
 
@@ -144,6 +147,12 @@ def store(taken: Mapping[tuple[str, str], OutcomeCount]) -> Callable[[Unit], Non
     return work
 
 
+def count_later(unit: Unit, source: str, number: int, arrived_at: datetime) -> None:
+    """Count events that were kept at first and are accepted in this unit. `arrived_at`: the business time of the last one."""
+    key = {"source": source, "hour": micros(unit.now) // HOUR, "outcome": LATER}
+    unit.store(_ADD.work(unit.connection, [{**key, "number": number, "last_at": micros(arrived_at), "lag": None}]))
+
+
 def _lag(event: ParsedEvent) -> int:
     return max(0, micros(event.external.received_at) - micros(event.at))
 
@@ -163,12 +172,13 @@ def summaries(connection: Connection, now: datetime, hours: int) -> dict[str, So
     by_source: dict[str, SourceSummary] = defaultdict(SourceSummary)
     for row in sorted(_SINCE.all(connection, hour=hour - HOURS_KEPT), key=lambda row: row.hour):
         summary = by_source[row.source]
-        if row.outcome == ACCEPTED:
-            summary.last_at = moment(row.last_at)
+        is_accepted, at = row.outcome in (ACCEPTED, LATER), moment(row.last_at)
+        if is_accepted and (summary.last_at is None or at >= summary.last_at):
+            summary.last_at = at
             summary.lag = None if row.lag is None else timedelta(microseconds=row.lag)
         if row.hour <= hour - hours or row.outcome == SURGE:
             continue
-        if row.outcome == ACCEPTED:
+        if is_accepted:
             summary.accepted += row.number
         else:
             summary.refused[row.outcome] = summary.refused.get(row.outcome, 0) + row.number

@@ -7,6 +7,7 @@ import pytest
 
 from firsthour.operations import dead_letters
 from tests.story.conftest import OpenWorld
+from tests.story.test_sources import source
 from tests.story.world import World
 
 _VERIFY = {"scheme": "hmac-sha256", "header": "X-Signature", "encoding": "hex", "secrets": [{"file": "phone.secret"}]}
@@ -88,6 +89,22 @@ async def test_bulk_retry_that_is_killed_goes_on_where_it_was(
     await world.settle()
     assert (page["retried"], page["events"], page["failed"], page["next"]) == (3, 3, 0, None)
     assert (await waiting(world), await world.appended("events")) == (0, 5)
+
+
+@pytest.mark.both_profiles
+async def test_retried_letters_count_as_accepted_when_their_source_sent_them(open_world: OpenWorld) -> None:
+    world = await open_world(sources=WRONG)
+    await send(world, *PEOPLE, "?")
+    arrival = world.clock.now.isoformat().replace("+00:00", "Z")
+    await world.change("sources", RIGHT)
+    await world.wait(hours=30)
+    await retry(world, source="chat")
+    chat = await source(world, "chat")
+    assert (chat["accepted"], chat["last_seen_at"], chat["surge"]) == (5, arrival, None)
+
+    await world.hook("chat", json.dumps({"uuid": "7", "contact": {"email": "gil@prospect.example"}}).encode())
+    chat = await source(world, "chat")
+    assert (chat["accepted"], chat["last_seen_at"] > arrival) == (6, True)
 
 
 async def test_bulk_retry_leaves_posts_of_robots_alone(world: World) -> None:

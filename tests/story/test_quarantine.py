@@ -43,6 +43,8 @@ async def test_event_beyond_the_quota_has_no_effect_until_it_is_released(world: 
     assert released.json() == {"source": "website", "released": 1}
     assert (await world.lead("late@two.example"))["status"]
     assert (await world.get("/v1/quarantine"))["items"] == []
+    shown = await source(world, "website")
+    assert (shown["accepted"], shown["refused"]) == (4, {"quarantined": 1})
 
 
 async def test_request_for_contact_beyond_the_quota_is_assigned(world: World) -> None:
