@@ -15,8 +15,8 @@ from firsthour.runtime.processing.service import Resources, Service
 from schemas.http import LeadView
 from services.console import service as console
 from services.gateway.asgi import Gateway
-from services.gateway.waiting import FindLead
-from services.reporting import lead_view
+from services.gateway.waiting import LeadLookups
+from services.reporting import lead_events, lead_view
 from services.reporting.stream import ChangeFeed, stream_router
 
 TITLE = "FirstHour"
@@ -34,20 +34,20 @@ def gateway_app(
     routers += [administration_router(resources, keys, services, profile), schema_export.router()]
     feed = ChangeFeed(resources)
     routers += [stream_router(feed), *console.routers(resources, keys, feed)]
-    gateway = Gateway(resources, keys, _app(resources, keys, routers, ready, docs=True), _lead_finder(resources))
+    gateway = Gateway(resources, keys, _app(resources, keys, routers, ready, docs=True), _lookups(resources))
     gateway.runners = (*gateway.runners, feed)
     return gateway
 
 
-def _lead_finder(resources: Resources) -> FindLead:
-    """Return the function that looks a lead up by its address, for requests that wait for it."""
+def _lookups(resources: Resources) -> LeadLookups:
+    """Return what requests that wait for a lead read."""
 
     def find(connection: Connection, email: str) -> LeadView | None:
         criteria = lead_view.LeadFilter(email=email, limit=1)
         items = lead_view.page(connection, criteria, resources.config.current, resources.clock.business()).items
         return items[0] if items else None
 
-    return find
+    return LeadLookups(find, lead_events.first_arrival)
 
 
 def health_app(resources: Resources, keys: auth.Keys, ready: Callable[[], Readiness]) -> ASGIApp:

@@ -36,7 +36,7 @@ from services.gateway.source_counts import SourceCounts
 from services.gateway.source_keeper import SourceKeeper
 from services.gateway.sources import CurrentSources, SourceIndex
 from services.gateway.store import IntakeStore
-from services.gateway.waiting import FindLead, Waiters
+from services.gateway.waiting import LeadLookups, Waiters
 
 FORMS_ROUTE: Final = "/v1/forms/{form}"
 HOOKS_ROUTE: Final = "/hooks/{source}"
@@ -64,9 +64,9 @@ Endpoint = Callable[["Gateway", IncomingRequest, SourceIndex], Awaitable[Reply |
 class Gateway:
     """Answers /v1/events, /v1/forms/* and /hooks/*. Other requests go to `inner`."""
 
-    def __init__(self, resources: Resources, keys: Keys, inner: App, find_lead: FindLead | None = None) -> None:
-        """`find_lead`: looks a lead up for requests that wait for it. None: no request waits."""
-        self._waiters = Waiters(resources.reads, find_lead)
+    def __init__(self, resources: Resources, keys: Keys, inner: App, lookups: LeadLookups | None = None) -> None:
+        """`lookups`: look a lead up for requests that wait for it. None: no request waits."""
+        self._waiters = Waiters(resources.reads, lookups)
         self._config = resources.config
         self._clock = resources.clock
         self._public_url = resources.settings.public_url.rstrip("/").encode()

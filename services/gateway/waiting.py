@@ -6,18 +6,20 @@ number of requests at once.
 
 import asyncio
 from collections.abc import Callable
-from datetime import timedelta
-from typing import Final
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
 from urllib.parse import parse_qs
 
 import structlog
 from sqlalchemy.engine import Connection
 
 from firsthour.runtime.http.problem import Problem
+from firsthour.runtime.processing.retention import SEEN_DAYS
 from firsthour.runtime.storage.reader import Reader
 from firsthour.runtime.storage.unit import StorageError
 from schemas.events.outside import ABOUT_NO_LEAD
 from schemas.http import LeadView
+from services.gateway.domain.mapping import ParsedEvent
 from services.gateway.intake.outcome import Accepted
 from services.gateway.replies import Reply, effect
 
@@ -35,8 +37,18 @@ SKEW: Final = timedelta(milliseconds=50)
 
 _log = structlog.get_logger(__name__)
 
-FindLead = Callable[[Connection, str], LeadView | None]
-"""Returns the lead with this normalised address. None: unknown."""
+_REPEATED: Final = timedelta(days=SEEN_DAYS - 1)
+"""How long after its first arrival an event that comes again certainly has no second effect."""
+
+
+class LeadLookups(NamedTuple):
+    """What a request that waits reads. `lead`: the lead with this normalised address; None: unknown.
+
+    `first_arrival`: the business time at which the event with this id arrived first; None: it is not recorded yet.
+    """
+
+    lead: Callable[[Connection, str], LeadView | None]
+    first_arrival: Callable[[Connection, str], datetime | None]
 
 
 def seconds_of(target: bytes) -> float | None:
@@ -75,7 +87,7 @@ def _malformed(mistake: str) -> Problem:
 class Waiters:
     """The requests of a process that wait. Nothing that goes wrong while one waits changes that its event is stored."""
 
-    def __init__(self, reads: Reader, find: FindLead | None) -> None:
+    def __init__(self, reads: Reader, find: LeadLookups | None) -> None:
         """`find`: None: the process cannot look up leads, so no request waits."""
         self._reads, self._find = reads, find
         self._looking: set[asyncio.Task[Reply | None]] = set()
@@ -99,7 +111,7 @@ class Waiters:
             look.result() if look.done() else None
         ) or reply  # a database that hangs keeps its place until it answers
 
-    async def _look(self, find: FindLead, accepted: Accepted, email: str, seconds: float) -> Reply | None:
+    async def _look(self, find: LeadLookups, accepted: Accepted, email: str, seconds: float) -> Reply | None:
         try:
             return await self._wait(find, accepted, email, seconds)
         except StorageError:  # logged by the storage
@@ -108,15 +120,26 @@ class Waiters:
             _log.error("effect not read", error_type=type(failure).__name__)
             return None
 
-    async def _wait(self, find: FindLead, accepted: Accepted, email: str, seconds: float) -> Reply | None:
-        since = accepted.events[0].external.received_at - SKEW
+    async def _wait(self, find: LeadLookups, accepted: Accepted, email: str, seconds: float) -> Reply | None:
+        event = accepted.events[0]
         now = asyncio.get_running_loop().time
         end, pause = now() + seconds, FIRST_PAUSE_SECONDS
         while True:
-            lead = await self._reads(lambda connection: find(connection, email))
-            if lead is not None and lead.updated_at >= since:
+            lead = await self._reads(lambda connection: _affected(connection, find, event, email))
+            if lead is not None:
                 return effect(accepted.ids, lead)
             if now() + pause > end:
                 return None
             await asyncio.sleep(pause)
             pause = min(2 * pause, PAUSE_SECONDS_MAX)
+
+
+def _affected(connection: Connection, find: LeadLookups, event: ParsedEvent, email: str) -> LeadView | None:
+    """Return the lead once it has the effect of the event. A repeated event has none, so the effect of the first one counts."""
+    lead, since = find.lead(connection, email), event.external.received_at
+    if lead is None or lead.updated_at >= since - SKEW:
+        return lead
+    first = find.first_arrival(connection, event.event_id)
+    if first is None or not first < since < first + _REPEATED:
+        return None
+    return lead if lead.updated_at >= first - SKEW else None

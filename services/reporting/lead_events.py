@@ -1,4 +1,4 @@
-"""The newest events of one lead, decoded, for other services: bootstrap hands this function to them."""
+"""Recorded events, decoded, for other services: bootstrap hands these functions to them."""
 
 from datetime import datetime
 
@@ -8,6 +8,7 @@ from firsthour.kernel.time_units import moment
 from firsthour.runtime.storage.packing import unpacked
 from schemas.envelope import UnknownEventError, decode, event_of
 from schemas.events.base import Event
+from schemas.events.outside import ExternalEvent
 from services.reporting import store
 
 
@@ -20,3 +21,13 @@ def recent_events(connection: Connection, lead: str, limit: int) -> list[tuple[d
         except UnknownEventError:  # written by a later release
             continue
     return events
+
+
+def first_arrival(connection: Connection, event_id: str) -> datetime | None:
+    """Return the business time at which an outside event arrived first. None: it is not recorded."""
+    body = store.body_of(connection, event_id)
+    try:
+        event = None if body is None else event_of(decode(unpacked(body)))
+    except UnknownEventError:  # written by a later release
+        return None
+    return event.received_at if isinstance(event, ExternalEvent) else None

@@ -66,6 +66,7 @@ _DELETE = statements.Sql(
 )
 
 
+_BODY = statements.Sql(lambda _: sa.select(history.c.body).where(history.c.id == sa.bindparam("id")))
 TimelinePosition = tuple[int, int, str]
 """Time (microseconds), position on the topic, id."""
 
@@ -115,6 +116,12 @@ def delete_before(unit: Unit, before: int, limit: int) -> int:
 def counts(connection: Connection) -> dict[str, int]:
     """Return the number of leads per status."""
     return {row[0]: int(row[1]) for row in _COUNTS.all(connection)}
+
+
+def body_of(connection: Connection, id: str) -> bytes | None:
+    """Return the packed record with this id. None: it is not recorded."""
+    row = _BODY.first(connection, id=id)
+    return None if row is None else bytes(row.body)
 
 
 def timeline(connection: Connection, lead: str, before: TimelinePosition | None, limit: int) -> Sequence[Any]:

@@ -16,7 +16,7 @@ from services.gateway import replies, waiting
 from services.gateway.domain.mapping import parse_event
 from services.gateway.intake.outcome import Accepted
 from services.gateway.replies import Reply
-from services.gateway.waiting import SECONDS_MAX, WAITERS_MAX, Waiters, seconds_of, seconds_of_vendor
+from services.gateway.waiting import SECONDS_MAX, WAITERS_MAX, LeadLookups, Waiters, seconds_of, seconds_of_vendor
 
 NOW = datetime(2026, 12, 1, 9, tzinfo=UTC)
 SENT: dict[str, Any] = {
@@ -81,7 +81,7 @@ def waiters(read: Callable[[], Any]) -> Waiters:
         result = read()
         return await result if asyncio.iscoroutine(result) else result
 
-    return Waiters(cast(Reader, reads), lambda connection, email: None)
+    return Waiters(cast(Reader, reads), LeadLookups(lambda connection, email: None, lambda connection, id: None))
 
 
 def fails(failure: Exception) -> Callable[[], Any]:
