@@ -17,7 +17,7 @@ def sources(
     config: ConfigDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the sources of events: last seen, accepted, refused by reason, lag, and the alarms: silent, surge.
+    """List the sources of events: last seen, accepted, refused by reason, kept for a retry, lag, and the alarms: silent, surge.
 
     Example: firsthour sources --hours 168
     """
@@ -26,7 +26,7 @@ def sources(
     if as_json:
         print_json(answer)
         return
-    columns = ("source", "kind", "last seen", "lag", "accepted", "refused", "alarm")
+    columns = ("source", "kind", "last seen", "lag", "accepted", "refused", "kept", "alarm")
     print_table(columns, map(_row, answer["items"]))
     if not answer["items"]:
         say("No source: sources.yaml names none, and no API key has sent an event.")
@@ -35,5 +35,6 @@ def sources(
 def _row(item: dict[str, Any]) -> tuple[Any, ...]:
     lag = "" if item["lag_seconds"] is None else f"{item['lag_seconds']:.0f} s"
     refused = ", ".join(f"{number} {reason}" for reason, number in item["refused"].items())
+    kept = ", ".join(f"{number} {name}" for name, number in item["kept"].items() if number)
     alarm = ", ".join(name for name in ("silent", "surge") if item[name])
-    return item["id"], item["kind"], item["last_seen_at"] or "never", lag, item["accepted"], refused, alarm
+    return item["id"], item["kind"], item["last_seen_at"] or "never", lag, item["accepted"], refused, kept, alarm

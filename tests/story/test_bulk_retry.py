@@ -107,6 +107,29 @@ async def test_retried_letters_count_as_accepted_when_their_source_sent_them(ope
     assert (chat["accepted"], chat["last_seen_at"] > arrival) == (6, True)
 
 
+@pytest.mark.both_profiles
+async def test_deliveries_of_a_removed_source_are_retried_once_it_is_named_again(open_world: OpenWorld) -> None:
+    world = await open_world(sources=WRONG)
+    await send(world, *PEOPLE)
+    await world.change("sources", {"sources": [{"id": "website", "kind": "form", "forms": ["demo-request"]}]})
+
+    chat = await source(world, "chat")
+    assert (chat["kind"], chat["kept"]) == ("removed", {"waiting": 5, "unmatched": 0, "quarantined": 0})
+    removed = await world.ask("GET", "/v1/sources/chat", "marketing")
+    assert (removed.status_code, "5 waiting of it" in removed.json()["detail"]) == (404, True)
+    unknown = await world.ask("GET", "/v1/sources/chats", "marketing")
+    assert (unknown.status_code, "removed" in unknown.json()["detail"]) == (404, False)
+    assert await waiting(world) == 5
+    page = await retry(world, source="chat")
+    assert (page["retried"], page["failed"], "no longer names" in page["errors"][0]["error"]) == (0, 5, True)
+
+    await world.change("sources", RIGHT)
+    page = await retry(world, source="chat")
+    assert (page["retried"], page["failed"]) == (5, 0)
+    named = await world.ask("GET", "/v1/sources/chat", "marketing")
+    assert (named.json()["kind"], named.json()["kept"]["waiting"]) == ("webhook", 0)
+
+
 async def test_bulk_retry_leaves_posts_of_robots_alone(world: World) -> None:
     await world.post_form("demo-request", email="robot@prospect.example", _hp="filled in")
     await world.post_form("demo-request", email="no address")

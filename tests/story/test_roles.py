@@ -58,6 +58,7 @@ NEEDED: Final[dict[str, str | None]] = {
     "GET /v1/reports/funnel.csv": READ,
     "GET /v1/reports/funnel/leads": READ,
     "GET /v1/sources": "marketing",
+    "GET /v1/sources/{id}": "marketing",
     "GET /v1/bursts": READ,
     "POST /v1/bursts/{id}/release": READ,
     "POST /v1/bursts/{id}/drop": "manager",

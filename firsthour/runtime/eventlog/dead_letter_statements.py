@@ -113,6 +113,11 @@ COUNT = statements.Sql(
     )
 )
 
+COUNT_OF_BUDGETS = statements.Sql(
+    lambda _: sa.select(dead_letters.c.budget, sa.func.count()).where(_WAITING_PERSON).group_by(dead_letters.c.budget)
+)
+"""Only the index by budget is read."""
+
 
 def _add_bytes(dialect: statements.SqlDialect) -> Any:
     insert = dialect.insert(totals).values(budget=sa.bindparam("budget"), bytes=sa.bindparam("bytes"))

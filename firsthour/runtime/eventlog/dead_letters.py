@@ -19,6 +19,7 @@ from firsthour.runtime.eventlog.dead_letter_statements import (
     ADD_BYTES,
     CHANGE,
     COUNT,
+    COUNT_OF_BUDGETS,
     COUNT_TO_RETRY,
     DROP,
     GET,
@@ -285,6 +286,17 @@ def count_to_retry(connection: Connection, budget: str, after: Cursor) -> int:
 def counts(connection: Connection) -> dict[str, int]:
     """Return the number of waiting dead letters, by consumer."""
     return {str(consumer): int(n) for consumer, n in COUNT.all(connection)}
+
+
+def counts_of_sources(connection: Connection) -> dict[tuple[str, str], int]:
+    """Return the number of dead letters that can be retried, by source and state, without posts of robots."""
+    states = {GATEWAY: "waiting", UNMATCHED: UNMATCHED}
+    numbers: dict[tuple[str, str], int] = {}
+    for budget, number in COUNT_OF_BUDGETS.all(connection):
+        prefix, _, source = budget.partition(":")
+        if source:  # a service has a budget without a colon
+            numbers[source, states[prefix]] = int(number)
+    return numbers
 
 
 def store_outcome(connection: Connection, letter_id: str, state: str, at: datetime, error: str) -> None:
