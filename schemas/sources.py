@@ -218,6 +218,7 @@ class WebhookSource(Shape):
     handshake: Handshake | None = None  # how the vendor tries the address
     fetch: Fetch | None = None  # how thin events are completed
     answer: VendorAnswer | None = None
+    calls: Literal["segment"] | None = None  # its bodies are calls of this tracking API, which need no `events`
     events: tuple[EventMapping, ...] = ()  # empty: the body is already an event of ours (only with Standard Webhooks)
     types: SentTypes | None = None  # allowed types; absent: the marketing types, and those named in `events`
     answers: Flag = False  # `?wait=SECONDS` in its address is answered with the score and the owner of the lead
@@ -240,7 +241,7 @@ class WebhookSource(Shape):
         standard = [isinstance(scheme, StandardWebhooks) for scheme in self.verify]
         if any(standard) and len(standard) > 1:
             raise wrong("standard-webhooks cannot be combined with other schemes", "use a source for each of them")
-        if not self.events and not any(standard):
+        if not self.events and self.calls is None and not any(standard):
             raise wrong("the bodies of this sender are not mapped to events", "add `events:` with at least one entry")
         return self
 

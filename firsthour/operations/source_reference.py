@@ -11,6 +11,7 @@ from schemas.mapping_functions import MAPPING_FUNCTIONS
 from schemas.sources import PRESETS
 from schemas.values import duration_text
 from schemas.verification import SIGNED_PARTS, Scheme
+from services.gateway.domain import segment
 from services.gateway.domain.fetch_outcomes import GIVE_UP_AFTER
 from services.gateway.fetcher import TIMEOUT_SECONDS
 
@@ -124,7 +125,9 @@ def _preset(name: str) -> Iterator[str]:
             else ", if the source has `fetch: {token: ...}`"
         )
         yield from ("", f"Thin events are read from `{fetch['base_url']}`, version `{fetch['version']}`{token}.")
-    if not known["events"]:
+    if "calls" in known:
+        yield from (f"| `{type}` | {calls} |" for type, calls in segment.meanings())
+    elif not known["events"]:
         yield "| those of the sender | `{type, timestamp, data}` |"
     yield ""
     yield f"Verification: {', '.join(dict.fromkeys(_scheme(scheme) for scheme in known['verify']))}."

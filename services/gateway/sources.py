@@ -18,7 +18,8 @@ from firsthour.runtime.settings import environ
 from schemas.fetching import Fetch
 from schemas.sources import ApiSource, FormSource, Handshake, HubHandshake, KafkaSource, Quota, WebhookSource
 from schemas.verification import BodyKey, Scheme, Secret, StandardWebhooks, UrlToken
-from services.gateway.domain import thin_events, webhooks
+from services.gateway.domain import segment, thin_events, webhooks
+from services.gateway.domain.coerce import Json
 from services.gateway.domain.forms import Form, field_names
 from services.gateway.domain.verification.verifier import Verifier, verification
 from services.gateway.fixed_reply import FixedReply
@@ -98,7 +99,7 @@ def producers_of(config: Config) -> Producers:
 
 def inbound_source(source: KafkaSource, places: Mapping[tuple[str, int, str], str]) -> InboundSource:
     """Compile a source. `places`: of its expressions, by source, index of the entry and field."""
-    return InboundSource(source.id, source.sends, _entries(source, places), source.quota)
+    return InboundSource(source.id, source.sends, entries_of(source, places), source.quota)
 
 
 @dataclass(frozen=True)
@@ -128,14 +129,14 @@ def source_index(config: Config, environ: Mapping[str, str]) -> SourceIndex:
                     forms[form] = Form(form, source.id, source.honeypot, source.redirect, origins, names)
             case WebhookSource():
                 read = partial(resolve, environ=environ, directory=config.directory)
-                endpoints[source.id] = _endpoint(source, _entries(source, config.expression_places), read)
+                endpoints[source.id] = _endpoint(source, entries_of(source, config.expression_places), read)
             case ApiSource():
                 keys[source.id] = frozenset(source.types)
     quotas = {source.id: source.quota for source in config.sources.sources if source.quota is not None}
     return SourceIndex(forms, endpoints, keys, quotas)
 
 
-def _entries(
+def entries_of(
     source: WebhookSource | KafkaSource, places: Mapping[tuple[str, int, str], str]
 ) -> tuple[webhooks.CompiledMapping, ...]:
     """Compile the mappings of a source, each with the places of its expressions."""
@@ -143,7 +144,21 @@ def _entries(
     for (id, index, name), place in places.items():
         if id == source.id and index < len(entries):
             entries[index][name] = place
-    return tuple(map(webhooks.compile_mapping, source.events, entries))
+    compiled = tuple(map(webhooks.compile_mapping, source.events, entries))
+    if isinstance(source, WebhookSource) and source.calls is not None:
+        return (*compiled, _entry_of_calls(source))
+    return compiled
+
+
+def _entry_of_calls(source: WebhookSource) -> webhooks.CompiledMapping:
+    """Return the entry that converts the calls of a tracking API. An own entry of the source replaces it for its type."""
+    own = frozenset(mapping.type for mapping in source.events)
+
+    def convert(item: Json, id: str) -> dict[str, Json] | None:
+        form = segment.delivered(item, id)
+        return None if form is None or form["type"] in own else form
+
+    return webhooks.CompiledMapping("", None, {}, {}, convert=convert)
 
 
 def _endpoint(

@@ -5,7 +5,7 @@ sender is corrected by the time between sending and arrival.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -69,6 +69,28 @@ def short_form(call: Mapping[str, Json], kind: str, id: str, pointer: str = "#")
     if call.get("timestamp") not in (None, ""):
         short["time"] = call["timestamp"]
     return short
+
+
+def delivered(call: Json, id: str) -> dict[str, Json] | None:
+    """Return a call that a webhook of the vendor delivers in the short form. None: the body is no call. Raises `UnmappableError`.
+
+    Its `timestamp` is corrected by the vendor already.
+    """
+    if not isinstance(call, dict) or call.get("type") not in CALLS:
+        return None
+    return short_form({**call, "timestamp": stamp_of(call)}, str(call["type"]), id)
+
+
+def meanings() -> Iterator[tuple[str, str]]:
+    """Yield the types of the events that calls become, each with the calls, for people."""
+    yield "lead.updated", "identify, group, alias"
+    yield "page.viewed", "page, screen"
+    by_type: dict[str, list[str]] = {}
+    for name, type in _TRACKED.items():
+        by_type.setdefault(type, []).append(name)
+    for type, names in by_type.items():
+        yield type, "track, named " + " or ".join(f"“{name}”" for name in names)
+    yield "custom.<name>", "every other track, under its name"
 
 
 def _person(call: Mapping[str, Json], traits: Mapping[str, Json]) -> dict[str, Json]:

@@ -1,6 +1,6 @@
 """Converts a vendor's body to the short form, by the JMESPath expressions of `sources.yaml`, which are compiled once."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -17,13 +17,17 @@ BODY: Final = "_body"
 """The name of the whole body in the expressions of an entry with `each`."""
 
 
+Conversion = Callable[[Json, str], dict[str, Json] | None]
+"""Returns an item in the short form, under the delivery id if it has none of its own. None: it does not apply to the item."""
+
+
 @dataclass(frozen=True)
 class CompiledMapping:
     """One entry of `events:`, compiled.
 
     `when`: None: the entry applies to every item. `each`: selects the items of the body; None: the items of a list, or the
     body itself. `body_named`: an expression reads the whole body as `_body`. `form_fields`: selects an object of fields with the
-    names that people use. `texts` and `places`: the expressions as written, by field.
+    names that people use. `texts` and `places`: the expressions as written, by field. `convert`: takes the place of all expressions.
     """
 
     type: str
@@ -35,6 +39,7 @@ class CompiledMapping:
     form_fields: Expression | None = None
     texts: Mapping[str, str] = field(default_factory=dict, repr=False)
     places: Mapping[str, str] = field(default_factory=dict, repr=False)
+    convert: Conversion | None = None
 
 
 def compile_mapping(mapping: EventMapping, places: Mapping[str, str] | None = None) -> CompiledMapping:
@@ -116,14 +121,18 @@ def short_forms(item: BodyItem, ids: EventIds) -> list[tuple[CompiledMapping, di
 
     The delivery id of the item becomes the id of an event that has none.
     """
-    return [
-        (entry, _event(entry, item.value, item.own, ids))
-        for entry in item.entries
-        if entry.when is None or is_true(_search(entry, entry.when, item.value, "when"))
-    ]
+    forms: list[tuple[CompiledMapping, dict[str, Json]]] = []
+    for entry in item.entries:
+        if entry.convert is not None:
+            form = entry.convert(item.value, item.own)
+            if form is not None:
+                forms.append((entry, _numbered(form, item.own, ids)))
+        elif entry.when is None or is_true(_search(entry, entry.when, item.value, "when")):
+            forms.append((entry, _numbered(_event(entry, item.value), item.own, ids)))
+    return forms
 
 
-def _event(entry: CompiledMapping, item: Json, delivery: str, ids: EventIds) -> dict[str, Json]:
+def _event(entry: CompiledMapping, item: Json) -> dict[str, Json]:
     frame = {name: _search(entry, expression, item, name) for name, expression in entry.frame.items()}
     event: dict[str, Json] = {name: value for name, value in frame.items() if value is not None}
     data = {name: _search(entry, expression, item, name) for name, expression in entry.data.items()}
@@ -134,11 +143,16 @@ def _event(entry: CompiledMapping, item: Json, delivery: str, ids: EventIds) -> 
         data = {**named, **{name: value for name, value in data.items() if value is not None}}
     event["type"] = entry.type
     event["data"] = data
+    return event
+
+
+def _numbered(event: dict[str, Json], delivery: str, ids: EventIds) -> dict[str, Json]:
+    """Return the event with an id that no other event of its type in the body has."""
     id = event.get("id")
     if id is None or id == "":
         id = delivery
     if isinstance(id, str | int) and not isinstance(id, bool):
-        event["id"] = ids.unused(entry.type, str(id))
+        event["id"] = ids.unused(str(event["type"]), str(id))
     return event
 
 

@@ -8,8 +8,9 @@ from firsthour.runtime.config import presets
 from schemas.sources import PresetSource
 from schemas.verification import Secret
 from services.gateway.domain import webhooks
-from services.gateway.domain.mapping import ParsedEvent, parse_event
+from services.gateway.domain.mapping import ParsedEvent, parse_relayed
 from services.gateway.intake.segment import parse_call
+from services.gateway.sources import entries_of
 from tests.unit.gateway.short_form import NOW
 
 EMAIL = "ann@acme.example"
@@ -18,9 +19,9 @@ EMAIL = "ann@acme.example"
 def events(preset: str, body: Any) -> list[ParsedEvent]:
     """Return the events of a body."""
     source = presets.webhook_source(PresetSource(id="vendor", preset=preset, secrets=(Secret(env="X"),)))
-    entries, ids = [webhooks.compile_mapping(mapping) for mapping in source.events], webhooks.EventIds()
+    entries, ids = entries_of(source, {}), webhooks.EventIds()
     return [
-        parse_event(form, origin="vendor", scope="vendor", now=NOW)
+        parse_relayed(form, origin="vendor", scope="vendor", now=NOW)
         for item in webhooks.items_of(entries, body, "delivery")
         for _, form in webhooks.short_forms(item, ids)
     ]
@@ -163,15 +164,21 @@ CALLS: list[dict[str, Any]] = [
     },
     {"type": "track", "anonymousId": "a1", "event": "Trial Started", "properties": {"plan": "pro", "name": "Pro"}},
     {"type": "track", "anonymousId": "a1", "event": "Product Clicked", "properties": {"name": "A chair", "title": "X"}},
+    {
+        "type": "track",
+        "anonymousId": "a1",
+        "event": "Form Submitted",
+        "context": {"ip": "203.0.113.7", "campaign": {"name": "spring"}},
+        "properties": {"email": EMAIL, "form": "demo-request", "address": {"country": "Germany"}},
+    },
     {"type": "track", "anonymousId": "a1"},
     {"type": "identify", "anonymousId": "000000-0000", "traits": {"name": "Ann"}},
 ]
 
 
 def _meaning(event: ParsedEvent) -> Any:
-    type = "custom" if event.type.startswith("custom.") else event.type
-    person = {name: value for name, value in event.external.person.items() if name != "custom.group_id"}
-    return type, event.external.email, event.external.anonymous_id, person
+    external = event.external
+    return event.type, external.email, external.anonymous_id, external.person, external.fields, event.client
 
 
 def outcome(call: dict[str, Any], preset: str | None) -> Any:

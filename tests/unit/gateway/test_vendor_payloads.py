@@ -12,10 +12,11 @@ from schemas.sources import PresetSource
 from schemas.verification import Secret
 from services.gateway.domain import webhooks
 from services.gateway.domain.coerce import UnmappableError
-from services.gateway.domain.mapping import ParsedEvent, parse_event
+from services.gateway.domain.mapping import ParsedEvent, parse_relayed
 from services.gateway.domain.verification.request import SignedRequest
 from services.gateway.domain.verification.verifier import verification
 from services.gateway.intake.segment import parse_call
+from services.gateway.sources import entries_of
 from tests.hand_clock import HandClock
 
 PAYLOADS = Path(__file__).parents[4] / "shared" / "payloads"
@@ -30,10 +31,9 @@ def events(preset: str, body: Any) -> list[tuple[str, str | None]]:
 def parsed(preset: str, body: Any) -> list[ParsedEvent]:
     """Return the events of a body."""
     source = presets.webhook_source(PresetSource(id="vendor", preset=preset, secrets=(Secret(env="X"),)))
-    entries = [webhooks.compile_mapping(mapping) for mapping in source.events]
-    now, ids = HandClock().business(), webhooks.EventIds()
+    entries, now, ids = entries_of(source, {}), HandClock().business(), webhooks.EventIds()
     return [
-        parse_event(form, origin="vendor", scope="vendor", now=now)
+        parse_relayed(form, origin="vendor", scope="vendor", now=now)
         for item in webhooks.items_of(entries, body, "delivery")
         for _, form in webhooks.short_forms(item, ids)
     ]
@@ -103,9 +103,7 @@ def of_call(call: Any, preset: str | None) -> tuple[str, Any] | None:
     except (UnmappableError, ValueError):
         return None
     external = event.external
-    type = "custom" if event.type.startswith("custom.") else event.type
-    facts = {name: value for name, value in external.person.items() if not name.startswith("custom.company")}
-    return type, (external.email, external.phone, external.anonymous_id, facts)
+    return event.type, (external.email, external.phone, external.anonymous_id, external.person, external.fields)
 
 
 @pytest.mark.parametrize("call", list(_calls()))
