@@ -35,10 +35,15 @@ _LINE_BYTES: Final = 4  # of a header line, without name and value
 
 @dataclass
 class ConnectionState:
-    """The state that the connections of a server share. `waiting`: connections without a request, the longest idle first."""
+    """The state that the connections of a server share.
+
+    `waiting`: connections without a request, the longest idle first. `receiving`: those of which a part of a body is missing, the
+    longest first.
+    """
 
     limits: Limits
     waiting: "dict[BoundedProtocol, None]" = field(default_factory=dict)
+    receiving: "dict[BoundedProtocol, None]" = field(default_factory=dict)
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -62,7 +67,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         waiting = self._shared.waiting
         if len(self.connections) > self._limits.connections_max:
-            oldest = next(iter(waiting), None)
+            oldest = next(iter(waiting), None) or next(iter(self._shared.receiving), None)
             if oldest is None:
                 self._drops_input = True
                 self.transport.write(response_bytes(too_many_connections()))
@@ -73,13 +78,15 @@ class BoundedProtocol(HttpToolsProtocol):
         self._timer = self.loop.call_later(self._limits.head_seconds, self._head_timed_out)
 
     def evict(self) -> None:
-        """End a connection without a request, to make room for another."""
+        """End a connection without a whole request, to make room for another: a crowd of slow clients must not take all places."""
         self._shared.waiting.pop(self, None)
+        self._shared.receiving.pop(self, None)
         self.connections.discard(self)
         self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._shared.waiting.pop(self, None)
+        self._shared.receiving.pop(self, None)
         self._cancel_timer()
         self._unset_keepalive_if_required()
         if self._write_timer is not None:
@@ -127,6 +134,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(head_too_large(self._limits) if self._awaits_head else malformed())
         elif self._unread and self._awaits_head and self._timer is None:
             self._timer = self.loop.call_later(self._limits.head_seconds, self._head_timed_out)
+        elif not self._awaits_head:
+            self._shared.receiving[self] = None
 
     def _feed(self, data: bytes) -> None:
         """Parse the bytes. An offer of another protocol is ignored, as HTTP allows.
@@ -219,6 +228,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._awaits_head = True
         self._unread = 0
+        self._shared.receiving.pop(self, None)
         super().on_message_complete()
 
     # --- writing ---------------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 import asyncio
 from dataclasses import replace
+from statistics import median
+from time import perf_counter
 
 import pytest
 
@@ -96,6 +98,68 @@ async def test_other_requests_are_answered_beside_300_stalled_connections() -> N
         assert statuses(await server.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")) == [200]
         answers = await asyncio.gather(*(read_to_end(reader) for reader, _ in stalled))
         assert {tuple(statuses(answer)) for answer in answers} <= {(408,), ()}
+
+
+async def test_head_that_comes_byte_by_byte_is_answered_408() -> None:
+    async with echo_server(SHORT) as server:
+        reader, writer = await server.connect()
+        writer.write(b"GET / HTTP/1.1\r\nX: ")
+        await until_answered(reader, writer)
+
+
+async def test_body_that_comes_byte_by_byte_is_answered_408(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(middleware.read_body, "__defaults__", (middleware.BODY_LIMIT, 0.3))
+    async with echo_server(LIMITS) as server:
+        reader, writer = await server.connect()
+        writer.write(POST + b"Content-Length: 100000\r\n\r\n")
+        await until_answered(reader, writer)
+
+
+async def until_answered(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Send byte after byte until the server answers that this takes too long."""
+    answer = asyncio.create_task(read_to_end(reader))
+    while not answer.done():
+        writer.write(b"x")
+        await asyncio.wait({answer}, timeout=0.01)
+    assert statuses(answer.result()) == [408]
+
+
+@pytest.mark.parametrize(
+    "head", [b"GET / HTTP/1.1\r\nX: ", POST + b"Content-Length: 100000\r\n\r\n"], ids=["head", "body"]
+)
+async def test_crowd_of_slow_clients_does_not_take_all_places(head: bytes) -> None:
+    async with echo_server(replace(LIMITS, connections_max=20)) as server:
+        crowd = [await server.connect() for _ in range(20)]
+        for _, writer in crowd:
+            writer.write(head)
+            await writer.drain()
+        for number in range(3):
+            assert statuses(await server.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")) == [200]
+            assert await read_to_end(crowd[number][0]) == b""
+
+
+@pytest.mark.slow
+async def test_crowd_of_slow_clients_delays_other_requests_less_than_twice() -> None:
+    """Between two requests, three of 400 clients send a byte of a head or a body."""
+    async with echo_server(LIMITS) as crowded, echo_server(LIMITS) as quiet:
+        crowd = [await crowded.connect() for _ in range(400)]
+        for number, (_, writer) in enumerate(crowd):
+            writer.write(POST + (b"Content-Length: 100000\r\n\r\n" if number % 2 else b"X: "))
+        clients = [await server.connect() for server in (crowded, quiet)]
+        seconds: list[list[float]] = [[], []]
+        for number in range(400):
+            for step in range(3):
+                crowd[(3 * number + step) % len(crowd)][1].write(b"x")
+            for place, client in enumerate(clients):
+                seconds[place].append(await seconds_of_request(*client))
+        assert median(seconds[0]) < 2 * median(seconds[1])
+
+
+async def seconds_of_request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> float:
+    start = perf_counter()
+    writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    await reader.readuntil(b"}}")
+    return perf_counter() - start
 
 
 async def test_stalled_body_is_answered_408(monkeypatch: pytest.MonkeyPatch) -> None:
