@@ -67,7 +67,7 @@ class FloodGuard:
         return _marked(outcome, marks) if marks else outcome
 
     def _mark(self, event: ParsedEvent, now: float) -> BurstMark | None:
-        domain, client = mail_domain(event.external.email), public_sender(event.client)
+        domain, client = mail_domain(event.external.email), public_sender(event.client) if event.client else ""
         of_domain, of_client = self.door.count_relayed(domain, client, now)
         if of_domain <= BURST_MIN and of_client <= BURST_MIN and not self._bursts:
             return None

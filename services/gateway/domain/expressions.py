@@ -43,6 +43,16 @@ class FieldPath:
 
 
 @dataclass(frozen=True, slots=True)
+class FieldName:
+    """A field of the body itself, the most frequent path."""
+
+    name: str
+
+    def search(self, value: Any) -> Any:
+        return value.get(self.name) if type(value) is dict else None
+
+
+@dataclass(frozen=True, slots=True)
 class Constant:
     """A literal."""
 
@@ -176,7 +186,7 @@ def _compiled(node: Mapping[str, Any]) -> Expression | None:
     """Return the expression of a node without the interpreter. None: only the interpreter knows this kind of node."""
     names = _names(node)
     if names:
-        return FieldPath(names)
+        return FieldName(names[0]) if len(names) == 1 else FieldPath(names)
     if node["type"] == "literal":
         return Constant(node["value"]) if type(node["value"]) in _COMPARABLE else None
     if node["type"] not in ("comparator", "and_expression", "or_expression"):

@@ -50,9 +50,10 @@ def parse_relayed(
     sent: Mapping[str, Json], *, origin: str, scope: str, now: datetime, altered: bool = False, pointer: str = "#"
 ) -> ParsedEvent:
     """Parse an event in the short form that may have the address of the client beside it. Otherwise as `parse_event`."""
-    client = sent.get(CLIENT)
-    if CLIENT in sent:
-        sent = {name: value for name, value in sent.items() if name != CLIENT}
+    if CLIENT not in sent:
+        return parse_event(sent, origin=origin, scope=scope, now=now, altered=altered, pointer=pointer)
+    client = sent[CLIENT]
+    sent = {name: value for name, value in sent.items() if name != CLIENT}
     event = parse_event(sent, origin=origin, scope=scope, now=now, altered=altered, pointer=pointer)
     is_address = isinstance(client, str) and len(client) <= CLIENT_CHARS_MAX
     return msgspec.structs.replace(event, client=client) if is_address else event

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 from firsthour.kernel.field_names import FieldNames
 from schemas.sources import EventMapping
 from services.gateway.domain.coerce import Json, UnmappableError
-from services.gateway.domain.expressions import Expression, compile_expression, is_true
+from services.gateway.domain.expressions import Expression, FieldName, compile_expression, is_true
 from services.gateway.domain.named_fields import named_fields
 
 _FRAME: Final = ("time", "id", "email", "phone", "crm_id", "anonymous_id", "client")
@@ -27,7 +27,8 @@ class CompiledMapping:
 
     `when`: None: the entry applies to every item. `each`: selects the items of the body; None: the items of a list, or the
     body itself. `body_named`: an expression reads the whole body as `_body`. `form_fields`: selects an object of fields with the
-    names that people use. `texts` and `places`: the expressions as written, by field. `convert`: takes the place of all expressions.
+    names that people use. `plain_data`: the fields of `data` that are each a field of the item, with its name; None: there are others.
+    `texts` and `places`: the expressions as written, by field. `convert`: takes the place of all expressions.
     """
 
     type: str
@@ -37,6 +38,7 @@ class CompiledMapping:
     each: Expression | None = None
     body_named: bool = False
     form_fields: Expression | None = None
+    plain_data: Sequence[tuple[str, str]] | None = None
     texts: Mapping[str, str] = field(default_factory=dict, repr=False)
     places: Mapping[str, str] = field(default_factory=dict, repr=False)
     convert: Conversion | None = None
@@ -49,14 +51,17 @@ def compile_mapping(mapping: EventMapping, places: Mapping[str, str] | None = No
     """
     texts = {name: text for name in _FRAME if (text := getattr(mapping, name))}
     written = (mapping.when or "", mapping.form_fields or "", *texts.values(), *mapping.data.values())
+    data = {name: compile_expression(text) for name, text in mapping.data.items()}
+    plain = [(name, expression.name) for name, expression in data.items() if isinstance(expression, FieldName)]
     return CompiledMapping(
         mapping.type,
         compile_expression(mapping.when) if mapping.when else None,
         {name: compile_expression(text) for name, text in texts.items()},
-        {name: compile_expression(text) for name, text in mapping.data.items()},
+        data,
         compile_expression(mapping.each) if mapping.each else None,
         any(BODY in text for text in written),
         compile_expression(mapping.form_fields) if mapping.form_fields else None,
+        plain if len(plain) == len(data) else None,
         {**texts, **mapping.data, **_named(form_fields=mapping.form_fields, when=mapping.when, each=mapping.each)},
         places or {},
     )
@@ -133,9 +138,12 @@ def short_forms(item: BodyItem, ids: EventIds) -> list[tuple[CompiledMapping, di
 
 
 def _event(entry: CompiledMapping, item: Json) -> dict[str, Json]:
-    frame = {name: _search(entry, expression, item, name) for name, expression in entry.frame.items()}
+    frame = _values(entry, entry.frame, item)
     event: dict[str, Json] = {name: value for name, value in frame.items() if value is not None}
-    data = {name: _search(entry, expression, item, name) for name, expression in entry.data.items()}
+    if entry.plain_data is not None and type(item) is dict:
+        data = {name: item.get(theirs) for name, theirs in entry.plain_data}
+    else:
+        data = _values(entry, entry.data, item)
     if entry.form_fields is not None:
         fields = _search(entry, entry.form_fields, item, "form_fields")
         identifiers, named = named_fields(_NAMES, fields if isinstance(fields, dict) else {})
@@ -154,6 +162,14 @@ def _numbered(event: dict[str, Json], delivery: str, ids: EventIds) -> dict[str,
     if isinstance(id, str | int) and not isinstance(id, bool):
         event["id"] = ids.unused(str(event["type"]), str(id))
     return event
+
+
+def _values(entry: CompiledMapping, expressions: Mapping[str, Expression], item: Json) -> dict[str, Json]:
+    """Return the value of each field. Raises `UnmappableError` for the first expression that fails."""
+    try:
+        return {name: expression.search(item) for name, expression in expressions.items()}
+    except Exception:  # noqa: BLE001  # the search of each alone names it
+        return {name: _search(entry, expression, item, name) for name, expression in expressions.items()}
 
 
 def _search(entry: CompiledMapping, expression: Expression, item: Json, field: str) -> Any:

@@ -46,6 +46,21 @@ class RejectedItem(NamedTuple):
     whole: bool = True
 
 
+class VerifiedDelivery(NamedTuple):
+    """A verified request. `body`: without the keys of its sender. `id`: of the delivery, the same for each attempt."""
+
+    endpoint: WebhookEndpoint
+    headers: Headers
+    body: bytes
+    id: str
+
+    def kept(self, error: str) -> RejectedBody:
+        """Return the body as it is kept."""
+        sent_type = self.headers.get(b"content-type", b"application/json").decode("latin-1")
+        source = self.endpoint.id
+        return RejectedBody(HOOKS_PATH + source, source, sent_type, self.body, error, _kept_id(self.endpoint, self.id))
+
+
 async def decide(
     request: IncomingRequest,
     endpoints: Mapping[str, WebhookEndpoint],
@@ -60,66 +75,64 @@ async def decide(
     except Problem as problem:
         id = request.path.removeprefix(HOOKS_PATH).partition("/")[0]
         return Rejected(problem, source=id if id in endpoints else "")
-    delivery = _delivery_id(endpoint, request.headers, request.body)
-    kept = _without_secrets(request.body, endpoint)
-    sent_type = request.headers.get(b"content-type", b"application/json").decode("latin-1")
-    whole = RejectedBody(HOOKS_PATH + endpoint.id, endpoint.id, sent_type, kept, "", _kept_id(endpoint, delivery))
+    id = _delivery_id(endpoint, request.headers, request.body)
+    delivery = VerifiedDelivery(endpoint, request.headers, _without_secrets(request.body, endpoint), id)
     try:
         media, options = _content_type(request.headers)
-        value = webhook_bodies.parse_body(kept, media, options, endpoint.format)
-        if challenge := handshakes.echo(endpoint, value.value):
+        value = webhook_bodies.parse_body(delivery.body, media, options, endpoint.format)
+        if endpoint.handshake is not None and (challenge := handshakes.echo(endpoint, value.value)):
             return Accepted(endpoint.id, [], reply=challenge)
-        thin = thin_part(endpoint, value.value)
+        thin = None if endpoint.api is None else thin_part(endpoint, value.value)
     except UnmappableError as error:
-        return _unmapped(endpoint, whole, error)
+        return _unmapped(delivery, error)
+    if thin is None:
+        return await _mapped(delivery, value, team, now=now, fresh=not verdict.timed)
     if thin.nothing_left:
         return Accepted(endpoint.id, [event.id for event in thin.events], reply=endpoint.reply, thin=thin.events)
     rest = Parsed(thin.rest, value.altered)
-    outcome = await _mapped(endpoint, whole, rest, team, delivery=delivery, now=now, fresh=not verdict.timed)
+    outcome = await _mapped(delivery, rest, team, now=now, fresh=not verdict.timed)
     if not thin.events:
         return outcome
     ids = [*(event.id for event in thin.events), *outcome.ids]
     return replace(outcome, ids=ids, thin=thin.events, unmatched_body=None)
 
 
-async def _mapped(
-    endpoint: WebhookEndpoint,
-    whole: RejectedBody,
-    value: Parsed,
-    team: Team,
-    *,
-    delivery: str,
-    now: datetime,
-    fresh: bool,
-) -> Accepted:
-    """Return the events of a verified body. `whole`: the body as it is kept if it cannot be mapped."""
-    reply = endpoint.reply
+async def _mapped(delivery: VerifiedDelivery, value: Parsed, team: Team, *, now: datetime, fresh: bool) -> Accepted:
+    """Return the events of a verified body."""
+    endpoint = delivery.endpoint
+    source, reply = endpoint.id, endpoint.reply
+    events: list[ParsedEvent] = []
+    rejected: list[RejectedItem] = []
+    missed = 0
     try:
-        items = parse_items(endpoint, whole.body, value, team, delivery=delivery, now=now, fresh=fresh)
-        parsed = await in_turns(items)
-        rejected = [item for item in parsed if isinstance(item, RejectedItem)]
-        events = [event for item in parsed if not isinstance(item, RejectedItem) for event, _ in item]
+        items = parse_items(endpoint, delivery.body, value, team, delivery=delivery.id, now=now, fresh=fresh)
+        for item in await in_turns(items):
+            if isinstance(item, RejectedItem):
+                rejected.append(item)
+            else:
+                events += [event for event, _ in item]
+                missed += not item
         if rejected and not events:
             raise rejected[0].error.anew()
         rows = rows_of(events)
     except UnmappableError as error:
-        return _unmapped(endpoint, whole, error)
-    missed = sum(not item for item in parsed)
+        return _unmapped(delivery, error)
+    if not events:
+        sample = UnmatchedBody(unmatched.vendor_type(value.value), delivery.kept(unmatched.WHY))
+        return Accepted(source, [], unmatched=max(1, missed), unmatched_body=sample, reply=reply)
     ids = [event.sent_id for event in events]
-    if not parsed or missed == len(parsed):
-        sample = UnmatchedBody(unmatched.vendor_type(value.value), replace(whole, error=unmatched.WHY))
-        return Accepted(endpoint.id, [], unmatched=max(1, missed), unmatched_body=sample, reply=reply)
     if not rejected:
-        return Accepted(endpoint.id, ids, events, rows, unmatched=missed, reply=reply)
-    bodies = _rejected_bodies(whole.path, endpoint.id, whole.content_type, rejected)
+        return Accepted(source, ids, events, rows, unmatched=missed, reply=reply)
+    whole = delivery.kept("")
+    bodies = _rejected_bodies(whole.path, source, whole.content_type, rejected)
     faults = [fault_of(item.error) for item in rejected]
-    return Accepted(endpoint.id, ids, events, rows, bodies=bodies, faults=faults, unmatched=missed, reply=reply)
+    return Accepted(source, ids, events, rows, bodies=bodies, faults=faults, unmatched=missed, reply=reply)
 
 
-def _unmapped(endpoint: WebhookEndpoint, whole: RejectedBody, error: UnmappableError) -> Accepted:
+def _unmapped(delivery: VerifiedDelivery, error: UnmappableError) -> Accepted:
     """Keep the body. The sender has proven itself and cannot mend the mapping, so it is not told to disable the address."""
-    body = replace(whole, error=str(error))
-    return Accepted(endpoint.id, [], bodies=[body], faults=[fault_of(error)], reply=endpoint.reply)
+    endpoint = delivery.endpoint
+    return Accepted(endpoint.id, [], bodies=[delivery.kept(str(error))], faults=[fault_of(error)], reply=endpoint.reply)
 
 
 def thin_part(endpoint: WebhookEndpoint, value: Json) -> ThinPart:
@@ -223,7 +236,8 @@ def _verified_endpoint(
 def signed_request(endpoint: WebhookEndpoint, headers: Headers, body: bytes, token: str, url: bytes) -> SignedRequest:
     """Return the parts of a request that its proof may cover. `token`: the part of the path after the source."""
     value = partial(_value_of, headers, body, endpoint.format)
-    return SignedRequest(headers, body, url=url, token=token.encode("utf-8", "surrogatepass"), value=value)
+    proof = token.encode("utf-8", "surrogatepass") if token else b""
+    return SignedRequest(headers, body, url=url, token=proof, value=value)
 
 
 def _value_of(headers: Headers, body: bytes, format: str | None) -> Json:

@@ -43,10 +43,10 @@ class HeaderSignature:
         fault = fault or (timestamps.fault_of(stamp, self.timestamp_unit, now, self.tolerance) if timed else "")
         if fault:
             return Verdict(fault)
-        matching = [index for index, matches in enumerate(self.keys) if matches(request, stamp, signature)]
-        if not matching:
-            return Verdict(f"the signature was made with none of {len(self.keys)} secrets, or over another text")
-        return Verdict(secret=matching[0], timed=timed)
+        for index, matches in enumerate(self.keys):
+            if matches(request, stamp, signature):
+                return Verdict(secret=index, timed=timed)
+        return Verdict(f"the signature was made with none of {len(self.keys)} secrets, or over another text")
 
     def _parts(self, value: bytes, headers: Headers) -> tuple[bytes, bytes, str]:
         """Return signature, timestamp, and why they cannot be read."""
@@ -125,7 +125,7 @@ def _same(code: bytes, encoding: str, signature: bytes) -> bool:
     if encoding != "hex":
         return hmac.compare_digest(_encoded(code, encoding), signature)
     lower = code.hex().encode()
-    return hmac.compare_digest(lower, signature) | hmac.compare_digest(lower.upper(), signature)
+    return hmac.compare_digest(lower, signature) or hmac.compare_digest(lower.upper(), signature)
 
 
 def _encoded(code: bytes, encoding: str) -> bytes:

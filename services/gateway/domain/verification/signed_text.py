@@ -48,7 +48,10 @@ class SignedTemplate:
         self._parts: list[bytes | Part] = [
             _PARTS[piece] if index % 2 else piece.encode() for index, piece in enumerate(pieces) if piece
         ]
+        self._is_body = self._parts == [_PARTS["body"]]
 
     def text(self, request: SignedRequest, stamp: bytes, secret: bytes = b"") -> bytes:
         """Return the signed text of this request."""
+        if self._is_body:  # as most vendors sign
+            return request.body
         return b"".join(part if isinstance(part, bytes) else part(request, stamp, secret) for part in self._parts)

@@ -26,7 +26,7 @@ class Verifier:
         for proof, first in zip(self.proofs, self.first_secrets, strict=True):
             verdict = proof.check(request, now)
             if verdict.holds:
-                return msgspec.structs.replace(verdict, secret=first + verdict.secret)
+                return msgspec.structs.replace(verdict, secret=first + verdict.secret) if first else verdict
             faults.append(verdict.fault)
         return Verdict("; ".join(dict.fromkeys(faults)))
 
