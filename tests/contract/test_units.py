@@ -9,8 +9,9 @@ import sqlalchemy as sa
 
 from firsthour.runtime.eventlog.log import read
 from firsthour.runtime.storage import installation, statements
+from firsthour.runtime.storage.packing import unpacked
 from firsthour.runtime.storage.records import Row, cursors
-from firsthour.runtime.storage.sqlite import PASSED_OVER_MAX
+from firsthour.runtime.storage.sqlite import CARRIED_MAX, PASSED_OVER_MAX
 from firsthour.runtime.storage.unit import Lane, StorageError, Unit
 from schemas import topics
 from schemas.events.leads import LeadTouched
@@ -93,6 +94,17 @@ async def test_log_is_packed_and_read_unchanged(backend: SqliteBackend) -> None:
     [record] = await backend.reads(lambda connection: read(connection, topics.LEADS, 0, 0, 10))
     [newest] = await backend.log.fetch(topics.LEADS, 0, 0, 10)
     assert (record.body, newest.body, newest.packed, record.packed) == (body, body, stored, stored)
+
+
+@embedded
+async def test_list_of_a_sender_is_packed_for_the_history_and_not_for_the_log(backend: SqliteBackend) -> None:
+    body = b'{"source":"urn:firsthour:gateway","type":"page.viewed","specversion":"1.0"}' * 3
+    await backend.append(*(Row(topics.EVENTS, "lead", str(n), body) for n in range(CARRIED_MAX + 1)))
+    assert {row[0] for row in await backend.rows("SELECT body FROM log")} == {body}
+    newest = await backend.log.fetch(topics.EVENTS, 0, 0, 10)
+    stored = await backend.reads(lambda connection: read(connection, topics.EVENTS, 0, 0, 10))
+    assert [(record.body, unpacked(record.packed)) for record in (*newest, *stored)] == [(body, body)] * 18
+    assert all(len(record.packed) * 2 < len(body) for record in newest)
 
 
 @embedded

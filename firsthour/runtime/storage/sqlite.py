@@ -182,7 +182,8 @@ class SqliteUnits:
     def _append(self, connection: Connection, appends: list[tuple[list[Row], "asyncio.Future[None]"]]) -> None:
         """Append in one commit the rows of all appends that arrived during the last one.
 
-        The consumers of a few rows handle them in the same commit. If that fails, the rows are appended alone.
+        The consumers of a few rows handle them in the same commit. If that fails, the rows are appended alone. More rows
+        are not packed: their senders wait, and reporting packs them for the history later.
         """
         rows = [row for each, _ in appends for row in each]
         waiting: list[asyncio.Future[Any]] = [done for _, done in appends]
@@ -190,6 +191,7 @@ class SqliteUnits:
 
         def append(unit: SqliteUnit) -> None:
             unit.rows.extend(rows)
+            unit.packs = len(rows) <= CARRIED_MAX
 
         def append_and_carry(unit: SqliteUnit) -> None:
             append(unit)

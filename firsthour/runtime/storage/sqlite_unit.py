@@ -42,6 +42,8 @@ class SqliteUnit(Unit):
         self.ends = dict(ends)
         self.appended: list[tuple[str, Record]] = []
         self.memory = WriterMemory() if memory is None else memory
+        self.packs = True
+        """Whether the log gets records in their packed form. Otherwise the first reader that needs this form packs them."""
         self._is_memory_checked = False
 
     def recall(self, name: str) -> Any:
@@ -61,7 +63,7 @@ class SqliteUnit(Unit):
         return self.memory.values
 
     def stored_form(self, body: bytes) -> bytes:
-        return packed(body)
+        return packed(body) if self.packs else body
 
     def flush(self) -> Emitted:
         """Store the pending work and append the emitted events. Return those that were not appended before."""
@@ -74,7 +76,8 @@ class SqliteUnit(Unit):
         emitted: Emitted = {}
         first = last - len(bodies) + 1  # one writer: the ids of one insert are consecutive
         for position, (row, stored) in enumerate(zip(rows, bodies, strict=True), first):
-            record = Record(position, row.key, row.event_id, row.body, events.get((row.topic, row.event_id)), stored)
+            event, form = events.get((row.topic, row.event_id)), stored if self.packs else None
+            record = Record(position, row.key, row.event_id, row.body, event, form)
             self.appended.append((row.topic, record))
             emitted.setdefault(row.topic, (self.ends.get(row.topic, 0), []))[1].append(record)
         self.ends.update({topic: records[-1].position for topic, (_, records) in emitted.items()})
