@@ -1,5 +1,6 @@
 """The route that tries a body at a source."""
 
+import asyncio
 import base64
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -82,11 +83,13 @@ def add_source_routes(api: APIRouter, resources: Resources, effects: TrialEffect
         if isinstance(source, InboundSource):
             producers = producers_of(config)
             pairs = [(name, value.encode("utf-8", "replace")) for name, value in (delivery.headers or {}).items()]
-            tried = record_trial.outcome(source, producers, body, pairs, config.team, clock.business())
+            about = source, producers, body, pairs, config.team, clock.business()
+            tried = await asyncio.to_thread(record_trial.outcome, *about)
             return await _with_effects(tried)
         headers = trial.headers_of({"content-type": delivery.content_type, **(delivery.headers or {})})
         request = trial.TriedRequest(headers, body, delivery.target.encode(), delivery.headers is not None, answer)
-        tried = trial.outcome(source, request, public_url, config.team, clock.business(), clock.real())
+        times = clock.business(), clock.real()
+        tried = await asyncio.to_thread(trial.outcome, source, request, public_url, config.team, *times)
         return await _with_effects(tried)
 
     async def _with_effects(tried: trial.Trial) -> dict[str, Any]:

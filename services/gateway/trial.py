@@ -21,6 +21,10 @@ from services.gateway.sources import WebhookEndpoint
 
 LEAVES_MAX: Final = 300
 """Parts of a body that are examined. Each is left out once, so the cost is the product of parts and mapping."""
+EXAMINED_MAX: Final = 10
+"""Items of a list, from the first on, whose parts are examined. The others are like them."""
+MAPPED_MAX: Final = 3_000
+"""Items that are mapped again for all parts together: a body in which `each` selects thousands has few parts examined."""
 EVENTS_MAX: Final = 50
 DELIVERY: Final = "try"
 
@@ -161,8 +165,11 @@ def unused(entries: Sequence[CompiledMapping], body: Json) -> list[str]:
     """Return the JSON pointers of the leaves that can be left out without a change of any event."""
     if not entries:
         return []
+    if isinstance(body, list):
+        body = body[:EXAMINED_MAX]
     whole = _forms(entries, body)
-    leaves = [pointer for pointer, _ in zip(_leaves(body, ()), range(LEAVES_MAX), strict=False)]
+    most = min(LEAVES_MAX, MAPPED_MAX // max(1, len(whole) if isinstance(whole, list) else 1))
+    leaves = [pointer for pointer, _ in zip(_leaves(body, ()), range(most), strict=False)]
     return [_text(pointer) for pointer in leaves if _forms(entries, _without(body, pointer)) == whole]
 
 

@@ -4,7 +4,10 @@ import hmac
 import json
 from typing import Any
 
+import pytest
+
 from services.gateway import trial
+from services.gateway.domain import webhooks
 from services.gateway.sources import source_index
 from tests.unit.gateway.harness import HMAC_SECRET, GatewayHarness
 
@@ -107,3 +110,18 @@ def test_token_in_the_target_of_a_trial_proves_it(harness: GatewayHarness) -> No
     assert tried(harness, b"{}", "calls", target=path.encode())["verified"] is True
     assert tried(harness, b"{}", "calls", target=b"/hooks/calls/x")["verified"] is False
     assert tried(harness, b"{}", "calls")["verified"] is False
+
+
+def test_large_list_is_examined_by_its_first_items(harness: GatewayHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    mapped, map_items = 0, webhooks.short_forms
+
+    def counted(item: webhooks.BodyItem, ids: webhooks.EventIds) -> Any:
+        nonlocal mapped
+        mapped += 1
+        return map_items(item, ids)
+
+    monkeypatch.setattr(webhooks, "short_forms", counted)
+    calls = [{**CALL, "uuid": str(number)} for number in range(700)]
+    report = tried(harness, json.dumps(calls).encode(), signed=False)
+    assert report["unused"][:3] == ["#/0/customer/mood", "#/0/tags/0", "#/0/tags/1"]
+    assert mapped < 700 + trial.LEAVES_MAX * (trial.EXAMINED_MAX + 1)
