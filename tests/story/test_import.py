@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from firsthour.kernel.time_units import micros
+from firsthour.operations.administration import import_routes
 from firsthour.operations.audit.silence import WEEK
 from firsthour.operations.importing.batches import ImportResult, ListImport
 from firsthour.operations.importing.columns import ListKind
@@ -75,6 +76,19 @@ async def test_company_changes_the_leads_of_its_domain(world: World, tmp_path: P
     assert "not the domain of a company" in result.shown[0].why
     companies = [(await world.lead(email))["company"] for email in ("ann@acme.example", "cy@other.example")]
     assert companies == ["Acme", None]
+
+
+async def test_company_that_is_named_many_times_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for email in ("ann@acme.example", "bo@acme.example"):
+        await world.event("content.downloaded", email=email)
+    monkeypatch.setattr(import_routes, "EVENTS_MAX", 3)
+    rows = [[{"id": str(n), "type": "lead.updated", "data": {"company.domain": "acme.example"}}] for n in range(3)]
+    answer = (await world.send_rows("fair", json.dumps({"rows": rows}).encode())).json()
+    assert (answer["accepted"], answer["events"]) == (1, 2)
+    assert [(row["row"], "import the row again" in row["error"]) for row in answer["rejected"]] == [
+        (1, True),
+        (2, True),
+    ]
 
 
 async def test_deals_need_a_key_of_sales_and_costs_do_not(world: World, tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ from services.reporting import lead_view
 IMPORTED_TYPES: Final = frozenset(KINDS)
 ROWS_MAX: Final = 1_000
 LEADS_MAX: Final = 1_000  # that one row of a company changes
+EVENTS_MAX: Final = 20_000
+"""Of one request: a company that is named a thousand times must not become a million events."""
 _DOMAIN: Final = "company.domain"
 _IDENTIFIERS: Final = ("email", "phone", "crm_id", "anonymous_id")
 _BODY: Final = {
@@ -80,11 +82,13 @@ def add_import_routes(api: APIRouter, resources: Resources) -> None:
             for index, row in enumerate(rows):
                 kind = counted.kind_of(row)
                 try:
-                    events = [
-                        _parse(event, source, types, now, f"#/rows/{index}/{place}")
+                    sent_events = [
+                        (event, f"#/rows/{index}/{place}")
                         for place, sent in enumerate(row)
                         for event in _expanded(sent, people, f"#/rows/{index}/{place}")
                     ]
+                    _check_number(len(log_rows) + len(sent_events), index)
+                    events = [_parse(event, source, types, now, place) for event, place in sent_events]
                     log_rows.extend(rows_of(events))
                     counted.accept(kind, len(events))
                 except UnmappableError as error:
@@ -160,6 +164,12 @@ def _expanded(sent: dict[str, Json], people: Mapping[str, list[str]], pointer: s
         raise UnmappableError(f"{pointer}/data/{_DOMAIN}", fault, remedy)
     for address in people.get(domain, [])[:LEADS_MAX]:
         yield sent | {"id": f"{sent.get('id')}:{address}"[-400:], "email": address}
+
+
+def _check_number(events: int, row: int) -> None:
+    if events > EVENTS_MAX:
+        fault = f"changes more than {EVENTS_MAX:,} leads together with the rows before it"
+        raise UnmappableError(f"#/rows/{row}", fault, "import the row again", 413)
 
 
 def _text(error: UnmappableError) -> str:
