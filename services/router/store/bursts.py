@@ -61,6 +61,7 @@ def _change(dialect: statements.SqlDialect) -> Any:
     return insert.on_conflict_do_update(
         index_elements=["id"],
         set_={
+            **{name: sa.case((old[name] == "", new[name]), else_=old[name]) for name in ("label", "source")},
             "last_at": new.last_at,
             "leads": old.leads + new.leads,
             **{name: unless(old.dropped_at, name) for name in ("released_at", "released_by")},
