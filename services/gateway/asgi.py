@@ -124,7 +124,8 @@ class Gateway:
         cors: HeaderPairs = ()
         address = client[0] if (client := scope.get("client")) else ""
         if FORWARDED in headers:
-            address = self._proxies.client(address, headers[FORWARDED])
+            is_single = len(headers) == len(scope["headers"])
+            address = self._proxies.client(address, headers[FORWARDED] if is_single else _forwarded(scope))
         if route == HOOKS_ROUTE and len(headers) < len(scope["headers"]):
             headers = single_headers(scope["headers"])
         try:
@@ -220,9 +221,9 @@ class Gateway:
 
     def _find_client(self, scope: Scope) -> None:
         """Set the address of the client to the one that a trusted proxy states, for the application behind."""
-        values = [value for name, value in scope["headers"] if name == FORWARDED]
-        if values and (client := scope.get("client")):
-            scope["client"] = (self._proxies.client(client[0], b",".join(values)), client[1])
+        forwarded = _forwarded(scope)
+        if forwarded and (client := scope.get("client")):
+            scope["client"] = (self._proxies.client(client[0], forwarded), client[1])
 
     async def _handshake(self, request: IncomingRequest, sources: SourceIndex) -> Reply | Problem:
         endpoint = handshakes.expects_get(request.path, self._sources)
@@ -240,6 +241,11 @@ class Gateway:
     async def _preflight(self, request: IncomingRequest, sources: SourceIndex) -> Reply | Problem:
         forms.form_of(request.path, request.headers.get(b"origin"), sources.forms)
         return _PREFLIGHT
+
+
+def _forwarded(scope: Scope) -> bytes:
+    """Return the values of `X-Forwarded-For`, those of repeated headers in order. Empty: there is none."""
+    return b",".join(value for name, value in scope["headers"] if name == FORWARDED)
 
 
 def _target(scope: Scope) -> bytes:

@@ -30,6 +30,7 @@ class TrustedProxies:
     def __init__(self, networks: Sequence[Network]) -> None:
         self._hosts = frozenset(str(one.network_address) for one in networks if one.num_addresses == 1)
         self._networks = tuple(one for one in networks if one.num_addresses > 1)
+        self._is_in_network = lru_cache(_CACHED)(self._look_up)  # proxies are few, and each sends many requests
 
     def client(self, peer: str, forwarded: bytes) -> str:
         """Return the address of the client: the last one in the header that is no trusted proxy.
@@ -40,6 +41,8 @@ class TrustedProxies:
         """
         if not forwarded or not self.trusts(peer):
             return peer
+        if b"," not in forwarded:  # one proxy, as before most installations
+            return _address(forwarded.decode("latin-1").strip()) or peer
         client = peer
         for hop in reversed(forwarded.decode("latin-1").rsplit(",", HOPS_MAX)[-HOPS_MAX:]):
             address = _address(hop.strip())
@@ -56,6 +59,9 @@ class TrustedProxies:
             return True
         if not self._networks and not address.startswith(_MAPPED):
             return False
+        return self._is_in_network(address[:ADDRESS_CHARS_MAX])
+
+    def _look_up(self, address: str) -> bool:
         try:
             ip = ip_address(address)
         except ValueError:
