@@ -126,3 +126,11 @@ async def test_without_a_team_to_tell_the_pages_of_the_queue_remain(open_world: 
     await world.wait(hours=1)
     pages = await world.rows(f"SELECT state FROM notifier_pages WHERE lead_id = '{lead['id']}'")
     assert ("sent",) in pages
+
+
+async def test_client_is_found_behind_proxies_that_add_a_header_each(world: World) -> None:
+    headers = [("X-Forwarded-For", ROBOT), ("X-Forwarded-For", "127.0.0.1")]
+    for n in range(BURST_MIN + 1):
+        await world.http.post("/v1/forms/demo-request", headers=headers, json={"email": f"ann@company{n}.example"})
+    await world.settle()
+    assert [burst["of"] for burst in await bursts(world)] == ["client 198.51.100.x"]
