@@ -49,7 +49,7 @@ def fields(
     columns = ("name", "events", "last seen", "note")
     print_table(columns, ([item["name"], item["events"], item["last_at"], _note(item)] for item in answer["items"]))
     if answer["others"]:
-        say(f"Fields with further names: {answer['others']} in all.")
+        say(f"Further names, which gave way to these: {answer['others']} events.")
 
 
 def _note(item: dict[str, Any]) -> str:

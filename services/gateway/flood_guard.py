@@ -14,7 +14,7 @@ from schemas.sources import Quota
 from services.gateway import quotas
 from services.gateway.bursts import BURST_MIN, BurstMark, Bursts
 from services.gateway.domain.coerce import UnmappableError
-from services.gateway.domain.mapping import ParsedEvent
+from services.gateway.domain.contact_requests import company_of_request
 from services.gateway.intake.outcome import Accepted, Rejected, rows_of
 from services.gateway.limits import MINUTE_SECONDS, DoorLimits, Windows, mail_domain
 from services.gateway.quotas import HOUR_SECONDS
@@ -58,16 +58,17 @@ class FloodGuard:
         """
         if not isinstance(outcome, Accepted) or not outcome.events:
             return outcome
-        wanted, now = quotas.are_requests(self._configs.current, outcome.events), self._clock.monotonic()
-        marks = {
-            index: mark
-            for index, event in enumerate(outcome.events)
-            if wanted[index] and (mark := self._mark(event, now)) is not None
-        }
+        requests, now = quotas.requests_in(self._configs.current), self._clock.monotonic()
+        marks: dict[int, BurstMark] = {}
+        for index, event in enumerate(outcome.events):
+            domain = company_of_request(requests, event)
+            mark = None if domain is None else self._mark(domain, event.client, now)
+            if mark is not None:
+                marks[index] = mark
         return _marked(outcome, marks) if marks else outcome
 
-    def _mark(self, event: ParsedEvent, now: float) -> BurstMark | None:
-        domain, client = mail_domain(event.external.email), public_sender(event.client) if event.client else ""
+    def _mark(self, domain: str, address: str, now: float) -> BurstMark | None:
+        client = public_sender(address) if address else ""
         of_domain, of_client = self.door.count_relayed(domain, client, now)
         if of_domain <= BURST_MIN and of_client <= BURST_MIN and not self._bursts:
             return None

@@ -29,13 +29,14 @@ class QuotaState(NamedTuple):
 
 
 @once_per_version
-def _requests(config: Config) -> Requests:
+def requests_in(config: Config) -> Requests:
+    """Return the lines of `qualify` that an event may meet."""
     return requests_of(config.agreement.qualify)
 
 
 def are_requests(config: Config, events: Sequence[ParsedEvent]) -> list[bool]:
     """Return for each event whether it may be a request for contact, which is never quarantined."""
-    requests = _requests(config)
+    requests = requests_in(config)
     return [is_request(requests, event) for event in events]
 
 

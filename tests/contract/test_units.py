@@ -88,7 +88,7 @@ async def test_concurrent_appends_share_commits_and_lose_no_row(backend: Backend
 @embedded
 async def test_log_is_packed_and_read_unchanged(backend: SqliteBackend) -> None:
     body = b'{"source":"urn:firsthour:scoring","type":"lead.scored","specversion":"1.0"}' * 3
-    await backend.append(Row(topics.LEADS, "lead", "a", body))
+    await backend.units.run(lambda unit: unit.rows.append(Row(topics.LEADS, "lead", "a", body)))
     [(stored,)] = await backend.rows("SELECT body FROM log")
     assert len(stored) * 2 < len(body)
     [record] = await backend.reads(lambda connection: read(connection, topics.LEADS, 0, 0, 10))
@@ -97,7 +97,7 @@ async def test_log_is_packed_and_read_unchanged(backend: SqliteBackend) -> None:
 
 
 @embedded
-async def test_list_of_a_sender_is_packed_for_the_history_and_not_for_the_log(backend: SqliteBackend) -> None:
+async def test_rows_that_are_only_appended_are_packed_for_the_history_alone(backend: SqliteBackend) -> None:
     body = b'{"source":"urn:firsthour:gateway","type":"page.viewed","specversion":"1.0"}' * 3
     await backend.append(*(Row(topics.EVENTS, "lead", str(n), body) for n in range(CARRIED_MAX + 1)))
     assert {row[0] for row in await backend.rows("SELECT body FROM log")} == {body}

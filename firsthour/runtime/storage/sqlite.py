@@ -182,8 +182,8 @@ class SqliteUnits:
     def _append(self, connection: Connection, appends: list[tuple[list[Row], "asyncio.Future[None]"]]) -> None:
         """Append in one commit the rows of all appends that arrived during the last one.
 
-        The consumers of a few rows handle them in the same commit. If that fails, the rows are appended alone. More rows
-        are not packed: their senders wait, and reporting packs them for the history later.
+        The consumers of a few rows handle them in the same commit. If that fails, the rows are appended alone. Then they are
+        not packed: their senders wait, and reporting packs them for the history later.
         """
         rows = [row for each, _ in appends for row in each]
         waiting: list[asyncio.Future[Any]] = [done for _, done in appends]
@@ -191,14 +191,14 @@ class SqliteUnits:
 
         def append(unit: SqliteUnit) -> None:
             unit.rows.extend(rows)
-            unit.packs = len(rows) <= CARRIED_MAX
+            unit.packs = False
 
         def append_and_carry(unit: SqliteUnit) -> None:
-            append(unit)
+            unit.rows.extend(rows)
             if carry is not None:
                 carry(unit)
 
-        result, failure, unit = self._transact(connection, append_and_carry)
+        result, failure, unit = self._transact(connection, append_and_carry if carry else append)
         if failure is not None and carry is not None and not self._locked:
             result, failure, unit = self._transact(connection, append)
         self._answer(result, failure, unit, waiting)

@@ -7,7 +7,7 @@ out if no lead could meet a line by it.
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
-from firsthour.kernel.conditions.evaluation import Matched, compile_set
+from firsthour.kernel.conditions.evaluation import Holds, matches
 from firsthour.kernel.normalisation.emails import email_kind
 from schemas.agreement.scoring import QualifyLine
 from schemas.conditions.fields import DERIVED_FIELDS, PERSON_FIELDS
@@ -21,7 +21,7 @@ _NEVER: Final = AnyOf(())
 class RequestLines(NamedTuple):
     """The lines that an event of one type may meet. `of_address`: one of them tests the address of the person."""
 
-    matched: Matched
+    holds: Holds
     of_address: bool
 
 
@@ -36,23 +36,32 @@ def requests_of(lines: Iterable[QualifyLine]) -> Requests:
         if line.on is not None:
             by_type.setdefault(line.on, []).append(_relaxed(line.when, met=True))
     return {
-        type: RequestLines(compile_set(nodes), any(test.field in _OF_ADDRESS for node in nodes for test in tests(node)))
+        type: RequestLines(
+            matches(AnyOf(tuple(nodes))), any(test.field in _OF_ADDRESS for node in nodes for test in tests(node))
+        )
         for type, nodes in by_type.items()
     }
 
 
 def is_request(requests: Requests, event: ParsedEvent) -> bool:
     """Return whether the event may be a request for contact: of a person who can be reached, not by a disposable address."""
+    return company_of_request(requests, event) is not None
+
+
+def company_of_request(requests: Requests, event: ParsedEvent) -> str | None:
+    """Return the mail domain of a request for contact; empty: it names no company. None: the event is no request."""
     lines, external = requests.get(event.type), event.external
     if lines is None or not (external.email or external.phone):
-        return False
-    domain = external.email.rpartition("@")[2] if external.email else ""
-    kind = email_kind(domain) if domain else ""
+        return None
+    if not external.email:
+        return "" if lines.holds(external.fields) else None
+    domain = external.email.rpartition("@")[2]
+    kind, facts = email_kind(domain), external.fields
     if kind == "disposable":
-        return False
-    if domain and lines.of_address:
-        return bool(lines.matched({**external.fields, "email.domain": domain, "email.kind": kind}))
-    return bool(lines.matched(external.fields))
+        return None
+    if lines.of_address:
+        facts = {**facts, "email.domain": domain, "email.kind": kind}
+    return ("" if kind == "free" else domain) if lines.holds(facts) else None
 
 
 def _relaxed(node: Node, *, met: bool) -> Node:

@@ -5,7 +5,7 @@ walked. The cost is therefore linear in the size of the body.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, NoReturn
 
 from firsthour.kernel.normalisation.texts import normalise_text
 from schemas.conditions.fields import EVENT_FIELDS
@@ -76,6 +76,7 @@ class DataSorter:
 
     def add(self, data: Mapping[str, Json], form: bool) -> None:
         """Add `data`. `form`: the event is a submitted form. Raises `UnmappableError` for too many fields."""
+        person = self.person
         for name, value in data.items():
             if value is None or value == "" or name in IDENTIFIERS:
                 continue
@@ -86,8 +87,10 @@ class DataSorter:
                 if converted is None:
                     self._add_unconverted(fact, value)
                     continue
-                self._count()
-                self.person[fact[0]] = converted
+                self._left -= 1  # as `_count`, for most fields
+                if self._left < 0:
+                    self._reject_many()
+                person[fact[0]] = converted
             elif name.startswith(_PREFIXES):
                 self._add(self.person, name if name.startswith("custom.") else f"custom.{name[:NAME_MAX]}", value)
             elif not form or name in _STRUCTURE:
@@ -153,7 +156,10 @@ class DataSorter:
     def _count(self) -> None:
         self._left -= 1
         if self._left < 0:
-            raise UnmappableError(f"{self._pointer}/data", f"has more than {FIELDS_MAX} fields", "send fewer fields")
+            self._reject_many()
+
+    def _reject_many(self) -> NoReturn:
+        raise UnmappableError(f"{self._pointer}/data", f"has more than {FIELDS_MAX} fields", "send fewer fields")
 
 
 def _name(name: str) -> str:

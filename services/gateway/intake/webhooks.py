@@ -235,9 +235,10 @@ def _verified_endpoint(
 
 def signed_request(endpoint: WebhookEndpoint, headers: Headers, body: bytes, token: str, url: bytes) -> SignedRequest:
     """Return the parts of a request that its proof may cover. `token`: the part of the path after the source."""
-    value = partial(_value_of, headers, body, endpoint.format)
     proof = token.encode("utf-8", "surrogatepass") if token else b""
-    return SignedRequest(headers, body, url=url, token=proof, value=value)
+    if not endpoint.body_secrets:
+        return SignedRequest(headers, body, url=url, token=proof)
+    return SignedRequest(headers, body, url=url, token=proof, value=partial(_value_of, headers, body, endpoint.format))
 
 
 def _value_of(headers: Headers, body: bytes, format: str | None) -> Json:

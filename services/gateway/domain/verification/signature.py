@@ -7,6 +7,7 @@ import hmac
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Final
 
 from firsthour.kernel.public_keys import VerifyingKey, verifying_key
@@ -34,11 +35,19 @@ class HeaderSignature:
     tolerance: timedelta
     keys: Sequence[Matches]
 
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether the header has the signature alone, without a timestamp in it or beside it."""
+        return self.signature_field is None and self.timestamp_header is None
+
     def check(self, request: SignedRequest, now: datetime) -> Verdict:
         value = request.headers.get(self.header)
         if not value:
             return Verdict(f"the header {self.header.decode()} is missing")
-        signature, stamp, fault = self._parts(value, request.headers)
+        if self.is_plain and value.startswith(self.prefix):
+            signature, stamp, fault = value[len(self.prefix) :], b"", ""
+        else:
+            signature, stamp, fault = self._parts(value, request.headers)
         timed = self.timestamp_header is not None or self.timestamp_field is not None
         fault = fault or (timestamps.fault_of(stamp, self.timestamp_unit, now, self.tolerance) if timed else "")
         if fault:
