@@ -50,6 +50,9 @@ class BurstChange(msgspec.Struct):
     served: int = 0
 
 
+_EMPTY: Final[Any] = sa.literal_column("''")  # of a burst that was released before its first lead
+
+
 def _change(dialect: statements.SqlDialect) -> Any:
     insert = dialect.insert(bursts).values({c.name: sa.bindparam(c.name) for c in bursts.columns})
     new, old = insert.excluded, bursts.c
@@ -61,7 +64,7 @@ def _change(dialect: statements.SqlDialect) -> Any:
     return insert.on_conflict_do_update(
         index_elements=["id"],
         set_={
-            **{name: sa.case((old[name] == "", new[name]), else_=old[name]) for name in ("label", "source")},
+            **{name: sa.case((old[name] == _EMPTY, new[name]), else_=old[name]) for name in ("label", "source")},
             "last_at": new.last_at,
             "leads": old.leads + new.leads,
             **{name: unless(old.dropped_at, name) for name in ("released_at", "released_by")},
