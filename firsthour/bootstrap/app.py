@@ -8,6 +8,7 @@ from starlette.types import ASGIApp
 
 from firsthour.operations import schema_export
 from firsthour.operations.administration.routes import administration_router
+from firsthour.operations.administration.state_routes import state_router
 from firsthour.operations.profile_checks import ProfileChecks
 from firsthour.runtime.http import auth
 from firsthour.runtime.http.app import Readiness, create_app
@@ -31,7 +32,8 @@ def gateway_app(
 ) -> Gateway:
     """Return the application of a gateway: the lean path of events first, then the routes of these services."""
     routers = [service.api(resources) for service in services if service.api]
-    routers += [administration_router(resources, keys, services, profile), schema_export.router()]
+    routers += [administration_router(resources, keys, services, profile), state_router(resources, profile, ready)]
+    routers.append(schema_export.router())
     feed = ChangeFeed(resources)
     routers += [stream_router(feed), *console.routers(resources, keys, feed)]
     gateway = Gateway(resources, keys, _app(resources, keys, routers, ready, docs=True), _lookups(resources))

@@ -1,7 +1,7 @@
 """The answer of `/readyz` on the distributed profile."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from firsthour.bootstrap.database_monitor import DatabaseMonitor
 from firsthour.bootstrap.partitions import CurrentWorkers
@@ -53,7 +53,7 @@ class DistributedReadiness:
             checks["publishing"] = publishing
         if self.state.leaving:
             checks["process"] = "is stopping"
-        return readiness_of(checks, warnings)
+        return replace(readiness_of(checks, warnings), spooled=self.intake.spooled if self.intake else None)
 
     def _warnings(self) -> list[str]:
         front = self.intake is not None

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -25,6 +25,14 @@ _POSITIONS = statements.Sql(
         cursors.c.topic == sa.bindparam("topic")
     )
 )
+
+
+class ConsumerLag(NamedTuple):
+    """How many records of a topic a consumer has not handled yet."""
+
+    consumer: str
+    topic: str
+    records: int
 
 
 class TopicEnds(Protocol):
@@ -85,19 +93,33 @@ async def wait(resources: Resources, ends: TopicEnds) -> tuple[str, ...]:
     return ()
 
 
+async def lags(resources: Resources, ends: TopicEnds) -> list[ConsumerLag]:
+    """Return how many records each consumer has not handled yet, in the order of the path of a lead."""
+    found: list[ConsumerLag] = []
+    for topic in dict.fromkeys(ends.path):
+        missing = await _missing(resources, topic, await ends.of(topic))
+        found += [ConsumerLag(consumer, topic, sum(counts)) for consumer, counts in missing.items()]
+    return found
+
+
 async def _behind(resources: Resources, topic: str, ends: Mapping[int, int]) -> dict[str, list[int]]:
     """Return the consumers that have not read to these ends, with the number of missing positions in each partition."""
+    missing = await _missing(resources, topic, ends)
+    behind = {consumer: [count for count in counts if count] for consumer, counts in missing.items()}
+    return {consumer: counts for consumer, counts in behind.items() if counts}
+
+
+async def _missing(resources: Resources, topic: str, ends: Mapping[int, int]) -> dict[str, list[int]]:
+    """Return the number of missing positions of each consumer of the topic, partition by partition."""
 
     def look(connection: Connection) -> Sequence[tuple[str, int, int]]:
         return [(row[0], row[1], row[2]) for row in _POSITIONS.all(connection, topic=topic)]
 
     positions = {(consumer, partition): position for consumer, partition, position in await resources.reads(look)}
-    behind = {}
-    for consumer in READ_BY[topic]:
-        missing = [end - positions.get((consumer, n), 0) for n, end in ends.items()]
-        if any(count > 0 for count in missing):
-            behind[consumer] = [count for count in missing if count > 0]
-    return behind
+    return {
+        consumer: [max(0, end - positions.get((consumer, n), 0)) for n, end in ends.items()]
+        for consumer in READ_BY[topic]
+    }
 
 
 async def _report(resources: Resources, ends: TopicEnds) -> tuple[str, ...]:

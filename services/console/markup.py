@@ -9,10 +9,10 @@ from babel.dates import format_datetime, format_timedelta
 from fastapi import Request, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from firsthour.runtime.clock import Clock
+from firsthour.runtime.clock import Clock, new_id
 from services.console import static_files
 from services.console.catalogue import languages, locale_of
-from services.console.navigation import NavigationEntry, entries
+from services.console.navigation import NavigationEntry, entries, operation_tabs
 from services.console.viewer import Viewer, language_of_request
 
 _FOLDER: Final = Path(__file__).parent / "templates"
@@ -92,8 +92,16 @@ class Pages:
         """Return the HTML of a template for this viewer."""
         now = self._clock.business()
         navigation: list[NavigationEntry] = entries(viewer)
+        values.setdefault("once", new_id)
         return self._render(
-            viewer.language, template, viewer=viewer, navigation=navigation, times=Times(viewer, now), now=now, **values
+            viewer.language,
+            template,
+            viewer=viewer,
+            navigation=navigation,
+            tabs=operation_tabs(viewer),
+            times=Times(viewer, now),
+            now=now,
+            **values,
         )
 
     def without_viewer(self, request: Request, template: str, *, code: int = 200, **values: Any) -> Response:

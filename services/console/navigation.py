@@ -28,10 +28,26 @@ ENTRIES: Final = (
     NavigationEntry("/console/leads", _("Leads")),
     NavigationEntry("/console/funnel", _("Funnel")),
     NavigationEntry("/console/response", _("First hour"), "sales"),
+    NavigationEntry("/console/operations", _("Operations"), "marketing"),
     NavigationEntry("/console/sessions", _("Sessions")),
 )
+OPERATIONS: Final = (
+    NavigationEntry("/console/operations", _("State"), "marketing"),
+    NavigationEntry("/console/operations/dead-letters", _("Dead letters"), "manager"),
+    NavigationEntry("/console/operations/pages", _("Pages"), "manager"),
+    NavigationEntry("/console/operations/webhooks", _("Webhooks"), "manager"),
+    NavigationEntry("/console/operations/quarantine", _("Quarantine"), "marketing"),
+    NavigationEntry("/console/operations/doctor", _("Doctor"), "admin"),
+    NavigationEntry("/console/operations/keys", _("Keys"), "admin"),
+)
+"""The pages of operations, which their tabs lead to."""
 
 
 def entries(viewer: Viewer) -> list[NavigationEntry]:
     """Return the entries for a viewer."""
     return [entry for entry in ENTRIES if viewer.may(entry.right) and (viewer.session.rep or not entry.for_reps)]
+
+
+def operation_tabs(viewer: Viewer) -> list[NavigationEntry]:
+    """Return the pages of operations for a viewer."""
+    return [entry for entry in OPERATIONS if viewer.may(entry.right)]

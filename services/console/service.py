@@ -5,20 +5,53 @@ from fastapi import APIRouter
 from firsthour.runtime.http.auth import Keys
 from firsthour.runtime.processing.service import Resources
 from services.console.console import Console
+from services.console.last_known import LastKnown
 from services.console.live import Changes, LiveRegions
 from services.console.markup import Pages
 from services.console.page_route import page_route
-from services.console.routes import home, leads, mine, now, reports, session_list, sign_in, style_page
+from services.console.routes import (
+    dead_letters,
+    doctor,
+    home,
+    keys_page,
+    leads,
+    mine,
+    now,
+    operations,
+    quarantine,
+    reports,
+    sent_pages,
+    session_list,
+    sign_in,
+    style_page,
+    webhooks,
+)
 from services.console.session_api import session_router
 from services.console.viewer import Viewers
 
-MODULES = (home, sign_in, now, mine, leads, reports, session_list, style_page)
+MODULES = (
+    home,
+    sign_in,
+    now,
+    mine,
+    leads,
+    reports,
+    operations,
+    dead_letters,
+    sent_pages,
+    webhooks,
+    quarantine,
+    doctor,
+    keys_page,
+    session_list,
+    style_page,
+)
 
 
 def routers(resources: Resources, keys: Keys, changes: Changes) -> list[APIRouter]:
     """Return the routes of the pages, and those of sessions in the HTTP interface. `changes`: of leads."""
     viewers, pages = Viewers(resources, keys), Pages(resources.clock)
-    console = Console(viewers, pages, LiveRegions(changes, viewers))
+    console = Console(viewers, pages, LiveRegions(changes, viewers), LastKnown(resources.clock))
     api = APIRouter(route_class=page_route(pages), include_in_schema=False)
     for module in MODULES:
         module.add_routes(api, resources, console)

@@ -51,6 +51,7 @@ NEEDED: Final[dict[str, str | None]] = {
     "GET /v1/pools": "sales",
     "POST /v1/reps/{rep}/page-test": "sales",
     "GET /v1/pages": "sales",
+    "POST /v1/pages/{id}/resend": "manager",
     "GET /v1/reports/statuses": "marketing",
     "GET /v1/reports/response": "sales",
     "POST /v1/reports/rebuild": "admin",
@@ -89,6 +90,8 @@ NEEDED: Final[dict[str, str | None]] = {
     "POST /v1/deadletters/retry": "admin",
     "POST /v1/deadletters/{id}/retry": "admin",
     "POST /v1/deadletters/{id}/drop": "admin",
+    "GET /v1/state": "admin",
+    "GET /v1/findings": "manager",
     "POST /v1/verify": "admin",
     "POST /v1/doctor": "admin",
 }

@@ -157,7 +157,7 @@ class Auditor:
         self._resources.telemetry.audit("done")
         numbers: Counter[str] = Counter()
         for one in changes.open:
-            numbers[_check(one)] += one.number
+            numbers[check_of(one)] += one.number
         self._resources.telemetry.findings(numbers)
 
 
@@ -173,33 +173,33 @@ def _stored(unit: Unit, found: Sequence[AuditFinding]) -> FindingChanges:
     save_findings(unit, after)
     end_findings(unit, [one.check for one in ended])
     for one in begun:
-        told = (*lines[one.check], REMEDIES[_check(one)])
+        told = (*lines[one.check], REMEDIES[check_of(one)])
         for team in _teams(one):
             tell(unit, team, key=_key(one), subject=f"Audit: {one.text}", lines=told)
     for one in ended:
-        for team in _teams(one) if _check(one) not in TOLD_HOURLY else ():
+        for team in _teams(one) if check_of(one) not in TOLD_HOURLY else ():
             tell(unit, team, key=f"{_key(one)} over", subject=f"Audit: over since {real:%H:%M} UTC: {one.text}")
     return FindingChanges(after, begun, ended)
 
 
 def _lasts(one: OpenFinding, real: datetime) -> bool:
     """Tell whether a finding that is told once an hour stays, so that the next one is told when the hour is over."""
-    return _check(one) in TOLD_HOURLY and real - one.since < HOUR
+    return check_of(one) in TOLD_HOURLY and real - one.since < HOUR
 
 
-def _check(one: OpenFinding) -> str:
+def check_of(one: OpenFinding) -> str:
     """Return the check of a stored finding: its name goes on with the part that it is about."""
     return one.check.partition(" ")[0]
 
 
 def _teams(one: OpenFinding) -> tuple[str, ...]:
     """Return the teams that are told: sources belong to Marketing, and what they send too much concerns Sales as well."""
-    return _TEAMS.get(_check(one), (OPERATOR,))
+    return _TEAMS.get(check_of(one), (OPERATOR,))
 
 
 def _key(one: OpenFinding) -> str:
     """Return the key of a notice: a finding that comes and goes is told once an hour at most."""
-    moment = f"{one.since:%Y-%m-%dT%H:%M:%S}" if _check(one) in TOLD_HOURLY else f"{one.since:%Y-%m-%dT%H}"
+    moment = f"{one.since:%Y-%m-%dT%H:%M:%S}" if check_of(one) in TOLD_HOURLY else f"{one.since:%Y-%m-%dT%H}"
     return f"audit {one.check} {moment}"
 
 

@@ -44,6 +44,7 @@ class Readiness:
     ready: bool
     checks: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()  # they do not affect `ready`
+    spooled: int | None = None  # events in the spool of this process; None: it has none
 
 
 def create_app(

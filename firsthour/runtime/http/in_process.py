@@ -40,6 +40,12 @@ def path_of(template: str, **parts: str) -> str:
     return template.format(**{name: quote(part, safe="") for name, part in parts.items()})
 
 
+def urlencoded(query: Query) -> str:
+    """Return the query of an address. Values that are None are left out."""
+    pairs = query.items() if isinstance(query, Mapping) else query
+    return urlencode([(name, value) for name, value in pairs if value is not None])
+
+
 def inner_scope(
     outer: Scope,
     principal: Principal,
@@ -52,7 +58,6 @@ def inner_scope(
 
     `path`: encoded, as `path_of` returns it. Values of `query` that are None are left out.
     """
-    pairs = query.items() if isinstance(query, Mapping) else query
     sent = {"x-request-id": request_id_of(outer), **(headers or {})}
     return {
         "type": "http",
@@ -62,7 +67,7 @@ def inner_scope(
         "scheme": outer.get("scheme", "http"),
         "path": unquote(path),
         "raw_path": path.encode(),
-        "query_string": urlencode([(name, value) for name, value in pairs if value is not None]).encode(),
+        "query_string": urlencoded(query).encode(),
         "root_path": "",
         "headers": [(name.encode(), value.encode()) for name, value in sent.items()],
         "client": outer.get("client"),

@@ -89,6 +89,7 @@ TYPES: Final[Mapping[str, str]] = {
     "Unknown form": "unknown-form",
     "Unknown key": "unknown-key",
     "Unknown lead": "unknown-lead",
+    "Unknown page": "unknown-page",
     "Unknown reason": "unknown-reason",
     "Unknown rep": "unknown-rep",
     "Unknown schema": "unknown-schema",

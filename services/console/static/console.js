@@ -52,6 +52,7 @@
     if (response.url !== location.href) history.replaceState(null, "", response.url);
     tick();
     follow();
+    main.querySelector("form[data-continue]")?.requestSubmit();  // the next part of a long task
     const answer = main.querySelector(".answer");
     if (answer) { answer.tabIndex = -1; answer.focus(); }
   };

@@ -176,6 +176,11 @@ def queued(page: Page, real: datetime) -> Page:
     return _delayed(page, "busy", f"{page.channel} is busy with earlier pages", real, real)
 
 
+def tried_now(page: Page, real: datetime) -> Page:
+    """Return a waiting page, to be tried at once, as if its current channel had not been tried before."""
+    return replace(page, next_at=real, first_try_at=None, tries=0, refusals=0, delay="")
+
+
 def held(page: Page, delay: Delay, until: datetime, why: str) -> Page:
     """Return the page, not to be sent to this person before `until`. The time over its channel then begins anew."""
     return replace(_pending(page, until, why), first_try_at=None, tries=0, delay=delay)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -31,6 +31,7 @@ _OF_CHECK = statements.Sql(
         .order_by(findings.c.check_name)
     )
 )
+_OPEN = statements.Sql(lambda _: sa.select(findings).order_by(findings.c.check_name))
 _SAVE = statements.Sql(lambda f: f.upsert(findings, ["check_name"]))
 _END = statements.Sql(lambda f: sa.delete(findings).where(f.is_any_of(findings.c.check_name, "names")))
 
@@ -52,13 +53,18 @@ class OpenFinding(NamedTuple):
 
 def lock_findings(unit: Unit) -> list[OpenFinding]:
     """Lock and return the findings that are not cured."""
-    return [OpenFinding(row[0], moment(row[1]), moment(row[2]), row[3], row[4]) for row in unit.lock(_ALL)]
+    return [_finding(row) for row in unit.lock(_ALL)]
+
+
+def open_findings(connection: Connection) -> list[OpenFinding]:
+    """Return the findings that are not cured."""
+    return [_finding(row) for row in _OPEN.all(connection)]
 
 
 def findings_of(connection: Connection, check: str) -> list[OpenFinding]:
     """Return the findings of this check that are not cured, each about a part of the installation."""
     rows = _OF_CHECK.all(connection, first=f"{check} ", end=f"{check}!")
-    return [OpenFinding(row[0], moment(row[1]), moment(row[2]), row[3], row[4]) for row in rows]
+    return [_finding(row) for row in rows]
 
 
 def save_findings(unit: Unit, found: Iterable[OpenFinding]) -> None:
@@ -80,3 +86,7 @@ def end_findings(unit: Unit, names: Sequence[str]) -> None:
     """Remove the findings of these checks: they are cured."""
     if names:
         _END.run(unit.connection, names=sorted(names))
+
+
+def _finding(row: Any) -> OpenFinding:
+    return OpenFinding(row[0], moment(row[1]), moment(row[2]), row[3], row[4])
