@@ -14,6 +14,34 @@ class ChartLine(NamedTuple):
     points: str
 
 
+class ChartColumn(NamedTuple):
+    """One column: the attributes of an SVG rectangle."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+def columns(values: Sequence[float], top: float, *, share: float = 1.0, offset: float = 0.0) -> list[ChartColumn]:
+    """Return a column for each value.
+
+    Args:
+        values: the heights.
+        top: the value at the top of the chart.
+        share: the width of a column, as a part of the place that each value has.
+        offset: where a column begins within its place, as a part of it.
+    """
+    place = WIDTH / max(len(values), 1)
+    heights = [value / (top or 1) * HEIGHT for value in values]
+    return [
+        ChartColumn(
+            round((n + offset) * place, 1), round(HEIGHT - height, 1), round(place * share, 1), round(height, 1)
+        )
+        for n, height in enumerate(heights)
+    ]
+
+
 def lines(series: Sequence[tuple[str, Sequence[float]]]) -> tuple[list[ChartLine], float]:
     """Return the lines of several series over the same buckets, and the value at the top of the chart."""
     top = max((value for _, values in series for value in values), default=0) or 1

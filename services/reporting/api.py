@@ -17,6 +17,7 @@ from schemas.envelope import UnknownEventError, decode, event_of
 from schemas.http import LeadView, Listing
 from services.reporting import lead_view, store
 from services.reporting.domain.timeline import line
+from services.reporting.hour_routes import add_hour_route
 from services.reporting.rebuild_routes import add_rebuild_route
 from services.reporting.reports.funnel_routes import add_funnel_routes
 from services.reporting.response_routes import ReportQueue, add_response_routes
@@ -63,6 +64,7 @@ def router(resources: Resources) -> APIRouter:
     add_funnel_routes(api, resources, queue)
     add_source_routes(api, resources)
     add_rebuild_route(api, resources)
+    add_hour_route(api, resources)
     return api
 
 
@@ -98,11 +100,18 @@ def _add_statuses(api: APIRouter, resources: Resources) -> None:
 def _add_urgent_lists(api: APIRouter, resources: Resources) -> None:
     @api.get("/v1/clocks")
     async def clocks(
-        principal: Annotated[Principal, Depends(needs(READ))], limit: Annotated[int, Query(ge=1, le=500)] = 50
+        principal: Annotated[Principal, Depends(needs(READ))],
+        limit: Annotated[int, Query(ge=1, le=500)] = 50,
+        within: Annotated[
+            int | None, Query(ge=1, le=10_080, description="Only promises that end within so many minutes from now.")
+        ] = None,
     ) -> Listing[LeadView]:
-        """Leads with a running response clock, the next promise first. The list ends at `limit`."""
+        """Leads with a running response clock, the next promise first. The list ends at `limit`.
+
+        With `within`, promises that are missed already are left out.
+        """
         config, now = resources.config.current, resources.clock.business()
-        return await resources.reads(lambda connection: lead_view.running(connection, limit, config, now))
+        return await resources.reads(lambda connection: lead_view.running(connection, limit, config, now, within))
 
     @api.get("/v1/queue")
     async def queue(

@@ -124,6 +124,27 @@ _BY_CLOCK = statements.Sql(
         .order_by(view.c.promise_at, view.c.id)
     )
 )
+_SOON = statements.Sql(
+    lambda _: (
+        sa.select(view)
+        .where(
+            view.c.id.in_(
+                sa.select(
+                    sa.select(_running.c.id)
+                    .where(
+                        _running.c.promise_at > sa.bindparam("after", type_=sa.BigInteger),
+                        _running.c.promise_at <= sa.bindparam("until", type_=sa.BigInteger),
+                    )
+                    .order_by(_running.c.promise_at, _running.c.id)
+                    .limit(_LIMIT)
+                    .subquery()
+                    .c.id
+                )
+            )
+        )
+        .order_by(view.c.promise_at, view.c.id)
+    )
+)
 _IN_QUEUE = statements.Sql(
     lambda _: (
         sa.select(view)
@@ -134,9 +155,22 @@ _IN_QUEUE = statements.Sql(
 )
 
 
-def running(connection: Connection, limit: int, config: Config, now: datetime) -> Listing[LeadView]:
-    """Return the leads with a running clock, the next promise first. `now`: business time."""
-    return _first(_BY_CLOCK, connection, limit, config, now)
+def running(
+    connection: Connection, limit: int, config: Config, now: datetime, within: int | None = None
+) -> Listing[LeadView]:
+    """Return the leads with a running clock, the next promise first.
+
+    Args:
+        connection: the snapshot.
+        limit: the length of the list, at most.
+        config: the configuration in force.
+        now: business time.
+        within: only promises that end within so many minutes. None: all.
+    """
+    if within is None:
+        return _first(_BY_CLOCK, connection, limit, config, now)
+    at = micros(now)
+    return _first(_SOON, connection, limit, config, now, after=at, until=at + within * 60_000_000)
 
 
 def queued(connection: Connection, limit: int, config: Config, now: datetime) -> Listing[LeadView]:
@@ -145,9 +179,9 @@ def queued(connection: Connection, limit: int, config: Config, now: datetime) ->
 
 
 def _first(
-    statement: statements.Sql, connection: Connection, limit: int, config: Config, now: datetime
+    statement: statements.Sql, connection: Connection, limit: int, config: Config, now: datetime, **values: int
 ) -> Listing[LeadView]:
-    rows = statement.all(connection, limit=limit)
+    rows = statement.all(connection, limit=limit, **values)
     return Listing[LeadView](items=[_lead(row, config, micros(now)) for row in rows])
 
 

@@ -24,6 +24,7 @@ from services.router.domain.lead import at
 from services.router.domain.permitted_actions import permitted_actions
 from services.router.domain.rules import RoutingRules, rules_of
 from services.router.domain.team_state import Presence, RepState
+from services.router.relief_api import add_relief_route
 from services.router.store.decisions import DecisionPosition, decisions_of
 from services.router.store.leads import find_lead
 from services.router.store.team import presences
@@ -43,6 +44,7 @@ def router(resources: Resources, check_snooze: commands.SnoozeCheck = commands.u
     _add_permitted_actions(api, resources)
     _add_decisions(api, resources)
     add_burst_routes(api, resources)
+    add_relief_route(api, resources)
     return api
 
 

@@ -130,8 +130,8 @@ async def test_page_that_waits_is_tried_at_once(world: World) -> None:
     browser = await signed_in(world, "manager")
     page = await browser.get(f"{OPERATIONS}/pages")
     (form,) = forms_to(page, "resend")
-    world.slack.error("user_not_found", times=0)
-    world.smtp.refuse(550, times=0)
+    world.slack.recover()
+    world.smtp.recover()
     answer = await post(world, browser, form, page)
     assert answer.headers["location"].endswith("?done=resend"), answer.text
     assert (await world.pages(CTO))[0]["state"] == "sent"

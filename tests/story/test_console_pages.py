@@ -46,6 +46,53 @@ async def test_running_clocks_come_by_promise_and_the_queue_by_time(world: World
     assert (await world.get("/v1/queue"))["items"] == []
 
 
+async def test_queue_names_the_change_that_would_free_it(world: World) -> None:
+    for rep in ("ana", "bo", "cy"):
+        await world.is_away(rep, **({"hours": 5} if rep != "cy" else {}))
+    await world.submit_form(email=CTO)
+    (pool,) = (await world.get("/v1/queue/relief"))["items"]
+    assert [(one["kind"], one["number"], one["frees"]) for one in pool["changes"]] == [
+        ("return", 2, 1),
+        ("return", 1, 1),
+    ]
+    manager = (await (await signed_in(world, "manager")).get("/console/now")).text
+    assert "2 reps come back at" in manager
+    assert "Cy" in manager
+    assert "come back" not in (await (await signed_in(world, "marketing")).get("/console/now")).text
+
+
+async def test_promises_about_to_be_missed_are_named(world: World) -> None:
+    await world.submit_form(email=CTO, name="Cora Tan")
+    browser = await signed_in(world, "manager")
+    assert "No promise is about to be missed" in (await browser.get("/console/now")).text
+    assert (await world.get("/v1/clocks?within=15"))["items"] == []
+    await world.wait(minutes=50)
+    assert "Promises that end within 15 minutes" in (await browser.get("/console/now")).text
+    assert [lead["email"] for lead in (await world.get("/v1/clocks?within=15"))["items"]] == [CTO]
+    await world.wait(minutes=20)
+    assert "No promise is about to be missed" in (await browser.get("/console/now")).text
+    assert (await world.get("/v1/clocks?within=15"))["items"] == []
+
+
+async def test_leads_are_counted_by_the_hour_of_the_day_in_the_zone_of_the_viewer(world: World) -> None:
+    await world.submit_form(email=CTO)
+    await world.submit_form(email=CEO)
+    hour = world.clock.business().hour
+
+    async def counted(zone: str = "UTC") -> dict[int, tuple[int, int]]:
+        items = (await world.get(f"/v1/reports/hours?timezone={zone}"))["items"]
+        return {item["hour"]: (item["leads"], item["today"]) for item in items if item["leads"] or item["today"]}
+
+    assert await counted() == {hour: (0, 2)}
+    await world.wait(hours=24)
+    await world.submit_form(email="third@other.example")
+    assert await counted() == {hour: (2, 1)}
+    assert await counted("Asia/Tokyo") == {(hour + 9) % 24: (2, 1)}
+    assert (await world.ask("GET", "/v1/reports/hours?timezone=Mars/North")).status_code == 422
+    text = (await (await signed_in(world, "manager")).get("/console/now")).text
+    assert "Today: 1." in text
+
+
 async def test_lead_shows_score_decision_pages_and_timeline(world: World) -> None:
     await world.submit_form(email=CTO, name="Cora Tan", company="Tan Ltd")
     text = (await (await signed_in(world, "manager")).get(await lead_path(world))).text

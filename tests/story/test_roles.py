@@ -34,6 +34,7 @@ NEEDED: Final[dict[str, str | None]] = {
     "GET /v1/stream": READ,
     "GET /v1/clocks": READ,
     "GET /v1/queue": READ,
+    "GET /v1/queue/relief": "sales",
     "GET /v1/leads/{lead}": READ,
     "GET /v1/leads/{lead}/timeline": READ,
     "GET /v1/leads/{lead}/decisions": READ,
@@ -55,6 +56,7 @@ NEEDED: Final[dict[str, str | None]] = {
     "GET /v1/reports/statuses": "marketing",
     "GET /v1/reports/response": "sales",
     "POST /v1/reports/rebuild": "admin",
+    "GET /v1/reports/hours": READ,
     "GET /v1/reports/funnel": READ,  # conversion concerns both teams
     "GET /v1/reports/funnel.csv": READ,
     "GET /v1/reports/funnel/leads": READ,

@@ -95,6 +95,7 @@ TYPES: Final[Mapping[str, str]] = {
     "Unknown schema": "unknown-schema",
     "Unknown session": "unknown-session",
     "Unknown source": "unknown-source",
+    "Unknown time zone": "unknown-time-zone",
     "Unknown webhook": "unknown-webhook",
     "Unsupported content encoding": "unsupported-content-encoding",
 }
