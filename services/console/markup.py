@@ -67,6 +67,10 @@ class Times:
         hours, minutes = divmod(minutes, 60)
         return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
 
+    def brief(self, seconds: float | None) -> str:
+        """Return a span that may be shorter than a second. Empty: unknown."""
+        return f"{seconds * 1_000:.0f} ms" if seconds is not None and seconds < 1 else self.span(seconds)
+
     def ago(self, moment: datetime | str) -> str:
         """Return how long ago a time was, or how far ahead it is."""
         return format_timedelta(_moment(moment) - self._now, add_direction=True, locale=self._locale)

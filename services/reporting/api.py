@@ -20,7 +20,7 @@ from services.reporting.domain.timeline import line
 from services.reporting.hour_routes import add_hour_route
 from services.reporting.rebuild_routes import add_rebuild_route
 from services.reporting.reports.funnel_routes import add_funnel_routes
-from services.reporting.response_routes import ReportQueue, add_response_routes
+from services.reporting.response_routes import ReportQueue, add_hop_route, add_response_routes
 from services.reporting.source_routes import add_source_routes
 
 TIMELINE_MAX = 1_000
@@ -61,6 +61,7 @@ def router(resources: Resources) -> APIRouter:
     _add_statuses(api, resources)
     queue = ReportQueue()
     add_response_routes(api, resources, queue)
+    add_hop_route(api, resources, queue)
     add_funnel_routes(api, resources, queue)
     add_source_routes(api, resources)
     add_rebuild_route(api, resources)

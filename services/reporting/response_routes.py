@@ -22,6 +22,7 @@ from schemas.values import positive_duration
 from services.reporting import rebuilding
 from services.reporting.figures import Figures, figures
 from services.reporting.handlers import HISTORY_DAYS
+from services.reporting.hop_reading import read_hops
 from services.reporting.response_model import MODEL, MODEL_VERSION
 
 SINCE: Final = "30d"
@@ -96,6 +97,38 @@ def add_response_routes(api: APIRouter, resources: Resources, queue: ReportQueue
             "items": [{"key": _key(by or "", row.key), **figures_view(row)} for row in groups],
             "next": None,
         }
+
+
+def add_hop_route(api: APIRouter, resources: Resources, queue: ReportQueue) -> None:
+    """Add the route of the use of the hour. `queue`: of all reports."""
+
+    @api.get("/v1/reports/response/hops", tags=["reports"])
+    async def use_of_the_hour(
+        principal: Annotated[Principal, Depends(needs("sales"))],
+        since: Annotated[
+            str, Query(max_length=64, description="A span such as `30d`, or a time. At most 400 days ago.")
+        ] = SINCE,
+    ) -> dict[str, Any]:
+        """The use of the hour, hop by hop, over the newest 300 requests of the period.
+
+        A hop leads from one step to the next: `submit`, `received` by the gateway, `scored`, `routed` to an owner, `told`: a
+        channel has accepted a page about it, `accepted` by the owner, `touched`. A request counts for a hop if it has both
+        steps. The last two are `told` to `touched`, since not every rep accepts, and `submit` to `touched`.
+        """
+        start = _since(since, resources.clock.business())
+        async with queue.turn():
+            requests, found = await resources.reads(lambda connection: read_hops(connection, start))
+        items = [
+            {
+                "from": hop.start,
+                "to": hop.end,
+                "requests": hop.requests,
+                "median_seconds": hop.median,
+                "p90_seconds": hop.p90,
+            }
+            for hop in found
+        ]
+        return {"since": start, "requests": requests, "items": items, "next": None}
 
 
 def _since(text: str, now: datetime) -> datetime:

@@ -147,3 +147,21 @@ async def test_rebuilt_report_equals_the_report_as_it_was(world: World) -> None:
     assert not (await report(world))["complete"]
     await world.settle()
     assert await report(world, "?since=1d&by=rep") == before
+
+
+@pytest.mark.both_profiles
+async def test_hour_is_divided_into_hops(world: World) -> None:
+    await world.submit_form(email="hops@prospect.example")
+    owner = str(await world.owner_of("hops@prospect.example"))
+    await world.wait(minutes=9)
+    await world.accept("hops@prospect.example", by=owner)
+    await world.wait(minutes=6)
+    await world.touch("hops@prospect.example", by=owner)
+    report = await world.get("/v1/reports/response/hops?since=7d")
+    spans = {(hop["from"], hop["to"]): (hop["requests"], hop["median_seconds"]) for hop in report["items"]}
+    assert report["requests"] == 1
+    assert {hop[0] for hop in spans.values()} == {1}
+    assert spans["told", "accepted"][1] == pytest.approx(540, abs=5)
+    assert spans["accepted", "touched"][1] == pytest.approx(360, abs=5)
+    assert spans["submit", "touched"][1] == pytest.approx(900, abs=5)
+    assert spans["submit", "received"][1] == pytest.approx(0, abs=5)

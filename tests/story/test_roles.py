@@ -55,6 +55,7 @@ NEEDED: Final[dict[str, str | None]] = {
     "POST /v1/pages/{id}/resend": "manager",
     "GET /v1/reports/statuses": "marketing",
     "GET /v1/reports/response": "sales",
+    "GET /v1/reports/response/hops": "sales",
     "POST /v1/reports/rebuild": "admin",
     "GET /v1/reports/hours": READ,
     "GET /v1/reports/funnel": READ,  # conversion concerns both teams

@@ -69,12 +69,16 @@ def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
         """The share of the requests that were contacted within the first hour."""
         viewer = await viewers.find(request)
         report = await viewer.get("/v1/reports/response", {"since": since, "by": by or None})
+        hops = await console.known.load(viewer, "/v1/reports/response/hops", {"since": since})
+        found = hops.content["items"] if hops.content else []
         chosen = {"since": since, "by": by}
         return pages.page(
             viewer,
             "response.html",
             path=RESPONSE,
             report=report,
+            hops=hops,
+            longest=max((hop["p90_seconds"] or 0 for hop in found), default=0),
             chosen=chosen,
             spans=SPANS,
             groups=RESPONSE_GROUPS,
