@@ -1,6 +1,6 @@
 """The actions of a viewer on a lead: the forms that the router permits now, and the request that each form sends."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -21,6 +21,14 @@ async def permitted(viewer: Viewer, lead: str) -> dict[str, Any]:
     """Return the actions that the viewer may take on a lead now, by name."""
     answer = await viewer.get(path_of("/v1/leads/{lead}/actions", lead=lead))
     return {item["action"]: item for item in answer["items"]}
+
+
+async def permitted_on(viewer: Viewer, leads: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the actions that the viewer may take on each of these leads now, by lead and by name."""
+    if not leads:
+        return {}
+    answer = await viewer.get("/v1/permitted-actions", [("lead", lead) for lead in leads])
+    return {item["lead"]: {one["action"]: one for one in item["actions"]} for item in answer["items"]}
 
 
 def snoozes(item: Mapping[str, Any]) -> list[int]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 from sqlalchemy.engine import Connection
@@ -23,7 +23,8 @@ from services.notifier.domain.page import Page, index_of, tried_now
 from services.notifier.domain.page_words import content_of
 from services.notifier.domain.terms import Terms
 from services.notifier.store.clocks import find_clocks
-from services.notifier.store.pages import change_pages, list_pages, list_waiting_pages, lock_pages
+from services.notifier.store.page_lists import attempts_by_page, list_waiting_pages
+from services.notifier.store.pages import Attempt, change_pages, list_pages, lock_pages
 
 _CURSOR = re.compile(r"(\d{1,18})-([0-9a-f-]{36})", re.ASCII)
 
@@ -36,26 +37,31 @@ def router(resources: Resources) -> APIRouter:
     async def pages(
         principal: Annotated[Principal, Depends(needs("sales"))],
         lead: Annotated[str | None, Query(description="Only pages about this lead.")] = None,
-        state: Annotated[
-            Literal["waiting"] | None,
-            Query(
-                description="`waiting`: pages that no channel has accepted yet, the next try first; not with `lead`."
-            ),
-        ] = None,
+        attempts: Annotated[bool, Query(description="Each page with the attempts to send it.")] = False,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
         cursor: Annotated[str | None, Query(description="`next` of the previous answer.")] = None,
     ) -> dict[str, Any]:
         """Pages, newest first. `state` is pending, sending, sent, failed or cancelled; `error` says why.
 
-        `next_at`: the next try. With `state=waiting` the list ends at `limit`.
+        `next_at`: the next try. `attempts`: with the outcome of each, if asked for.
         """
         before = _before(cursor)
         config = resources.config.current
-        if state is not None:
-            if lead is not None or before is not None:
-                raise Problem(422, "", "`state` cannot be combined with `lead` or `cursor`; leave one of them out.")
-            return await resources.reads(lambda connection: _waiting(connection, config, limit))
-        return await resources.reads(lambda connection: _listing(connection, config, lead, before, limit))
+        listed = await resources.reads(lambda connection: _listing(connection, config, lead, before, limit))
+        if attempts:
+            ids = [item["id"] for item in listed["items"]]
+            by_page = await resources.reads(lambda connection: attempts_by_page(connection, ids))
+            for item in listed["items"]:
+                item["attempts"] = [_attempt(one) for one in by_page.get(item["id"], ())]
+        return listed
+
+    @api.get("/v1/pages/waiting")
+    async def waiting(
+        principal: Annotated[Principal, Depends(needs("manager"))], limit: Annotated[int, Query(ge=1, le=200)] = 50
+    ) -> dict[str, Any]:
+        """Pages that no channel has accepted yet, the most urgent and the next try first. The list ends at `limit`."""
+        config = resources.config.current
+        return await resources.reads(lambda connection: _waiting(connection, config, limit))
 
     @api.post("/v1/pages/{id}/resend", status_code=202)
     async def resend(id: str, principal: Annotated[Principal, Depends(needs("manager"))]) -> dict[str, Any]:
@@ -64,6 +70,10 @@ def router(resources: Resources) -> APIRouter:
         return {"id": id}
 
     return api
+
+
+def _attempt(one: Attempt) -> dict[str, Any]:
+    return {"n": one.n, "at": one.at, "channel": one.channel, "outcome": one.outcome, "detail": one.detail}
 
 
 def _resend(unit: Unit, id: str) -> None:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
+from sqlalchemy.engine import Connection
 
 from firsthour.kernel.time_units import micros
 from firsthour.runtime.http import page_cursors
@@ -20,16 +21,17 @@ from schemas.team import Pool, Rep
 from services.router import commands
 from services.router.burst_api import add_burst_routes
 from services.router.domain.eligibility import absence
-from services.router.domain.lead import at
+from services.router.domain.lead import Lead, at
 from services.router.domain.permitted_actions import permitted_actions
 from services.router.domain.rules import RoutingRules, rules_of
 from services.router.domain.team_state import Presence, RepState
 from services.router.relief_api import add_relief_route
 from services.router.store.decisions import DecisionPosition, decisions_of
-from services.router.store.leads import find_lead
+from services.router.store.leads import find_lead, find_leads
 from services.router.store.team import presences
 from services.router.store.waiting import waiting_by_pool
 
+ACTIONS_LEADS_MAX = 100
 Sales = Annotated[Principal, Depends(needs("sales"))]
 Anyone = Annotated[Principal, Depends(needs(READ))]
 _CURSOR = re.compile(rf"{page_cursors.COUNT}\.{page_cursors.MICROSECONDS}\.{page_cursors.ID}", re.ASCII)
@@ -123,6 +125,30 @@ def _add_permitted_actions(api: APIRouter, resources: Resources) -> None:
         by_rep = await resources.reads(presences)
         items = permitted_actions(row, commands.actor_for(principal, row), rules, now, by_rep)
         return {"items": [asdict(item) for item in items], "next": None}
+
+    @api.get("/v1/permitted-actions")
+    async def actions_of_leads(
+        principal: Anyone,
+        lead: Annotated[list[str], Query(max_length=ACTIONS_LEADS_MAX, description="Repeated: each lead.")],
+    ) -> dict[str, Any]:
+        """List the actions that this key may take on each of these leads now, as for one lead. Unknown leads are left out."""
+        rules, now = rules_of(resources.config.current), micros(resources.clock.business())
+
+        def read(connection: Connection) -> tuple[Mapping[str, Lead], Mapping[str, Presence]]:
+            return find_leads(connection, set(lead)), presences(connection)
+
+        found, by_rep = await resources.reads(read)
+        items = [
+            {
+                "lead": row.id,
+                "actions": [
+                    asdict(item)
+                    for item in permitted_actions(row, commands.actor_for(principal, row), rules, now, by_rep)
+                ],
+            }
+            for row in found.values()
+        ]
+        return {"items": items, "next": None}
 
 
 def _add_team_views(api: APIRouter, resources: Resources) -> None:

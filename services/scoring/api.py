@@ -1,16 +1,17 @@
-"""`GET /v1/leads/{id}/score`: the current score and its parts with their reasons."""
+"""The routes of scoring: the current score and its parts with their reasons, and the facts of a person."""
 
 from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Depends
 
+from firsthour.kernel.time_units import moment
 from firsthour.runtime.http.auth import needs
 from firsthour.runtime.http.principal import READ, Principal
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
 from services.scoring import store
-from services.scoring.domain.profile import retention_of
+from services.scoring.domain.profile import dated_facts, retention_of
 from services.scoring.domain.qualify import suppression
 from services.scoring.domain.rules import rules_of
 from services.scoring.domain.score import parts_of, score_of
@@ -38,5 +39,20 @@ def router(resources: Resources) -> APIRouter:
             "kept": retention_of(profile, rules, now),
             "parts": [msgspec.structs.asdict(part) for part in parts_of(profile, rules, now)],
         }
+
+    @api.get("/v1/leads/{lead}/facts")
+    async def facts(lead: str, principal: Annotated[Principal, Depends(needs(READ))]) -> dict[str, Any]:
+        """The facts of the person, by field, each with the time of the event that stated it.
+
+        `at` null: the fact follows from the address. The timeline has the event of that time, with its source.
+        """
+        profile = await resources.reads(lambda connection: store.find_profile(connection, lead))
+        if profile is None:
+            raise Problem(404, "Unknown lead", f"There is no lead {lead!r}.")
+        items = [
+            {"field": fact.field, "value": fact.value, "at": None if fact.at is None else moment(fact.at)}
+            for fact in dated_facts(profile)
+        ]
+        return {"id": lead, "items": items, "next": None}
 
     return api

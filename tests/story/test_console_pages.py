@@ -100,6 +100,42 @@ async def test_lead_shows_score_decision_pages_and_timeline(world: World) -> Non
         assert part in text, part
 
 
+async def test_lead_shows_facts_with_source_and_age_and_what_is_left_of_the_score(world: World) -> None:
+    await world.submit_form(email=CTO, name="Cora Tan", company="Tan Ltd", employees="400")
+    await world.wait(hours=72)
+    browser, path = await signed_in(world, "manager"), await lead_path(world)
+    facts = (await world.get(f"/v1/leads/{path.rpartition('/')[2]}/facts"))["items"]
+    assert {"name", "company.name", "email.domain"} & {fact["field"] for fact in facts}
+    assert all(fact["at"] is not None for fact in facts if not fact["field"].startswith(("email.", "company.domain")))
+    text = (await browser.get(path)).text
+    assert re.search(r"<td>website</td><td><time[^>]+>3 days ago", text)
+    assert re.search(r"<small>\d+ %</small>", text)
+
+
+async def test_attempts_to_send_a_page_are_shown(world: World) -> None:
+    world.slack.error("user_not_found", times=1)
+    await world.submit_form(email=CTO)
+    await world.wait(minutes=1)
+    (page, *_) = (await world.get(f"/v1/pages?attempts=true&lead={(await world.lead(CTO))['id']}"))["items"]
+    assert [(one["channel"], one["outcome"]) for one in page["attempts"]] == [("slack", "gave_up"), ("email", "sent")]
+    assert "user_not_found" in (await (await signed_in(world, "manager")).get(await lead_path(world))).text
+
+
+async def test_actions_of_several_leads_are_one_request(world: World) -> None:
+    await world.submit_form(email=CTO)
+    await world.submit_form(email=CEO)
+    leads = [(await world.lead(email))["id"] for email in (CTO, CEO)]
+    owner = str(await world.owner_of(CTO))
+    answer = await world.ask("GET", f"/v1/permitted-actions?lead={leads[0]}&lead={leads[1]}&lead=none", "sales", owner)
+    found = {item["lead"]: item["actions"] for item in answer.json()["items"]}
+    assert found.keys() == set(leads)
+    for lead in leads:
+        one = (await world.ask("GET", f"/v1/leads/{lead}/actions", "sales", owner)).json()
+        assert found[lead] == one["items"]
+    many = "&".join(f"lead={n}" for n in range(101))
+    assert (await world.ask("GET", f"/v1/permitted-actions?{many}", "sales")).status_code == 422
+
+
 async def test_markup_in_lead_fields_stays_text(world: World) -> None:
     await world.submit_form(email=CTO, name="<img src=x onerror=alert(1)>", company="</td><script>x</script>")
     browser = await signed_in(world, "manager")

@@ -20,6 +20,9 @@ PATH = "/console/leads"
 QUERY_CHARS_MAX = 200
 DONE = ("accept", "touch", "snooze", "reject", "recycle", "assign", "opt-out")
 TIMELINE_MAX = 100
+FACTS_MAX = 100
+REGIONS = ("standing", "facts", "score", "history", "decisions")
+EVENTS = "events"  # the topic of outside events
 
 
 def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
@@ -52,9 +55,7 @@ def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
 
         async def render() -> dict[str, str]:
             facts = await facts_of(viewer, lead)
-            return {
-                name: pages.text(viewer, f"lead_{name}.html", **facts) for name in ("standing", "history", "decisions")
-            }
+            return {name: pages.text(viewer, f"lead_{name}.html", **facts) for name in REGIONS}
 
         return EventStreamResponse(console.live.stream(viewer, LivePage(("lead", lead, sight_of(viewer)), render)))
 
@@ -99,11 +100,20 @@ async def facts_of(viewer: Viewer, lead: str) -> dict[str, Any]:
     timeline = await viewer.get(path_of("/v1/leads/{lead}/timeline", lead=lead), {"limit": TIMELINE_MAX})
     decisions = await viewer.get(path_of("/v1/leads/{lead}/decisions", lead=lead), {"limit": 20})
     score = await viewer.get(path_of("/v1/leads/{lead}/score", lead=lead))
-    sent = await viewer.get("/v1/pages", {"lead": lead, "limit": 100}) if viewer.may("sales") else {"items": []}
+    facts = await viewer.get(path_of("/v1/leads/{lead}/facts", lead=lead))
+    asked: dict[str, str | int | None] = {"lead": lead, "limit": 100, "attempts": "true"}
+    sent = await viewer.get("/v1/pages", asked) if viewer.may("sales") else {"items": []}
     return {
         "lead": view,
         "timeline": timeline["items"],
         "decisions": decisions["items"],
         "score": score,
         "sent": sent["items"],
+        "facts": with_sources(facts["items"], timeline["items"])[:FACTS_MAX],
     }
+
+
+def with_sources(facts: list[dict[str, Any]], timeline: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the facts, each with the source of the event that stated it; None: the timeline no longer shows that event."""
+    sources = {item["at"]: item["data"].get("source") for item in timeline if item["topic"] == EVENTS and item["data"]}
+    return [{**fact, "source": sources.get(fact["at"])} for fact in facts]

@@ -11,7 +11,7 @@ from firsthour.runtime.http.event_streams import EventStreamResponse
 from firsthour.runtime.http.in_process import path_of
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
-from services.console.actions import permitted
+from services.console.actions import permitted_on
 from services.console.console import Console
 from services.console.live import LivePage
 from services.console.markup import PAGE_HEADERS
@@ -69,7 +69,7 @@ async def own_leads(viewer: Viewer) -> dict[str, Any]:
     rep = rep_of(viewer)
     listed = (await viewer.get("/v1/leads", {"owner": rep, "limit": 500}))["items"]
     leads = sorted(listed, key=lambda lead: (_promise(lead), lead["id"]))
-    actions = {lead["id"]: await permitted(viewer, lead["id"]) for lead in leads[:LEADS_MAX]}
+    actions = await permitted_on(viewer, [lead["id"] for lead in leads[:LEADS_MAX]])
     reps = (await viewer.get("/v1/reps"))["items"] if viewer.may("sales") else []
     me = next((item for item in reps if item["id"] == rep), None)
     return {"leads": leads, "actions": actions, "me": me, "once": new_id}

@@ -25,7 +25,7 @@ def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
 
     async def listed(viewer: Viewer, cursor: str, done: str = "", problem: Problem | None = None) -> Response:
         require(viewer.principal, "manager")
-        waiting = await console.known.load(viewer, "/v1/pages", {"state": "waiting", "limit": LISTED})
+        waiting = await console.known.load(viewer, "/v1/pages/waiting", {"limit": LISTED})
         newest = await console.known.load(viewer, "/v1/pages", {"limit": LISTED, "cursor": cursor or None})
         return pages.page(
             viewer,

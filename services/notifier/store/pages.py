@@ -188,14 +188,6 @@ _SOME_PAGES = statements.Sql(lambda f: sa.select(pages).where(f.is_any_of(pages.
 _ONE = statements.Sql(lambda _: sa.select(pages).where(pages.c.id == sa.bindparam("id")))
 _LISTED = statements.Sql(lambda _: _newest_first())
 _LISTED_OF_LEAD = statements.Sql(lambda _: _newest_first(pages.c.lead_id == sa.bindparam("lead")))
-_LISTED_WAITING = statements.Sql(
-    lambda _: (
-        sa.select(pages)
-        .where(pages.c.next_at.is_not(None))
-        .order_by(pages.c.rank, pages.c.next_at, pages.c.id)
-        .limit(sa.bindparam("limit", type_=sa.Integer))
-    )
-)
 _PAGE_TIMES = ("due_at", "next_at", "first_try_at", "created_at", "sent_at", "claimed_at")
 _KEY = itemgetter(0, 1)
 _json = msgspec.json.Encoder().encode
@@ -353,11 +345,6 @@ def list_pages(
     statement = _LISTED if lead is None else _LISTED_OF_LEAD
     rows = statement.all(connection, lead=lead, at=at, id=id, limit=limit)
     return [(_page(row), row.created_at) for row in rows]
-
-
-def list_waiting_pages(connection: Connection, limit: int) -> list[Page]:
-    """Return pages that have not ended, the most urgent and the next to be tried first."""
-    return [_page(row) for row in _LISTED_WAITING.all(connection, limit=limit)]
 
 
 def find_page(connection: Connection, id: str) -> Page | None:

@@ -17,6 +17,7 @@ from services.router.store.tables import leads
 _LOCK = statements.Sql(
     lambda f: sa.select(leads).where(f.is_any_of(leads.c.lead_id, "leads")).order_by(leads.c.lead_id).with_for_update()
 )
+_SOME = statements.Sql(lambda f: sa.select(leads).where(f.is_any_of(leads.c.lead_id, "leads")))
 _ONE = statements.Sql(lambda _: sa.select(leads).where(leads.c.lead_id == sa.bindparam("lead")))
 _SAVE = statements.Sql(lambda f: f.upsert(leads, ["lead_id"]))
 _LEARN = statements.Sql(  # the hot path: it changes no indexed column
@@ -57,6 +58,11 @@ def find_lead(connection: Connection, lead: str) -> Lead | None:
     """Return one lead without a lock. None: unknown."""
     row = _ONE.first(connection, lead=lead)
     return _lead(row) if row else None
+
+
+def find_leads(connection: Connection, lead_ids: Collection[str]) -> dict[str, Lead]:
+    """Return these leads by id, without a lock. An unknown one is left out."""
+    return {row[0]: _lead(row) for row in _SOME.all(connection, leads=sorted(lead_ids))}
 
 
 def _lead(row: Row[Any]) -> Lead:

@@ -7,13 +7,14 @@ fact is the latest value (of equal times, the greater text). A hit is the time a
 from bisect import insort
 from collections import Counter
 from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 
 from firsthour.kernel.normalisation.companies import company_domain
 from firsthour.kernel.normalisation.emails import email_kind
 from firsthour.kernel.time_units import micros, moment
-from schemas.events.base import Facts
+from schemas.events.base import Facts, Value
 from schemas.events.outside import ExternalEvent
 from services.scoring.domain import bounds
 from services.scoring.domain.bounds import DatedValue
@@ -47,6 +48,22 @@ class Profile(msgspec.Struct, omit_defaults=True, gc=False):
         if self.email:
             facts["email"] = self.email
         return facts
+
+
+class DatedFact(NamedTuple):
+    """A fact, and the time of the event that stated it (microseconds). None: it follows from the address."""
+
+    field: str
+    value: Value
+    at: int | None
+
+
+def dated_facts(profile: Profile) -> list[DatedFact]:
+    """Return the facts of a person by field, without the address itself."""
+    stated = [
+        DatedFact(field, bounds.value_of(field, fact, profile.texts), fact[1]) for field, fact in profile.facts.items()
+    ]
+    return sorted([*stated, *(DatedFact(field, value, None) for field, value in profile.derived.items())])
 
 
 def learn(
