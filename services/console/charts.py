@@ -1,6 +1,7 @@
 """Charts as shapes in a box of fixed size, which a template draws as SVG: no script, and the same on paper."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final, NamedTuple
 
 WIDTH: Final = 640
@@ -12,6 +13,13 @@ class ChartLine(NamedTuple):
 
     label: str
     points: str
+
+
+def marks(moments: Sequence[datetime], start: datetime, end: datetime) -> list[float]:
+    """Return where these times lie along a chart whose buckets begin at `start` and, the last one, at `end`."""
+    whole = (end - start).total_seconds()
+    shares = [(moment - start).total_seconds() / whole if whole > 0 else 0.0 for moment in moments]
+    return [round(min(1.0, max(0.0, share)) * WIDTH, 1) for share in shares]
 
 
 class ChartColumn(NamedTuple):

@@ -260,6 +260,24 @@ async def test_funnel_shows_each_step_and_opens_the_leads_behind_it(world: World
         assert (await browser.get(link)).status_code == 200, link
 
 
+async def test_funnel_of_the_page_can_be_taken_as_csv(world: World) -> None:
+    await world.submit_form(email=CTO)
+    browser = await signed_in(world, "marketing")
+    page = await browser.get("/console/funnel?since=30d&by=source")
+    (link,) = re.findall(r'href="(/console/funnel.csv[^"]+)"', page.text)
+    answer = await browser.get(link.replace("&amp;", "&"))
+    assert answer.headers["content-type"].startswith("text/csv")
+    assert answer.text.startswith("source,step,reached")
+    assert (await browser.get("/console/funnel.csv?since=yesterday")).status_code == 422
+
+
+async def test_version_of_the_agreement_is_marked_on_the_trend(world: World) -> None:
+    await world.submit_form(email=CTO)
+    text = (await (await signed_in(world, "marketing")).get("/console/funnel?since=30d&per=day")).text
+    assert '<line class="mark"' in text
+    assert (await world.get("/v1/reports/funnel?from=30d"))["versions"][0]["version"][:8] in text
+
+
 async def test_funnel_without_leads_says_so(world: World) -> None:
     assert "No lead in this period" in (await (await signed_in(world, "manager")).get("/console/funnel")).text
 

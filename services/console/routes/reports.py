@@ -1,5 +1,6 @@
 """`/console/funnel` and `/console/response`: the two reports as pages, with the leads behind each figure."""
 
+from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -8,9 +9,10 @@ from fastapi import APIRouter, Request, Response
 from firsthour.runtime.http.in_process import path_of
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
-from services.console.charts import lines
+from services.console.charts import lines, marks
 from services.console.console import Console
-from services.console.viewer import Viewer
+from services.console.markup import PAGE_HEADERS
+from services.console.viewer import Viewer, problem_of
 
 FUNNEL: Final = "/console/funnel"
 RESPONSE: Final = "/console/response"
@@ -37,6 +39,8 @@ def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
         reached = [key for key in names if any(row["reached"][key] for row in report["trend"])][:TREND_LINES_MAX]
         trend = [(names[key], [float(row["reached"][key]) for row in report["trend"]]) for key in reached]
         chart, top = lines(trend)
+        begins = [datetime.fromisoformat(row["from"]) for row in report["trend"]]
+        changed = [datetime.fromisoformat(version["at"]) for version in report["versions"]]
         return pages.page(
             viewer,
             "funnel.html",
@@ -45,11 +49,25 @@ def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
             names=names,
             chart=chart,
             top=top,
+            marks=marks(changed, begins[0], begins[-1]) if begins else [],
+            shown=reached,
             behind=behind,
             chosen={"since": since, "by": by, "basis": basis, "per": per},
             spans=SPANS,
             groups=FUNNEL_GROUPS,
         )
+
+    @api.get(FUNNEL + ".csv")
+    async def table(request: Request) -> Response:
+        """The figures of the page as CSV."""
+        viewer = await viewers.find(request)
+        query = {name: request.query_params.get(name) or None for name in ("by", "basis", "per")}
+        since = request.query_params.get("since") or "90d"
+        answer = await viewer.send("GET", "/v1/reports/funnel.csv", {"from": since, **query})
+        if not answer.ok:
+            raise problem_of(answer)
+        headers = {**PAGE_HEADERS, "content-disposition": 'attachment; filename="funnel.csv"'}
+        return Response(answer.body, media_type="text/csv; charset=utf-8", headers=headers)
 
     @api.get(FUNNEL + "/leads")
     async def leads(request: Request) -> Response:

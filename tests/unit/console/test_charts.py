@@ -1,6 +1,10 @@
 """The shapes of charts."""
 
-from services.console.charts import HEIGHT, WIDTH, lines
+from datetime import UTC, datetime, timedelta
+
+from services.console.charts import HEIGHT, WIDTH, columns, lines, marks
+
+START = datetime(2026, 12, 1, tzinfo=UTC)
 
 
 def test_highest_value_reaches_the_top_and_zero_the_axis() -> None:
@@ -18,3 +22,15 @@ def test_chart_without_values_stays_on_the_axis() -> None:
     (line,), top = lines([("new", [0.0, 0.0])])
     assert top == 1
     assert line.points == f"0.0,{HEIGHT:.1f} {WIDTH:.1f},{HEIGHT:.1f}"
+
+
+def test_column_is_as_high_as_its_share_of_the_top() -> None:
+    first, second = columns([5.0, 0.0], 10.0, share=0.5, offset=0.25)
+    assert first == (WIDTH / 8, HEIGHT / 2, WIDTH / 4, HEIGHT / 2)
+    assert (second.height, second.y) == (0, HEIGHT)
+
+
+def test_marks_stay_within_the_chart() -> None:
+    times = [START + timedelta(days=n) for n in (-1, 0, 5, 10, 12)]
+    assert marks(times, START, START + timedelta(days=10)) == [0, 0, WIDTH / 2, WIDTH, WIDTH]
+    assert marks([START], START, START) == [0]
