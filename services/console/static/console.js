@@ -33,10 +33,12 @@
 
   // --- the state of the connection
   const offline = document.querySelector(".offline");
-  const lost = (isLost) => {
+  const lost = (isLost, why = "") => {
     if (!offline || offline.hidden === !isLost) return;
+    const at = new Date().toLocaleTimeString(root.lang, { hour: "2-digit", minute: "2-digit" });
     offline.hidden = !isLost;
-    offline.textContent = isLost ? offline.dataset.offline : "";
+    offline.textContent = isLost ? `${why || offline.dataset.offline} ${offline.dataset.since} ${at}. ${offline.dataset.again}` : "";
+    document.body.classList.toggle("stale", isLost);
   };
 
   // --- pages that are shown without loading everything again
@@ -97,9 +99,11 @@
         region.dataset.html = html;
         region.innerHTML = html;
       }
+      const asOf = document.querySelector(".as-of time");
+      if (asOf) asOf.textContent = new Date(now()).toLocaleTimeString(root.lang, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
       tick();
     });
-    source.addEventListener("problem", () => lost(true));
+    source.addEventListener("problem", (event) => lost(true, JSON.parse(event.data).problem));
     source.addEventListener("ended", () => location.reload());
   };
   follow();
