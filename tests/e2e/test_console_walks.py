@@ -1,5 +1,6 @@
 """The console in a real browser, from signing in to a result, as a rep on a phone, a manager, a marketer and an operator."""
 
+import json
 import re
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from devtools.browser import FLAGS
 from tests.e2e.processes import ADMIN, ROOT, ProcessInstallation, environment
 
 pytestmark = pytest.mark.slow
+ADMIN_NAME = "given"  # the key of the settings
 PHONE: ViewportSize = {"width": 360, "height": 740}
 DESK: ViewportSize = {"width": 1280, "height": 900}
 WALL: ViewportSize = {"width": 3840, "height": 2160}
@@ -195,6 +197,69 @@ async def test_operator_ends_a_session(browser: Browser, installation: ProcessIn
         assert {session["role"] for session in installation.get("/v1/sessions")["items"]} >= {"admin"}
         await other.open("/console/now")
         await other.page.get_by_role("heading", name="Sign in").wait_for()
+
+
+OPERATIONS = ("", "/dead-letters", "/pages", "/webhooks", "/quarantine", "/doctor", "/keys")
+
+
+async def test_operator_sees_the_state_and_mends_a_dead_letter(
+    browser: Browser, installation: ProcessInstallation
+) -> None:
+    body = {"id": "walk-1", "type": "form.submitted", "data": {"form": "demo-request"}}
+    for number in range(3):
+        refused = httpx.post(
+            f"{installation.url}/v1/events",
+            json={**body, "id": f"walk-{number}"},
+            headers={"authorization": f"Bearer {ADMIN}"},
+            trust_env=False,
+        )
+        assert refused.status_code == 422
+    async with walk(browser, installation, "admin") as operator:
+        page = operator.page
+        await page.get_by_role("link", name="Operations").click()
+        await page.get_by_text("ready", exact=True).wait_for()
+        await page.get_by_role("link", name="Dead letters").press("Enter")
+        await page.get_by_role("row").nth(1).get_by_role("link").click()
+        await operator.accessible()
+        corrected = {**body, "email": "walker@firm-9.example", "data": {"form": "demo-request"}}
+        await page.get_by_role("textbox", name="Body").fill(json.dumps(corrected))
+        await page.get_by_role("button", name="Retry").press("Enter")
+        await page.get_by_text("The dead letter is handled.").wait_for()
+        await page.get_by_role("button", name=ADMIN_NAME, exact=True).first.click()
+        await page.get_by_text("All dead letters of the source were tried.").wait_for()
+        await operator.accessible()
+        await page.get_by_role("link", name="Doctor").click()
+        await page.get_by_role("button", name="Examine now").click()
+        await page.get_by_text("Examined at").wait_for()
+        await operator.accessible()
+        operator.complaints.clear()  # the browser reports the answer 422
+
+
+@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
+async def test_pages_of_operations_and_reports_fit_and_are_accessible(
+    browser: Browser, installation: ProcessInstallation, size: ViewportSize
+) -> None:
+    submit(installation, 10 + len(str(size["width"])), "Lia Berg")
+    async with walk(browser, installation, "admin", size=size) as operator:
+        for path in (*(f"/operations{tab}" for tab in OPERATIONS), "/now", "/funnel", "/response"):
+            await operator.open(f"/console{path}")
+            await operator.page.get_by_text("Figures of").wait_for()
+            await operator.fits()
+            await operator.accessible()
+
+
+async def test_page_says_since_when_its_figures_are_when_the_connection_is_lost(
+    browser: Browser, installation: ProcessInstallation
+) -> None:
+    async with walk(browser, installation, "manager") as manager:
+        await manager.open("/console/now")
+        await manager.page.get_by_text("Figures of").wait_for()
+        await manager.context.set_offline(True)
+        await manager.page.get_by_text(re.compile(r"What you see is of \d+:\d\d")).wait_for()
+        await manager.accessible()
+        await manager.context.set_offline(False)
+        await manager.page.get_by_text("What you see is of").wait_for(state="hidden")
+        manager.complaints.clear()  # the browser reports each request that failed
 
 
 async def test_every_page_works_by_keyboard_alone(browser: Browser, installation: ProcessInstallation) -> None:
