@@ -4,7 +4,7 @@ Answers are kept by role, rep and address, so that no viewer sees what the servi
 """
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -39,7 +39,7 @@ class LastKnown:
 
     async def load(self, viewer: Viewer, path: str, query: Query = ()) -> PagePart:
         """Return what a GET answers; if it fails, the reason and the last answer."""
-        pairs = tuple(query.items()) if not isinstance(query, tuple | list) else tuple(query)
+        pairs = tuple(query.items() if isinstance(query, Mapping) else query)
         key = (viewer.principal.role, viewer.principal.rep, path, pairs)
         answer = await viewer.send("GET", path, query)
         now = self._clock.real()

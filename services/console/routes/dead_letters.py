@@ -20,6 +20,7 @@ LISTED: Final = 50
 RETRIED_AT_ONCE: Final = 100
 TEXT_CHARS_MAX: Final = 300
 COUNTS: Final = ("retried", "failed", "left")
+Fields = dict[str, str | int | None]
 DONE: Final = {"retry": "letter-retry", "drop": "letter-drop"}
 
 
@@ -32,7 +33,12 @@ def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
         asked = {name: value[:TEXT_CHARS_MAX] for name, value in request.query_params.items()}
         state = asked.get("state") if asked.get("state") in STATES else "waiting"
         source = asked.get("source", "").strip()
-        query = {"state": state, "source": source or None, "limit": LISTED, "cursor": asked.get("cursor") or None}
+        query: Fields = {
+            "state": state,
+            "source": source or None,
+            "limit": LISTED,
+            "cursor": asked.get("cursor") or None,
+        }
         letters = await console.known.load(viewer, "/v1/deadletters", query)
         progress = {name: number(asked.get(name)) for name in COUNTS} if "retried" in asked else None
         return pages.page(
@@ -71,17 +77,17 @@ def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
         """Retry the next dead letters of a source, and show how far it has come."""
         viewer, fields = await viewers.acting(request)
         state = "unmatched" if fields.get("state") == "unmatched" else "waiting"
-        query = {
+        part: Fields = {
             "source": fields.get("source", "")[:TEXT_CHARS_MAX],
             "state": state,
             "limit": RETRIED_AT_ONCE,
             "cursor": fields.get("following") or None,
         }
-        answer = await viewer.send("POST", "/v1/deadletters/retry", query)
+        answer = await viewer.send("POST", "/v1/deadletters/retry", part)
         if not answer.ok:
             return await listed(request, viewer, problem_of(answer))
         progress = progressed(fields, answer.json())
-        where = {"source": fields.get("source", ""), "state": state, **progress}
+        where: Fields = {"source": fields.get("source", ""), "state": state, **progress}
         return RedirectResponse(f"{PATH}?{urlencoded(where)}", 303, PAGE_HEADERS)
 
     @api.post(PATH + "/{id}/{action}")
@@ -99,7 +105,7 @@ def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
         return RedirectResponse(f"{PATH}?done={action}", 303, PAGE_HEADERS)
 
 
-def progressed(before: dict[str, str], answer: dict[str, Any]) -> dict[str, str | int | None]:
+def progressed(before: dict[str, str], answer: dict[str, Any]) -> Fields:
     """Return the counts of a retry of all after one more part of it, and where the next part begins."""
     return {
         "retried": number(before.get("retried")) + answer["retried"],

@@ -45,7 +45,11 @@ def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
         """The deliveries to one endpoint, the newest first."""
         viewer = await viewers.find(request)
         state = state if state in STATES else "all"
-        query = {"state": state, "limit": LISTED, "cursor": cursor[:CURSOR_CHARS_MAX] or None}
+        query: dict[str, str | int | None] = {
+            "state": state,
+            "limit": LISTED,
+            "cursor": cursor[:CURSOR_CHARS_MAX] or None,
+        }
         listed = await viewer.get(path_of("/v1/webhooks/{name}/deliveries", name=name), query)
         return pages.page(
             viewer,
