@@ -12,6 +12,7 @@ from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
+from firsthour.runtime.http.errors import as_problem
 from firsthour.runtime.http.event_streams import HEARTBEAT, event_bytes
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.storage.unit import StorageError
@@ -116,5 +117,6 @@ async def _event_of(page: LivePage) -> bytes:
     try:
         regions = await page.render()
     except (Problem, StorageError) as error:
-        return event_bytes(_encode({"problem": str(error)}), event="problem")
+        problem = as_problem(error)
+        return event_bytes(_encode({"problem": problem.detail or problem.title}), event="problem")
     return event_bytes(_encode(regions), event="regions")

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from babel.dates import format_datetime, format_timedelta
 from fastapi import Request, Response
@@ -13,7 +14,7 @@ from firsthour.runtime.clock import Clock, new_id
 from services.console import static_files
 from services.console.catalogue import languages, locale_of
 from services.console.navigation import NavigationEntry, entries, operation_tabs
-from services.console.viewer import Viewer, language_of_request
+from services.console.viewer import Viewer, language_of_request, zone_of_request
 
 _FOLDER: Final = Path(__file__).parent / "templates"
 PAGE_HEADERS: Final = {
@@ -46,8 +47,8 @@ def _templates(language: str) -> Environment:
 class Times:
     """Writes times for one reader. `now`: business time."""
 
-    def __init__(self, viewer: Viewer, now: datetime) -> None:
-        self._locale, self._zone, self._now = locale_of(viewer.language), viewer.zone, now
+    def __init__(self, language: str, zone: ZoneInfo, now: datetime) -> None:
+        self._locale, self._zone, self._now = locale_of(language), zone, now
 
     def at(self, moment: datetime | str) -> str:
         """Return a time in the zone of the reader, with the year if it is another one."""
@@ -85,11 +86,14 @@ class Pages:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self.shown_at: datetime | None = None
+        """When this process has last shown a page (real time). None: it has shown none."""
         self._speed = 1 / clock.real_seconds(timedelta(seconds=1))
 
     def page(self, viewer: Viewer, template: str, *, code: int = 200, **values: Any) -> Response:
         """Return a page with the navigation of this viewer."""
         text = self.text(viewer, template, **values)
+        self.shown_at = self._clock.real()
         return Response(text, code, PAGE_HEADERS, media_type="text/html")
 
     def text(self, viewer: Viewer, template: str, **values: Any) -> str:
@@ -103,14 +107,16 @@ class Pages:
             viewer=viewer,
             navigation=navigation,
             tabs=operation_tabs(viewer),
-            times=Times(viewer, now),
+            times=Times(viewer.language, viewer.zone, now),
             now=now,
             **values,
         )
 
     def without_viewer(self, request: Request, template: str, *, code: int = 200, **values: Any) -> Response:
         """Return a page for a person without a session."""
-        text = self._render(language_of_request(request), template, viewer=None, navigation=(), now=None, **values)
+        language = language_of_request(request)
+        times = Times(language, zone_of_request(request), self._clock.real())
+        text = self._render(language, template, viewer=None, navigation=(), now=None, times=times, **values)
         return Response(text, code, PAGE_HEADERS, media_type="text/html")
 
     def _render(self, language: str, template: str, **values: Any) -> str:

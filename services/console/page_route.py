@@ -46,8 +46,13 @@ def page_route(pages: Pages) -> type[APIRoute]:
 
 
 def problem_page(pages: Pages, request: Request, problem: Problem) -> Response:
-    """Return the page that says what went wrong, and what to do."""
-    response = pages.without_viewer(request, "problem.html", code=problem.status, problem=problem)
+    """Return the page that says what went wrong, and what to do.
+
+    If the services cannot answer now, it says when they last did, and loads itself again.
+    """
+    waits = problem.status >= 500 and request.method == "GET"
+    shown = {"waits": waits, "shown_at": pages.shown_at if waits else None}
+    response = pages.without_viewer(request, "problem.html", code=problem.status, problem=problem, **shown)
     response.headers.update(problem.headers)
     return response
 

@@ -81,6 +81,16 @@
     }
   });
 
+  // --- a page that could not be loaded
+  const waiting = document.querySelector("[data-again-after]");
+  if (waiting) {
+    setInterval(async () => {
+      try {
+        if ((await fetch(location.href, { credentials: "same-origin" })).status < 500) location.reload();
+      } catch { /* the next attempt follows */ }
+    }, waiting.dataset.againAfter * 1000);
+  }
+
   // --- parts that change
   let source = null;
   const follow = () => {
