@@ -107,7 +107,9 @@
         const region = document.querySelector(`[data-region="${name}"]`);
         if (!region || region.dataset.html === html || region.querySelector("[data-sending], details[open] form, :focus")) continue;
         region.dataset.html = html;
+        const open = [...region.querySelectorAll("details")].map((details) => details.open);
         region.innerHTML = html;
+        region.querySelectorAll("details").forEach((details, n) => { if (open[n]) details.open = true; });
       }
       const asOf = document.querySelector(".as-of time");
       if (asOf) asOf.textContent = new Date(now()).toLocaleTimeString(root.lang, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
