@@ -248,7 +248,7 @@ async def test_funnel_shows_each_step_and_opens_the_leads_behind_it(world: World
     browser = await signed_in(world, "marketing")
     page = await browser.get("/console/funnel?since=30d&by=source")
     assert page.status_code == 200, page.text
-    assert "2 entered" in page.text
+    assert "2</a> entered" in page.text
     links = [link.replace("&amp;", "&") for link in re.findall(r'href="(/console/funnel/leads[^"]+)"', page.text)]
     assigned = next(link for link in links if "step=assigned" in link)
     names = (await browser.get(assigned)).text

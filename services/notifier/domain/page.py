@@ -177,8 +177,8 @@ def queued(page: Page, real: datetime) -> Page:
 
 
 def tried_now(page: Page, real: datetime) -> Page:
-    """Return a waiting page, to be tried at once, as if its current channel had not been tried before."""
-    return replace(page, next_at=real, first_try_at=None, tries=0, refusals=0, delay="")
+    """Return a waiting page, to be tried at once over its current channel. What was tried before still counts."""
+    return replace(page, next_at=real, delay="")
 
 
 def held(page: Page, delay: Delay, until: datetime, why: str) -> Page:

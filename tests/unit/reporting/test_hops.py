@@ -1,6 +1,7 @@
 """The use of the hour, hop by hop."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from firsthour.kernel.time_units import micros
 from schemas.events.base import Event
@@ -28,7 +29,7 @@ def trigger(id: str = "e1") -> Trigger:
 
 def way() -> list[StepRecord]:
     """Return the records of a request: scored after 2 s, routed after 3, told after 5, accepted after 65."""
-    common = {"lead_id": "l", "status": "assigned", "was": "qualified", "epoch": 1, "by": "system"}
+    common: dict[str, Any] = {"lead_id": "l", "status": "assigned", "was": "qualified", "epoch": 1, "by": "system"}
     qualified = LeadQualified(
         **common, version=1, at=at(3), line="all", urgency="hot", submit_at=SUBMIT, score=NOTHING, trigger=trigger()
     )
