@@ -23,7 +23,7 @@ LOOK_SECONDS: Final = 3.0
 """The longest wait for the ends of the topics, which a silent broker does not state."""
 
 
-class Progress(NamedTuple):
+class ServiceProgress(NamedTuple):
     """How far the services are. `problem`: why it is unknown."""
 
     lag: list[dict[str, Any]] | None = None
@@ -76,7 +76,7 @@ def state_router(resources: Resources, profile: ProfileChecks, ready: Callable[[
     return api
 
 
-async def _progress(resources: Resources, ends: drain.TopicEnds) -> Progress:
+async def _progress(resources: Resources, ends: drain.TopicEnds) -> ServiceProgress:
     partitions, now = resources.settings.kafka_partitions, resources.clock.real()
 
     def look(connection: Connection) -> tuple[dict[str, int], OutboxAge | None]:
@@ -88,10 +88,12 @@ async def _progress(resources: Resources, ends: drain.TopicEnds) -> Progress:
             letters, waits = await resources.reads(look)
             lag = await drain.lags(resources, ends)
     except TimeoutError:
-        return Progress(problem=ends.problem or f"neither database nor broker has answered within {LOOK_SECONDS:.0f} s")
+        return ServiceProgress(
+            problem=ends.problem or f"neither database nor broker has answered within {LOOK_SECONDS:.0f} s"
+        )
     except StorageError as error:
-        return Progress(problem=str(error))
-    return Progress([one._asdict() for one in lag], waits, letters)
+        return ServiceProgress(problem=str(error))
+    return ServiceProgress([one._asdict() for one in lag], waits, letters)
 
 
 def _shown(finding: OpenFinding) -> dict[str, Any]:

@@ -28,42 +28,10 @@ def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
     """Add the routes."""
     viewers, pages = console.viewers, console.pages
 
-    async def listed(request: Request, viewer: Viewer, problem: Problem | None = None) -> Response:
-        require(viewer.principal, "manager")
-        asked = {name: value[:TEXT_CHARS_MAX] for name, value in request.query_params.items()}
-        state = asked.get("state") if asked.get("state") in STATES else "waiting"
-        source = asked.get("source", "").strip()
-        query: Fields = {
-            "state": state,
-            "source": source or None,
-            "limit": LISTED,
-            "cursor": asked.get("cursor") or None,
-        }
-        letters = await console.known.load(viewer, "/v1/deadletters", query)
-        progress = {name: number(asked.get(name)) for name in COUNTS} if "retried" in asked else None
-        return pages.page(
-            viewer,
-            "dead_letters.html",
-            code=problem.status if problem is not None else 200,
-            path=OPERATIONS,
-            tab=PATH,
-            letters=letters,
-            senders=sorted({one["source"] for one in letters.content["items"] if one["source"]})
-            if letters.content
-            else [],
-            states=STATES,
-            state=state,
-            source=source,
-            progress=progress,
-            following=asked.get("following", ""),
-            done=next((key for name, key in DONE.items() if asked.get("done") == name), ""),
-            problem=problem,
-        )
-
     @api.get(PATH)
     async def listing(request: Request) -> Response:
         """The dead letters in one state, the oldest first, and how far a retry of all has come."""
-        return await listed(request, await viewers.find(request))
+        return await _listed(console, request, await viewers.find(request))
 
     @api.get(PATH + "/{id}")
     async def one(id: str, request: Request) -> Response:
@@ -85,7 +53,7 @@ def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
         }
         answer = await viewer.send("POST", "/v1/deadletters/retry", part)
         if not answer.ok:
-            return await listed(request, viewer, problem_of(answer))
+            return await _listed(console, request, viewer, problem_of(answer))
         progress = progressed(fields, answer.json())
         where: Fields = {"source": fields.get("source", ""), "state": state, **progress}
         return RedirectResponse(f"{PATH}?{urlencoded(where)}", 303, PAGE_HEADERS)
@@ -101,8 +69,40 @@ def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
             "POST", path_of("/v1/deadletters/{id}/{action}", id=id, action=action), body=corrected
         )
         if not answer.ok:
-            return await listed(request, viewer, problem_of(answer))
+            return await _listed(console, request, viewer, problem_of(answer))
         return RedirectResponse(f"{PATH}?done={action}", 303, PAGE_HEADERS)
+
+
+async def _listed(console: Console, request: Request, viewer: Viewer, problem: Problem | None = None) -> Response:
+    """Return the list. `problem`: why an action was refused."""
+    require(viewer.principal, "manager")
+    asked = {name: value[:TEXT_CHARS_MAX] for name, value in request.query_params.items()}
+    state = asked.get("state") if asked.get("state") in STATES else "waiting"
+    source = asked.get("source", "").strip()
+    query: Fields = {
+        "state": state,
+        "source": source or None,
+        "limit": LISTED,
+        "cursor": asked.get("cursor") or None,
+    }
+    letters = await console.known.load(viewer, "/v1/deadletters", query)
+    progress = {name: number(asked.get(name)) for name in COUNTS} if "retried" in asked else None
+    return console.pages.page(
+        viewer,
+        "dead_letters.html",
+        code=problem.status if problem is not None else 200,
+        path=OPERATIONS,
+        tab=PATH,
+        letters=letters,
+        senders=sorted({one["source"] for one in letters.content["items"] if one["source"]}) if letters.content else [],
+        states=STATES,
+        state=state,
+        source=source,
+        progress=progress,
+        following=asked.get("following", ""),
+        done=next((key for name, key in DONE.items() if asked.get("done") == name), ""),
+        problem=problem,
+    )
 
 
 def progressed(before: dict[str, str], answer: dict[str, Any]) -> Fields:

@@ -26,6 +26,12 @@ QUERY_CHARS_MAX: Final = 2_000
 
 def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
     """Add the routes."""
+    _add_funnel(api, console)
+    _add_behind_funnel(api, console)
+    _add_response(api, console)
+
+
+def _add_funnel(api: APIRouter, console: Console) -> None:
     viewers, pages = console.viewers, console.pages
 
     @api.get(FUNNEL)
@@ -57,6 +63,10 @@ def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
             groups=FUNNEL_GROUPS,
         )
 
+
+def _add_behind_funnel(api: APIRouter, console: Console) -> None:
+    viewers, pages = console.viewers, console.pages
+
     @api.get(FUNNEL + ".csv")
     async def table(request: Request) -> Response:
         """The figures of the page as CSV."""
@@ -81,6 +91,10 @@ def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
         following = str(request.url.include_query_params(cursor=listed["next"]).query) if listed["next"] else ""
         items = list(zip(listed["items"], views, strict=True))
         return pages.page(viewer, "funnel_leads.html", path=FUNNEL, items=items, following=following)
+
+
+def _add_response(api: APIRouter, console: Console) -> None:
+    viewers, pages = console.viewers, console.pages
 
     @api.get(RESPONSE)
     async def response(request: Request, since: str = "30d", by: str = "rep") -> Response:

@@ -22,6 +22,11 @@ DONE: Final = ("resend", "enable")
 
 def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
     """Add the routes."""
+    _add_lists(api, console)
+    _add_actions(api, console)
+
+
+def _add_lists(api: APIRouter, console: Console) -> None:
     viewers, pages = console.viewers, console.pages
 
     @api.get(PATH)
@@ -69,6 +74,10 @@ def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
         viewer = await viewers.find(request)
         shown: dict[str, Any] = await viewer.get(path_of("/v1/webhooks/{name}/deliveries/{id}", name=name, id=id))
         return pages.page(viewer, "webhook_delivery.html", path=OPERATIONS, tab=PATH, name=name, delivery=shown)
+
+
+def _add_actions(api: APIRouter, console: Console) -> None:
+    viewers = console.viewers
 
     @api.post(PATH + "/{name}/resend")
     async def resend_failed(name: str, request: Request) -> Response:
