@@ -145,5 +145,6 @@ def store_config(unit: Unit, config: Config) -> None:
         at=unit.now,
         agreement=config.agreement.model_dump_json(by_alias=True),
         team=config.team.model_dump_json(by_alias=True),
+        loaded_by=installation.FILES,
     )
     unit.wake(TEAM_TICK)

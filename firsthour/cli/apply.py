@@ -1,12 +1,16 @@
 """`firsthour apply`: puts the three configuration files in force for a distributed installation."""
 
 import asyncio
+import getpass
+import os
+import socket
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from firsthour.kernel.config import Config
+from firsthour.kernel.printable import printable
 from firsthour.runtime import settings
 from firsthour.runtime.clock import SharedClock
 from firsthour.runtime.config import reading
@@ -21,6 +25,7 @@ from firsthour.runtime.storage.postgres_connections import ConnectionPool
 from firsthour.runtime.terminal import AsJson, ConfigDir, print_json, run, say
 from services.notifier import ways
 
+PERSON_CHARS_MAX: Final = 200
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
@@ -67,6 +72,15 @@ async def _apply(process_settings: Settings, at: datetime | None) -> tuple[Confi
     )
     effective = None if at is None else at.replace(tzinfo=at.tzinfo or clock.real().tzinfo)
     try:
-        return config, await units.run(lambda unit: config_versions.apply(unit, config, texts, effective))
+        return config, await units.run(lambda unit: config_versions.apply(unit, config, texts, effective, _person()))
     finally:
         await asyncio.shield(units.close())
+
+
+def _person() -> str:
+    """Return the user of the operating system and the host, for the history of versions."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container without a name for its user
+        user = str(os.getuid())
+    return printable(f"{user}@{socket.gethostname()}")[:PERSON_CHARS_MAX]

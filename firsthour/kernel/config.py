@@ -26,3 +26,6 @@ class Config:
     expression_places: Mapping[tuple[str, int, str], str] = field(default_factory=dict, compare=False)
     """The place of each expression of a mapping (`sources.yaml:12:9`), by source, index of the entry, and field. The field is
     empty for an entry of a preset, whose place is the preset."""
+    team_places: Mapping[tuple[str | int, ...], str] = field(default_factory=dict, compare=False)
+    """The place of each entry of the team file (`team.yaml:12:5`): `("reps", id)`, `("reps", id, n)` for the absence number n of
+    a rep, `("pools", id)`."""

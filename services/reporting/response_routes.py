@@ -1,8 +1,5 @@
 """The report on the first hour: the share of requests with a touch within it, and how long the first touch took."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo
@@ -15,6 +12,7 @@ from sqlalchemy.engine import Connection
 from firsthour.runtime.http.auth import needs
 from firsthour.runtime.http.principal import Principal
 from firsthour.runtime.http.problem import FieldFault, Problem
+from firsthour.runtime.http.turn_queue import TurnQueue
 from firsthour.runtime.processing.service import Resources
 from schemas.agreement.calendars import DAYS
 from schemas.http import Moment
@@ -28,32 +26,17 @@ from services.reporting.response_model import MODEL, MODEL_VERSION
 SINCE: Final = "30d"
 UTC_ZONE: Final = "UTC"
 REPORTS_MAX: Final = 5
-RETRY_SECONDS: Final = 5
 _DAY: Final = timedelta(days=1)
 _EPOCH: Final = date(1970, 1, 1)
 _moment: Final = TypeAdapter(Moment)
 GroupKey = Literal["source", "rep", "urgency", "day", "weekday", "hour"]
 
 
-class ReportQueue:
+class ReportQueue(TurnQueue):
     """Lets one report read at a time, because a report over a year occupies a connection for seconds."""
 
     def __init__(self) -> None:
-        self._free = asyncio.Lock()
-        self._count = 0  # running and waiting
-
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait for the reports before. Raises `Problem` 429 if `REPORTS_MAX` run or wait already."""
-        if self._count >= REPORTS_MAX:
-            detail = "Other reports are being computed; try again in a few seconds."
-            raise Problem(429, "Too Many Requests", detail, headers={"Retry-After": str(RETRY_SECONDS)})
-        self._count += 1
-        try:
-            async with self._free:
-                yield
-        finally:
-            self._count -= 1
+        super().__init__(REPORTS_MAX, "Other reports are being computed; try again in a few seconds.")
 
 
 def add_response_routes(api: APIRouter, resources: Resources, queue: ReportQueue) -> None:

@@ -26,6 +26,7 @@ from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.unit import StorageError
+from schemas.events.routes import RepAvailabilityChanged
 from schemas.topics import LEADS, PAGES, ROUTES
 from services.reporting.handlers import STREAM
 from services.reporting.store import history
@@ -54,7 +55,10 @@ _SINCE = statements.Sql(
 
 @dataclass(frozen=True)
 class LeadChange:
-    """One row of the history about a lead. `number`: grows with each change that this process has read."""
+    """One row of the history about a lead. `number`: grows with each change that this process has read.
+
+    `lead`: empty for a change of a rep. The stream leaves it out, and pages that show the team are rendered again.
+    """
 
     number: int
     id: str
@@ -80,9 +84,14 @@ def is_shown(row: Any) -> bool:
     return row.lead_id is not None and row.topic in TOPICS
 
 
+def is_of_team(row: Any) -> bool:
+    """Return whether a row of the history tells of a rep who is away or back."""
+    return row.lead_id is None and row.type == RepAvailabilityChanged.TYPE
+
+
 def change_of(row: Any, number: int) -> LeadChange:
     """Return the change that a row of the history tells."""
-    return LeadChange(number, row.id, row.heard_at, row.lead_id, row.topic, row.type, moment(row.at))
+    return LeadChange(number, row.id, row.heard_at, row.lead_id or "", row.topic, row.type, moment(row.at))
 
 
 class ChangeFeed:
@@ -125,13 +134,13 @@ class ChangeFeed:
         return bool(fresh)
 
     def _note(self, rows: Sequence[Any]) -> list[LeadChange]:
-        """Add the rows that were not seen before. Return those about leads."""
+        """Add the rows that were not seen before. Return those that viewers see."""
         fresh: list[LeadChange] = []
         for row in rows:
             if row.id in self._seen:
                 continue
             self._seen[row.id] = None
-            if is_shown(row):
+            if is_shown(row) or is_of_team(row):
                 self.number += 1
                 fresh.append(change_of(row, self.number))
         while len(self._seen) > 2 * KEPT:
@@ -203,7 +212,7 @@ class ChangeFeed:
                 if changes is None:
                     yield event_bytes(b"{}", event="reset")
                 else:
-                    yield b"".join(change.encoded() for change in changes) or HEARTBEAT
+                    yield b"".join(change.encoded() for change in changes if change.lead) or HEARTBEAT
         finally:
             self.leave()
 

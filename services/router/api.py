@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
@@ -17,19 +16,17 @@ from firsthour.runtime.http.principal import READ, Principal
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
 from schemas.http import ActionResult, AssignBody, AvailabilityBody, ReasonBody, ReturnBody, SnoozeBody, TouchBody
-from schemas.team import Pool, Rep
 from services.router import commands
 from services.router.burst_api import add_burst_routes
-from services.router.domain.eligibility import absence
-from services.router.domain.lead import Lead, at
+from services.router.domain.lead import Lead
 from services.router.domain.permitted_actions import permitted_actions
-from services.router.domain.rules import RoutingRules, rules_of
+from services.router.domain.rules import rules_of
 from services.router.domain.team_state import Presence, RepState
 from services.router.relief_api import add_relief_route
 from services.router.store.decisions import DecisionPosition, decisions_of
 from services.router.store.leads import find_lead, find_leads
 from services.router.store.team import presences
-from services.router.store.waiting import waiting_by_pool
+from services.router.team_api import add_team_routes
 
 ACTIONS_LEADS_MAX = 100
 Sales = Annotated[Principal, Depends(needs("sales"))]
@@ -42,7 +39,7 @@ def router(resources: Resources, check_snooze: commands.SnoozeCheck = commands.u
     api = APIRouter(tags=["leads"])
     _add_owner_actions(api, resources, check_snooze)
     _add_other_actions(api, resources)
-    _add_team_views(api, resources)
+    add_team_routes(api, resources)
     _add_permitted_actions(api, resources)
     _add_decisions(api, resources)
     add_burst_routes(api, resources)
@@ -149,51 +146,6 @@ def _add_permitted_actions(api: APIRouter, resources: Resources) -> None:
             for row in found.values()
         ]
         return {"items": items, "next": None}
-
-
-def _add_team_views(api: APIRouter, resources: Resources) -> None:
-    @api.get("/v1/reps", tags=["team"])
-    async def reps(principal: Sales) -> dict[str, Any]:
-        """List every rep with availability and load."""
-        rules, now = rules_of(resources.config.current), resources.clock.business()
-        by_rep = await resources.reads(presences)
-        return {"items": [_rep_view(rules, by_rep, rep, now) for rep in rules.team.reps], "next": None}
-
-    @api.get("/v1/pools", tags=["team"])
-    async def pools(principal: Sales) -> dict[str, Any]:
-        """List every pool with its members, their shares, and the number of waiting leads."""
-        waiting = await resources.reads(waiting_by_pool)
-        team = resources.config.current.team
-        return {"items": [_pool_view(pool, waiting.get(pool.id, 0)) for pool in team.pools], "next": None}
-
-
-def _rep_view(rules: RoutingRules, by_rep: Mapping[str, Presence], rep: Rep, now: datetime) -> dict[str, Any]:
-    at_us, presence = micros(now), by_rep.get(rep.id, Presence())
-    absent = absence(rules, by_rep, rep.id, at_us)
-    return {
-        "id": rep.id,
-        "name": rep.name,
-        "email": rep.email,
-        "manager": rep.manager,
-        "state": absent.partition(":")[0] if absent else "available",
-        "until": at(presence.until) if presence.as_of(at_us) == "away" else rep.away_until(now),
-        "reason": presence.reason if presence.as_of(at_us) == presence.state else None,
-        "open": presence.open,
-        "capacity": rep.capacity.open,
-        "pools": [pool.id for pool in rules.team.pools if rep.id in rules.members(pool.id)],
-    }
-
-
-def _pool_view(pool: Pool, waiting: int) -> dict[str, Any]:
-    total = sum(member.weight for member in pool.members)
-    return {
-        "id": pool.id,
-        "members": [
-            {"rep": member.rep, "weight": member.weight, "share": round(member.weight / total, 4)}
-            for member in pool.members
-        ],
-        "waiting": waiting,
-    }
 
 
 def _add_decisions(api: APIRouter, resources: Resources) -> None:

@@ -36,7 +36,15 @@ from tests.shared import named
 T = TypeVar("T")
 Run = Callable[[Callable[[Connection], T]], T]
 _WAITING = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-SMALL = {"applied", "api_keys", "router_reps", "router_turns", "reporting_funnel_days", "configurations"}
+SMALL = {
+    "applied",
+    "api_keys",
+    "router_reps",
+    "router_turns",
+    "reporting_funnel_days",
+    "configurations",
+    "configuration_periods",
+}
 """Tables with few rows."""
 RARE = {
     "services.reporting.store._COUNTS",

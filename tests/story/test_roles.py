@@ -52,6 +52,11 @@ NEEDED: Final[dict[str, str | None]] = {
     "GET /v1/reps": "sales",
     "POST /v1/reps/{rep}/availability": "sales",
     "GET /v1/pools": "sales",
+    "GET /v1/pools/{pool}/shares": "sales",
+    "GET /v1/agreement": READ,  # it binds both teams
+    "GET /v1/agreement/versions": READ,
+    "GET /v1/agreement/versions/{version}/changes": READ,
+    "POST /v1/agreement/check": READ,  # it changes nothing
     "POST /v1/reps/{rep}/page-test": "sales",
     "GET /v1/pages": "sales",
     "GET /v1/pages/waiting": "manager",

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from fastapi import APIRouter
 
+from firsthour.operations.administration.agreement_routes import add_agreement_routes
 from firsthour.operations.administration.check_routes import add_check_routes
 from firsthour.operations.administration.dead_letter_routes import add_dead_letter_routes
 from firsthour.operations.administration.import_routes import add_import_routes
@@ -28,4 +29,5 @@ def administration_router(
     add_check_routes(api, resources, profile, live=live)
     add_import_routes(api, resources)
     add_source_routes(api, resources)
+    add_agreement_routes(api, resources)
     return api

@@ -24,6 +24,7 @@ from firsthour.runtime.config import (
     error_messages,
     presets,
     source_checks,
+    team_places,
     warnings,
     yaml_source,
 )
@@ -134,6 +135,7 @@ def _content(raw: tuple[bytes | ConfigProblem, ...]) -> Config | tuple[ConfigPro
         secret_places=dict(_secret_places(files.sources)),
         channel_places=dict(_channel_places(files.agreement, agreement)),
         expression_places=places,
+        team_places=dict(team_places.places(files.team)),
     )
 
 
@@ -181,6 +183,10 @@ def parse(raw: Mapping[str, bytes], directory: Path) -> Config:
     return _checked(directory, raw)
 
 
+def _texts(raw: Mapping[str, bytes | ConfigProblem]) -> dict[str, bytes]:
+    return {name: text for name, text in raw.items() if isinstance(text, bytes)}
+
+
 class Configs(Protocol):
     """The source of the configuration in force."""
 
@@ -190,6 +196,10 @@ class Configs(Protocol):
     @property
     def problem(self) -> ConfigError | None:
         """The mistakes of a newer configuration; None: there are none."""
+
+    @property
+    def texts(self) -> Mapping[str, bytes]:
+        """The files in force as they were read, by name."""
 
 
 class ConfigFiles:
@@ -201,6 +211,7 @@ class ConfigFiles:
         self._raw = _read(directory)
         self._new: Config | None = None
         self.current: Config = _checked(directory, self._raw)
+        self.texts: Mapping[str, bytes] = _texts(self._raw)
         self.problem: ConfigError | None = None
 
     def look(self) -> Config | None:
@@ -218,13 +229,15 @@ class ConfigFiles:
                 return None
             self.problem = None
             self._new = config if config != self.current else None
+            if self._new is None:  # comments or layout have changed: the same content at other places
+                self.current, self.texts = config, _texts(raw)
         return self._new
 
     def take(self, config: Config) -> None:
         """Put a configuration from `look` in force."""
         self.current = config
         if self._new is config:
-            self._new = None
+            self._new, self.texts = None, _texts(self._raw)
 
     def refresh(self) -> bool:
         """Read the files, and put a change in force. Return whether there was one."""

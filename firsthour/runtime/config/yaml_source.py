@@ -6,7 +6,9 @@ key is reported.
 """
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,6 +37,9 @@ _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", re.A
 _INFINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 """Control characters, which no database and no message takes, and halves of characters. An escape can write them: `\\0`."""
+_REORDERS = re.compile("[\u202a-\u202e\u2066-\u2069]")
+"""Marks that reorder the text around them: a reader would see another rule than the one in force, also by a comment."""
+_REORDERS_SHOWN: Final = 20
 _CORE = "tag:yaml.org,2002:"
 _TAGS = frozenset(
     _CORE + name for name in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "merge", "value")
@@ -164,6 +169,19 @@ def _decoded(raw: bytes, file: str) -> str | ConfigProblem:
         )
 
 
+def _reordering(text: str, file: str) -> Iterator[ConfigProblem]:
+    for match in islice(_REORDERS.finditer(text) if not text.isascii() else (), _REORDERS_SHOWN):
+        before = text[: match.start()]
+        mistake = f"the character U+{ord(match[0]):04X} here changes the order in which the line is shown"
+        yield ConfigProblem(
+            file,
+            before.count("\n") + 1,
+            len(before) - before.rfind("\n"),
+            mistake,
+            "remove it; the text beside it stays",
+        )
+
+
 def _syntax(error: YAMLError, text: str, file: str) -> ConfigProblem:
     """Return the problem that an error of the YAML parser reports."""
     if isinstance(error, MaxDepthExceededError) and error.problem_mark is not None:
@@ -212,6 +230,7 @@ def parse(raw: bytes, file: str) -> Document:
     if isinstance(text, ConfigProblem):
         return without_data(text)
     builder = _Builder(file)
+    builder.problems += _reordering(text, file)
     try:
         root = (_compose_once if len(text) <= CACHED_CHARS_MAX else _compose)(text)
         data, place = builder.build(root) if root is not None else (None, SourcePosition())

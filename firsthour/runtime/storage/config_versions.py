@@ -82,8 +82,13 @@ class _Cached(msgspec.Struct, frozen=True):
         return dict(zip(NAMES, (self.agreement.encode(), self.team.encode(), self.sources.encode()), strict=True))
 
 
-def apply(unit: Unit, config: Config, texts: Mapping[str, bytes], effective: datetime | None) -> bool:
-    """Store these files as a version in force now, or from `effective` on. Return False if they are the newest already."""
+def apply(
+    unit: Unit, config: Config, texts: Mapping[str, bytes], effective: datetime | None, loaded_by: str = ""
+) -> bool:
+    """Store these files as a version in force now, or from `effective` on. Return False if they are the newest already.
+
+    `loaded_by`: the person, for the history that people read.
+    """
     contents = tuple(texts[name].decode() for name in NAMES)
     at = micros(unit.now)
     begins = at if effective is None else micros(effective)
@@ -106,6 +111,7 @@ def apply(unit: Unit, config: Config, texts: Mapping[str, bytes], effective: dat
         at=moment(begins),
         agreement=config.agreement.model_dump_json(by_alias=True),
         team=config.team.model_dump_json(by_alias=True),
+        loaded_by=loaded_by,
     )
     return True
 
@@ -123,6 +129,7 @@ class AppliedConfig:
         self._refused = 0
         self._current: Config | None = None
         self.problem: ConfigError | None = None
+        self.texts: Mapping[str, bytes] = {}
         if self._cache is not None:
             self._recall(self._cache)
 
@@ -154,12 +161,14 @@ class AppliedConfig:
 
     def _take_up(self, version: _Cached) -> None:
         """Use a version. If this release cannot read it, log that and keep the version before it."""
+        texts = version.texts()
         try:
-            self._current = parse(version.texts(), self._directory)
+            self._current = parse(texts, self._directory)
         except ConfigError as error:
             self._refused, self.problem = version.id, error
             _log.error("configuration refused", problem=str(error))
             return
+        self.texts = texts
         corrected, self._id, self.problem = self.problem is not None, version.id, None
         _log.info("configuration in force", version=self._current.version)
         if corrected:

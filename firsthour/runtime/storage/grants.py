@@ -27,7 +27,7 @@ _READS: Final = "SELECT"
 
 # Every unit writes these.
 _WORK: Final = frozenset({"log", "cursors", "seen", "dead_letters", "dead_letter_totals"})
-_IN_FORCE: Final = frozenset({"applied", "configurations"})
+_IN_FORCE: Final = frozenset({"applied", "configurations", "configuration_periods"})
 _AUDITED: Final = frozenset({"router_leads", "reporting_sources", "gateway_sources", "router_reps"})
 _OF_THE_FRONT: Final = frozenset({"idempotency", "console_sessions", "console_links"})
 _READ_BY_ALL: Final = frozenset({"meta", "alembic_version"})

@@ -26,6 +26,13 @@ _CLOSE_ASSIGNMENT = statements.Sql(
         .values({name: sa.bindparam(name) for name in ("closed_at", "closed_by", "close_reason")})
     )
 )
+_BY_REP = statements.Sql(
+    lambda _: (
+        sa.select(assignments.c.rep, sa.func.count())
+        .where(assignments.c.pool == sa.bindparam("pool"), assignments.c.opened_at >= sa.bindparam("since"))
+        .group_by(assignments.c.rep)
+    )
+)
 _INSERT_DECISION = statements.Sql(
     lambda _: sa.insert(decisions).values({c.name: sa.bindparam(c.name) for c in decisions.columns})
 )
@@ -114,6 +121,11 @@ def close_assignments(connection: Connection, rows: Iterable[Assignment]) -> Non
 def insert_assignments(rows: Iterable[Assignment]) -> statements.Work:
     """Return the work that stores new assignments."""
     return _INSERT_ASSIGNMENT, [astuple(row)[:-1] for row in rows]
+
+
+def assignments_by_rep(connection: Connection, pool: str, since: int) -> dict[str, int]:
+    """Return how many leads each rep got from a pool since a time (microseconds)."""
+    return {row[0]: row[1] for row in _BY_REP.all(connection, pool=pool, since=since)}
 
 
 def insert_decisions(rows: Iterable[StoredDecision]) -> statements.Work:

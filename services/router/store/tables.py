@@ -67,6 +67,15 @@ assignments = sa.Table(
 _OPEN = assignments.c.closed_at.is_(None)
 sa.Index("router_one_open", assignments.c.lead_id, unique=True, sqlite_where=_OPEN, postgresql_where=_OPEN)
 sa.Index("router_open_by_rep", assignments.c.rep, sqlite_where=_OPEN, postgresql_where=_OPEN)
+_OF_POOL = assignments.c.pool.is_not(None)  # what the members of a pool got in a period
+sa.Index(
+    "router_assignments_by_pool",
+    assignments.c.pool,
+    assignments.c.opened_at,
+    assignments.c.rep,
+    sqlite_where=_OF_POOL,
+    postgresql_where=_OF_POOL,
+)
 decisions = sa.Table(
     "router_decisions",
     statements.metadata,

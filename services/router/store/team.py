@@ -109,9 +109,14 @@ def _lock_reps(connection: Connection, pool_ids: Collection[str]) -> tuple[dict[
 
 def read_team_state(connection: Connection, pool_ids: Collection[str], sources: Collection[str]) -> TeamState:
     """Return pools and reps without a lock. `sources`: those whose open leads are counted."""
-    rotations = {row[0]: _rotation(row[1]) for row in _READ_POOLS.all(connection, pools=sorted(pool_ids))}
-    pools = {pool: rotations.get(pool, INITIAL_ROTATION) for pool in pool_ids}
+    stored = read_rotations(connection, pool_ids)
+    pools = {pool: stored.get(pool, INITIAL_ROTATION) for pool in pool_ids}
     return TeamState(presences(connection), pools, open_leads_of(connection, sources) if sources else {})
+
+
+def read_rotations(connection: Connection, pool_ids: Collection[str]) -> dict[str, RotationState]:
+    """Return the rotation of each of these pools that has one, without a lock."""
+    return {row[0]: _rotation(row[1]) for row in _READ_POOLS.all(connection, pools=sorted(pool_ids))}
 
 
 def open_leads_of(connection: Connection, sources: Collection[str]) -> dict[str, Counter[str]]:

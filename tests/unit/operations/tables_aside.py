@@ -7,6 +7,10 @@ TABLES_ASIDE: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "not part of the chain of a lead",
         ("id", "name", "role", "rep", "source", "hash", "created_at", "expires_at", "revoked_at", "used_at"),
     ),
+    "configuration_periods": (
+        "the history of versions, shown to people; their contents are in `configurations`",
+        ("id", "version", "began_at", "loaded_by"),
+    ),
     "console_sessions": (
         "not part of the chain of a lead",
         ("id", "hash", "name", "role", "rep", "key_id", "agent", "created_at", "expires_at", "used_at"),
