@@ -1,12 +1,12 @@
 """HTML of the console from templates. Every value is escaped; no template marks text as safe."""
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from babel.dates import format_datetime, format_timedelta
+from babel.dates import format_date, format_datetime, format_timedelta
 from fastapi import Request, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -55,6 +55,10 @@ class Times:
         local, here = _moment(moment).astimezone(self._zone), self._now.astimezone(self._zone)
         pattern = "d MMM, HH:mm" if local.year == here.year else "d MMM y, HH:mm"
         return format_datetime(local, pattern, tzinfo=self._zone, locale=self._locale)
+
+    def day(self, text: str) -> str:
+        """Return a day of a calendar (`2026-12-31`), which is the same in each zone."""
+        return format_date(date.fromisoformat(text), "d MMM y", locale=self._locale)
 
     def span(self, seconds: float | None) -> str:
         """Return how long something takes, to two units. Empty: unknown."""

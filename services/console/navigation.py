@@ -28,6 +28,8 @@ ENTRIES: Final = (
     NavigationEntry("/console/leads", _("Leads")),
     NavigationEntry("/console/funnel", _("Funnel")),
     NavigationEntry("/console/response", _("First hour"), "sales"),
+    NavigationEntry("/console/team", _("Team"), "sales"),
+    NavigationEntry("/console/agreement", _("Agreement")),
     NavigationEntry("/console/operations", _("Operations"), "marketing"),
     NavigationEntry("/console/sessions", _("Sessions")),
 )

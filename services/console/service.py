@@ -10,6 +10,7 @@ from services.console.live import Changes, LiveRegions
 from services.console.markup import Pages
 from services.console.page_route import page_route
 from services.console.routes import (
+    agreement,
     dead_letters,
     doctor,
     home,
@@ -24,6 +25,7 @@ from services.console.routes import (
     session_list,
     sign_in,
     style_page,
+    team,
     webhooks,
 )
 from services.console.session_api import session_router
@@ -36,6 +38,8 @@ MODULES = (
     mine,
     leads,
     reports,
+    team,
+    agreement,
     operations,
     dead_letters,
     sent_pages,

@@ -96,15 +96,15 @@ class Viewers:
             await self._resources.units.run(lambda unit: sessions.note_use(unit.connection, session.id, now))
         return Viewer(session, csrf_of(token), language_of_request(request), zone_of_request(request), request)
 
-    async def acting(self, request: Request) -> tuple[Viewer, dict[str, str]]:
-        """Return the viewer of a request that changes something, and the fields of its form.
+    async def acting(self, request: Request, chars_max: int = FIELD_CHARS_MAX) -> tuple[Viewer, dict[str, str]]:
+        """Return the viewer of a request that changes something, and the fields of its form, each cut to `chars_max`.
 
         Raises:
             SignInNeededError: there is no valid session.
             Problem: 403 if another site may have sent the request.
         """
         viewer = await self.find(request)
-        fields = form_fields(await request.body(), FIELD_CHARS_MAX)
+        fields = form_fields(await request.body(), chars_max)
         sent = request.headers.get(CSRF_HEADER) or fields.pop(CSRF_FIELD, "")
         if not hmac.compare_digest(sent.encode(), viewer.csrf.encode()):
             raise Problem(403, "", "The form is not one of this session. Load the page again, and send it from there.")

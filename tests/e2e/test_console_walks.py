@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import httpx
 import pytest
@@ -22,6 +23,12 @@ ADMIN_NAME = "given"  # the key of the settings
 PHONE: ViewportSize = {"width": 360, "height": 740}
 DESK: ViewportSize = {"width": 1280, "height": 900}
 WALL: ViewportSize = {"width": 3840, "height": 2160}
+DROP: Final = """([name, text]) => {
+    const data = new DataTransfer();
+    data.items.add(new File([text], name));
+    document.querySelector("form[data-drop]").dispatchEvent(new DragEvent("drop", {dataTransfer: data, bubbles: true}));
+}"""
+"""Drops a file on the form of a draft."""
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +191,67 @@ async def test_marketer_reads_how_a_lead_scored(browser: Browser, installation: 
         await marketer.page.get_by_role("link", name="Nora Dahl").click()
         await marketer.page.get_by_role("heading", name=re.compile("Score")).wait_for()
         assert await marketer.page.get_by_role("button", name="Reached").count() == 0
+
+
+@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
+async def test_manager_sets_a_rep_away_by_keyboard_and_another_sees_it(
+    browser: Browser, installation: ProcessInstallation, size: ViewportSize
+) -> None:
+    async with (
+        walk(browser, installation, "manager", size=size) as manager,
+        walk(browser, installation, "admin") as other,
+    ):
+        for viewer in (manager, other):
+            await viewer.open("/console/team?q=tom")
+            await viewer.accessible()
+            await viewer.fits()
+        tom, seen = (viewer.page.get_by_role("article").filter(has_text="Tom Okoye") for viewer in (manager, other))
+        await tom.get_by_role("link", name="Set away").focus()
+        await manager.page.keyboard.press("Enter")
+        await manager.page.get_by_label("Reason").focus()
+        await manager.page.keyboard.type("At the dentist")
+        await manager.accessible()
+        await manager.fits()
+        await manager.page.keyboard.press("Enter")
+        await manager.page.get_by_text("gets no new leads until set back").wait_for()
+        await seen.get_by_text("At the dentist").wait_for()
+        await tom.get_by_role("link", name="Set back").focus()
+        await manager.page.keyboard.press("Enter")
+        await manager.page.get_by_role("button", name="Set back").focus()
+        await manager.page.keyboard.press("Enter")
+        await manager.page.get_by_text("gets new leads again").wait_for()
+        await seen.get_by_text("on duty").wait_for()
+
+
+@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
+async def test_marketer_reads_the_agreement_and_checks_a_draft(
+    browser: Browser, installation: ProcessInstallation, tmp_path: Path, size: ViewportSize
+) -> None:
+    text = (ROOT / "deploy/examples/agreement.yaml").read_text()
+    (tmp_path / "agreement.yaml").write_text(text.replace("pool: growth", "pool: growht"))
+    async with walk(browser, installation, "marketing", size=size) as marketer:
+        page = marketer.page
+        await marketer.open("/console/agreement")
+        await page.get_by_role("img", name=re.compile("10 statuses by the team")).wait_for()
+        await page.get_by_text("Statuses and ways as a table").focus()
+        await page.keyboard.press("Enter")
+        await page.get_by_role("cell", name="any status").wait_for()
+        await marketer.accessible()
+        await marketer.fits()
+        await page.get_by_role("link", name="Check a draft").focus()
+        await page.keyboard.press("Enter")
+        await page.locator("input[type=file]").set_input_files(tmp_path / "agreement.yaml")
+        await page.wait_for_function("document.querySelector('textarea').value.includes('growht')")
+        await page.get_by_role("button", name="Check").focus()
+        await page.keyboard.press("Enter")
+        await page.get_by_text("2 mistakes. Nothing was changed.").wait_for()
+        await page.get_by_text("did you mean `growth`?").first.wait_for()
+        await marketer.accessible()
+        await marketer.fits()
+        await page.evaluate(DROP, ["team.yaml", "reps: ["])
+        await page.wait_for_function("document.querySelector('textarea').value === 'reps: ['")
+        await page.get_by_role("button", name="Check").click()
+        await page.get_by_text(re.compile(r"team\.yaml:1:\d")).wait_for()
 
 
 async def test_operator_ends_a_session(browser: Browser, installation: ProcessInstallation) -> None:

@@ -91,6 +91,35 @@
     }, waiting.dataset.againAfter * 1000);
   }
 
+  // --- drafts: a file that is dropped on a form, or chosen, becomes the text of its field
+  const fits = (form, text) => {
+    const note = form.querySelector("[data-large]");
+    const large = text.length > note.dataset.max;
+    note.hidden = !large;
+    note.textContent = large ? note.dataset.large : "";
+    return !large;
+  };
+  const take = async (form, file) => {
+    const text = await file.slice(0, 8 * form.querySelector("[data-large]").dataset.max).text();
+    if (!fits(form, text)) return;
+    form.elements[form.dataset.drop].value = text;
+    const kind = file.name.replace(/\.ya?ml$/i, "");
+    if ([...form.elements.file.options].some((option) => option.value === kind)) form.elements.file.value = kind;
+  };
+  for (const form of document.querySelectorAll("form[data-drop]")) {
+    const pick = form.querySelector(".pick");
+    pick.hidden = false;
+    pick.querySelector("input").addEventListener("change", (event) => { if (event.target.files[0]) take(form, event.target.files[0]); });
+    form.addEventListener("submit", (event) => { if (!fits(form, form.elements[form.dataset.drop].value)) event.preventDefault(); });
+    form.addEventListener("dragover", (event) => { event.preventDefault(); form.classList.add("dropping"); });
+    form.addEventListener("dragleave", () => form.classList.remove("dropping"));
+    form.addEventListener("drop", (event) => {
+      event.preventDefault();
+      form.classList.remove("dropping");
+      if (event.dataTransfer.files[0]) take(form, event.dataTransfer.files[0]);
+    });
+  }
+
   // --- parts that change
   let source = null;
   const follow = () => {

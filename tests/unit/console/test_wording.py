@@ -1,0 +1,50 @@
+"""The words for the names of the agreement."""
+
+import pytest
+from babel import Locale
+
+from schemas.conditions.fields import OPS
+from schemas.events.outside import ABOUT_NO_LEAD, OUTSIDE_TYPES
+from services.console.wording import (
+    EVENTS,
+    OF_LISTS,
+    OPERATORS,
+    VALUES_MAX,
+    duration,
+    languages,
+    number,
+    operator_of,
+    values,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("14d", "14 days"), ("1h30m", "1 hour 30 minutes"), ("45s", "45 seconds"), ("0s", "")]
+)
+def test_duration_is_written_out(text: str, words: str) -> None:
+    assert duration(text, Locale("en")) == words
+
+
+def test_every_operator_and_event_has_words() -> None:
+    assert OPERATORS.keys() == set(OPS) - {"exists"}
+    assert EVENTS.keys() == set(OUTSIDE_TYPES) - set(ABOUT_NO_LEAD)
+
+
+@pytest.mark.parametrize(("value", "text"), [(35.0, "35"), (0.5, "0.5"), (5_000, "5,000"), (-30.0, "-30"), (0, "0")])
+def test_number_has_no_needless_decimals(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+def test_long_list_of_values_is_cut() -> None:
+    assert len(values(list(range(100)))) == VALUES_MAX + 1
+    assert values(True) == ["true"]
+
+
+def test_languages_have_their_names() -> None:
+    assert languages(["fr", "EN", "xx"], Locale("en")) == "French, English, xx"
+
+
+def test_operator_of_several_values_says_that_one_is_enough() -> None:
+    assert operator_of("has_word", ["cto", "ceo"]) == OF_LISTS["has_word"]
+    assert operator_of("has_word", ["cto"]) == operator_of("has_word", "cto") == OPERATORS["has_word"]
+    assert operator_of("in", ["a", "b"]) == OPERATORS["in"]
