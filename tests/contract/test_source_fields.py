@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+from schemas.events.base import Facts
 from schemas.events.outside import ExternalEvent
 from services.reporting.source_fields import NAMES_MAX, STORED_MAX, count_fields, fields_of, make_room
 from tests.contract.conftest import Backend
@@ -12,7 +13,7 @@ ARRIVAL = datetime(2026, 12, 1, 9, tzinfo=UTC)
 
 def event(*names: str, source: str = "website") -> ExternalEvent:
     """Return an event with these unknown fields."""
-    person = {f"custom.{name}": "x" for name in names}
+    person: Facts = {f"custom.{name}": "x" for name in names}
     return ExternalEvent(source=source, source_id="", received_at=ARRIVAL, person=person)
 
 
