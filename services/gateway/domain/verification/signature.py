@@ -107,9 +107,12 @@ def header_signature(scheme: Signature, secrets: Sequence[str]) -> HeaderSignatu
 
 
 def _hmac(template: SignedTemplate, key: bytes, digest: str, encoding: str) -> Matches:
+    prepared = hmac.new(key, digestmod=digest)  # `hmac.digest` looks its digest up, and lets other threads interrupt
+
     def matches(request: SignedRequest, stamp: bytes, signature: bytes) -> bool:
-        code = hmac.digest(key, template.text(request, stamp), digest)
-        return _same(code, encoding, signature)
+        code = prepared.copy()
+        code.update(template.text(request, stamp))
+        return _same(code.digest(), encoding, signature)
 
     return matches
 
