@@ -226,7 +226,9 @@ def _run_measurements(todo: Sequence[Measurement], home: Path, screen: Console) 
             progress.update(task, description=f"{one.title} ({number + 1} of {len(todo)})", completed=done)
             measured = processes.submit(one.measure, home / str(number))
             _watch(measured, one.seconds, partial(progress.advance, task))
-            lines += measured.result()
+            for found in measured.result():
+                screen.print(summary(found), style="dim", highlight=False)
+                lines.append(found)
             done += one.seconds
     return lines
 
@@ -240,6 +242,13 @@ def _watch(measured: Future[list[BenchLine]], expected_seconds: float, advance: 
         if now - start < expected_seconds:
             advance(now - last)
         last = now
+
+
+def summary(found: BenchLine) -> str:
+    """Return a line in one sentence. It is printed at once, because a whole run takes long and can be interrupted."""
+    verdict = {True: ", reached", False: ", missed", None: ""}[found.ok]
+    goal = "" if found.goal is None else f" (goal {found.goal:g}{verdict})"
+    return f"{found.name}: {found.value:,g} {found.unit}{goal}"
 
 
 def table(result: BenchResult) -> Table:

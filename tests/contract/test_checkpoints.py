@@ -5,8 +5,10 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from firsthour.runtime.storage import installation
-from firsthour.runtime.storage.checkpoints import Checkpoints
+from firsthour.runtime.storage.checkpoints import PAGES, Checkpoints, pause_after
 from tests.contract.conftest import SqliteBackend, open_embedded
 
 
@@ -23,6 +25,28 @@ async def test_checkpoint_copies_the_log_while_the_writer_is_open(tmp_path: Path
     before = await stored_beside_the_log(backend)
     await Checkpoints(backend.file).step()
     assert (before, await stored_beside_the_log(backend)) == ([], [("red",)])
+    await backend.units.close()
+    backend.reads.close()
+
+
+@pytest.mark.parametrize(
+    ("pages", "seconds", "pause"),
+    [(0, 2.0, 10.0), (PAGES // 2, 2.0, 4.0), (PAGES // 20, 2.0, 10.0), (PAGES * 2, 8.0, 4.0), (PAGES * 8, 8.0, 2.0)],
+    ids=["no log", "slow", "very slow", "faster than before", "fast"],
+)
+def test_log_that_grows_slowly_is_copied_less_often(pages: int, seconds: float, pause: float) -> None:
+    assert pause_after(pages, seconds) == pause
+
+
+async def test_pause_follows_the_pages_of_the_log(tmp_path: Path) -> None:
+    backend = await open_embedded(tmp_path / "x.db")
+    checkpoints = Checkpoints(backend.file)
+    await backend.units.run(lambda unit: installation.put(unit.connection, "color", "red" * 4_096 * PAGES))
+    await checkpoints.step()
+    after_much = checkpoints.pause
+    await backend.units.run(lambda unit: installation.put(unit.connection, "color", "blue"))
+    await checkpoints.step()
+    assert after_much < checkpoints.pause
     await backend.units.close()
     backend.reads.close()
 
