@@ -41,7 +41,7 @@ class Checkpoints:
         """Return the pages of the log since it last began anew. 0 after a failure."""
         with suppress(sqlite3.Error), closing(sqlite3.connect(self._uri, timeout=0, uri=True)) as connection:
             _, pages, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            return max(pages, 0)  # -1: there is no log
+            return max(int(pages), 0)  # -1: there is no log
         return 0
 
 
