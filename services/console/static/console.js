@@ -35,7 +35,7 @@
   const offline = document.querySelector(".offline");
   const lost = (isLost, why = "") => {
     if (!offline || offline.hidden === !isLost) return;
-    const at = new Date().toLocaleTimeString(root.lang, { hour: "2-digit", minute: "2-digit" });
+    const at = new Date().toLocaleTimeString(root.lang, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
     offline.hidden = !isLost;
     offline.textContent = isLost ? `${why || offline.dataset.offline} ${offline.dataset.since} ${at}. ${offline.dataset.again}` : "";
     document.body.classList.toggle("stale", isLost);
@@ -141,7 +141,7 @@
         region.querySelectorAll("details").forEach((details, n) => { if (open[n]) details.open = true; });
       }
       const asOf = document.querySelector(".as-of time");
-      if (asOf) asOf.textContent = new Date(now()).toLocaleTimeString(root.lang, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+      if (asOf) asOf.textContent = new Date(now()).toLocaleTimeString(root.lang, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
       tick();
     });
     source.addEventListener("problem", (event) => lost(true, JSON.parse(event.data).problem));
