@@ -147,5 +147,7 @@
     source.addEventListener("problem", (event) => lost(true, JSON.parse(event.data).problem));
     source.addEventListener("ended", () => location.reload());
   };
+  addEventListener("offline", () => lost(true));
+  addEventListener("online", follow);
   follow();
 })();
