@@ -66,7 +66,13 @@ def _app(
     docs: bool,
 ) -> FastAPI:
     app = create_app(
-        title=TITLE, routers=routers, telemetry=resources.telemetry, ready=ready, clock=resources.clock, docs=docs
+        title=TITLE,
+        routers=routers,
+        telemetry=resources.telemetry,
+        ready=ready,
+        clock=resources.clock,
+        docs=docs,
+        audited_by=resources.units if docs else None,
     )
     app.state.keys = keys
     return app

@@ -14,7 +14,8 @@ from firsthour.runtime.config.reading import ConfigFiles
 from firsthour.runtime.http import auth, key_store
 from firsthour.runtime.observability.metrics import Telemetry
 from firsthour.runtime.private_files import write_private
-from firsthour.runtime.storage import installation
+from firsthour.runtime.storage import audit_log, installation
+from firsthour.runtime.storage.audit_log import AuditRecord
 from firsthour.runtime.storage.reader import Reader
 from firsthour.runtime.storage.sqlite import SqliteUnits
 from firsthour.runtime.storage.unit import StorageError, Unit, Units
@@ -127,6 +128,7 @@ class ConfigReloader:
 
         def work(unit: Unit) -> None:
             store_config(unit, config)
+            audit_log.note(unit, AuditRecord("system", "", "files", "configuration.apply", config.version))
             unit.after.append(lambda: self._files.take(config))
 
         await self._units.run(work)

@@ -48,6 +48,7 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
     "bursts": CommandEntry("bursts", "Bursts of requests whose leads are held back: list, release, drop."),
     "quarantine": CommandEntry("quarantine", "Events beyond the quota of their source: list, release, drop."),
     "console-link": CommandEntry("console_link", "Make a one-time link that signs a person in to the console."),
+    "audit": CommandEntry("audit", "Show what people did: actor, action, target and result, newest first."),
     "keys": CommandEntry("keys", "API keys: create, list, revoke."),
     "webhooks": CommandEntry("webhooks", "Webhooks: list, log, show, resend, enable."),
     "tell": CommandEntry("tell", "Send a notice to a team: marketing, sales or operator."),

@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 
+from firsthour.runtime.http.audit_trail import name_target
 from firsthour.runtime.http.auth import needs
 from firsthour.runtime.http.principal import Principal
 from firsthour.runtime.http.problem import FieldFault, Problem
@@ -30,7 +31,7 @@ def session_router(resources: Resources, viewers: Viewers) -> APIRouter:
     api = APIRouter(tags=["console"])
 
     @api.post("/v1/console-links", status_code=201)
-    async def create_link(body: LinkBody, principal: Admin) -> JSONResponse:
+    async def create_link(body: LinkBody, request: Request, principal: Admin) -> JSONResponse:
         """Create a one-time link that signs a person in to the console. It is shown once, and lasts for 15 minutes."""
         reps = resources.config.current.team.rep_by_id
         if body.rep is not None and body.rep not in reps:
@@ -39,6 +40,7 @@ def session_router(resources: Resources, viewers: Viewers) -> APIRouter:
             )
             raise Problem(422, "Unknown rep", f"`rep`: {fault['detail']}.", [fault])
         name = reps[body.rep].name if body.rep is not None else f"link of {principal.name}"
+        name_target(request, body.rep or body.role)
         now = resources.clock.real()
         granted = SignInLink(name, body.role, body.rep)
         token = await resources.units.run(lambda unit: sessions.create_link(unit.connection, granted, now))

@@ -13,9 +13,13 @@ from firsthour.kernel.time_zones import known_zone
 from firsthour.runtime.http.auth import Keys
 from firsthour.runtime.http.form_fields import form_fields
 from firsthour.runtime.http.in_process import InnerAnswer, Query, inner_scope, send_inside
+from firsthour.runtime.http.middleware import request_id_of
 from firsthour.runtime.http.principal import READ, Principal
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
+from firsthour.runtime.storage import audit_log
+from firsthour.runtime.storage.audit_log import AuditRecord
+from firsthour.runtime.storage.unit import Unit
 from schemas.errors import FirstHourError
 from services.console import sessions
 from services.console.catalogue import language_of
@@ -144,6 +148,15 @@ class Viewers:
 
     def _over_tls(self, request: Request) -> bool:
         return self.secure or request.url.scheme == "https"
+
+
+def end_session(unit: Unit, viewer: Viewer, id: str) -> None:
+    """End a session for the viewer."""
+    sessions.end(unit.connection, id)
+    sender, request_id = viewer.principal, request_id_of(viewer.request.scope)
+    audit_log.note(
+        unit, AuditRecord(sender.actor, sender.role, sender.id, "sessions.delete", id, request_id=request_id)
+    )
 
 
 def csrf_of(token: str) -> str:

@@ -6,6 +6,7 @@ from functools import partial
 from firsthour.runtime.eventlog.dead_letters import Retention
 from firsthour.runtime.http import idempotency
 from firsthour.runtime.processing.service import Resources, Runner, Service
+from firsthour.runtime.storage import audit_log
 from schemas.topics import INBOUND
 from services.gateway.api import router
 from services.gateway.inbound import InboundIntake
@@ -15,7 +16,7 @@ from services.gateway.source_counts import delete_old_source_counts
 
 
 def service(effects: TrialEffects = no_effects, *, inbound: Retention | None = None) -> Service:
-    """Return the service. Its sweeps delete old answers under idempotency keys, counts of sources, and quarantined events.
+    """Return the service. Its sweeps delete old answers under idempotency keys, old records of the audit log, counts of sources, and quarantined events.
 
     `effects`: returns the effect of tried events; see `TrialEffects`.
 
@@ -31,7 +32,7 @@ def service(effects: TrialEffects = no_effects, *, inbound: Retention | None = N
     return Service(
         name="gateway",
         hears={INBOUND: intake.hear} if intake else {},
-        sweeps=(idempotency.sweep, delete_old_source_counts, delete_old_quarantine),
+        sweeps=(idempotency.sweep, audit_log.sweep, delete_old_source_counts, delete_old_quarantine),
         api=partial(router, effects=effects),
         runners=runners,
     )

@@ -1,15 +1,27 @@
 """Apply clicks of people on pages, and commands about themselves. No network here."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy.engine import Connection
 
 from firsthour.kernel.config import Config
+from firsthour.runtime.storage import audit_log
+from firsthour.runtime.storage.audit_log import AuditRecord
 from firsthour.runtime.storage.unit import Unit
 from schemas.events.actions import ActionRequested
 from services.notifier.context import NotifierContext
-from services.notifier.domain.click import TOUCHES, Click, ClickAnswer, StoredClick, decide, refused, reject_reasons
+from services.notifier.domain.click import (
+    TOUCHES,
+    Action,
+    Click,
+    ClickAnswer,
+    StoredClick,
+    decide,
+    refused,
+    reject_reasons,
+)
 from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.clock_step import Batch
 from services.notifier.domain.terms import Terms
@@ -18,6 +30,15 @@ from services.notifier.store.clicks import add_click, claim_click, find_clicks, 
 from services.notifier.store.clocks import find_clocks, lock_clocks
 from services.notifier.store.people import StoredLeave
 
+_ACTIONS: Final[Mapping[Action, str]] = {
+    "accept": "leads.accept",
+    "reached": "leads.touch",
+    "no_answer": "leads.touch",
+    "reject": "leads.reject",
+    "snooze": "leads.snooze",
+    "hand_over": "leads.assign",
+}
+"""The names of the same actions over HTTP, for the audit log."""
 REPEATED: Final = timedelta(seconds=5)
 """A person who taps the same twice within this time made one attempt."""
 
@@ -49,6 +70,9 @@ def apply_click(unit: Unit, context: NotifierContext, click: Click) -> ClickAnsw
         StoredClick(click.lead_id, click.epoch, click.person, click.action, request.at, request.until),
         click.source,
     )
+    audit_log.note(
+        unit, AuditRecord(f"rep:{click.person}", "sales", click.source, _ACTIONS[click.action], click.lead_id, 202)
+    )
     store_changes(unit, changes, {click.lead_id: clock}, terms, context)
     return decision.answer
 
@@ -72,4 +96,5 @@ def apply_command(unit: Unit, request: ActionRequested, person: str) -> bool:
     if not claim_click(unit, request.action_id, command, "slack"):
         return False
     unit.emit(request, key=person, id=request.action_id)
+    audit_log.note(unit, AuditRecord(f"rep:{person}", "sales", "slack", "reps.availability", person, 202))
     return True

@@ -93,6 +93,7 @@ NEEDED: Final[dict[str, str | None]] = {
     "POST /v1/console-links": "admin",
     "GET /v1/sessions": "admin",
     "DELETE /v1/sessions/{id}": "admin",
+    "GET /v1/audit": "manager",
     "POST /v1/keys": "admin",
     "GET /v1/keys": "admin",
     "DELETE /v1/keys/{id}": "admin",

@@ -5,13 +5,14 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 from pydantic import AfterValidator, Field
 from pydantic_core import to_json
 
 from firsthour.operations.administration.roles import Admin
 from firsthour.runtime.http import idempotency, key_store
+from firsthour.runtime.http.audit_trail import name_target
 from firsthour.runtime.http.auth import Keys
 from firsthour.runtime.http.idempotency import Once, idempotent
 from firsthour.runtime.http.key_store import Key
@@ -58,7 +59,7 @@ def add_key_routes(api: APIRouter, resources: Resources, keys: Keys) -> None:
         await keys.refresh(resources.reads)
 
     @api.post("/v1/keys", status_code=201, response_model=KeyCreated)
-    async def create(body: KeyBody, principal: Admin, once: Annotated[Once, once_of]) -> JSONResponse:
+    async def create(body: KeyBody, request: Request, principal: Admin, once: Annotated[Once, once_of]) -> JSONResponse:
         """Create an API key. Only this answer shows it: FirstHour stores its hash, also under an `Idempotency-Key`."""
         _validate(body, resources)
         key: dict[str, str] = {}
@@ -70,6 +71,7 @@ def add_key_routes(api: APIRouter, resources: Resources, keys: Keys) -> None:
                 "This request has created a key, and its first answer showed it. If the key is lost, revoke it and create "
                 "another with a new Idempotency-Key: `firsthour keys list`.",
             )
+        name_target(request, key["id"])
         await refresh()
         return JSONResponse({**key, "role": body.role, "name": body.name}, 201)
 

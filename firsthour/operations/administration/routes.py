@@ -1,10 +1,11 @@
-"""The routes of administration: keys, dead letters, webhooks, verify and doctor. The command line uses them too."""
+"""The routes of administration: keys, the audit log, dead letters, webhooks, verify and doctor. The command line uses them too."""
 
 from collections.abc import Sequence
 
 from fastapi import APIRouter
 
 from firsthour.operations.administration.agreement_routes import add_agreement_routes
+from firsthour.operations.administration.audit_routes import add_audit_routes
 from firsthour.operations.administration.check_routes import add_check_routes
 from firsthour.operations.administration.dead_letter_routes import add_dead_letter_routes
 from firsthour.operations.administration.import_routes import add_import_routes
@@ -23,6 +24,7 @@ def administration_router(
     """Return the routes. `live`: workers and ticks of this installation run, here or in other processes."""
     api = APIRouter(tags=["administration"])
     add_key_routes(api, resources, keys)
+    add_audit_routes(api, resources)
     add_dead_letter_routes(api, resources, services)
     add_webhook_routes(api, resources)
     add_notice_routes(api, resources)

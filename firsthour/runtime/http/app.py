@@ -20,12 +20,14 @@ from starlette.types import Lifespan
 
 from firsthour.runtime.clock import Clock, HostClock
 from firsthour.runtime.http import api_docs, middleware
+from firsthour.runtime.http.audit_trail import AuditTrail
 from firsthour.runtime.http.auth import needs, principal_of
 from firsthour.runtime.http.middleware import BODY_LIMIT, request_id_of
 from firsthour.runtime.http.principal import READ
 from firsthour.runtime.http.problem import CONTENT_TYPE, FieldFault, Problem, phrase, pointer, problem_response
 from firsthour.runtime.observability import metrics
 from firsthour.runtime.observability.metrics import Telemetry
+from firsthour.runtime.storage.unit import Units
 from firsthour.runtime.value_faults import value_fault
 from firsthour.runtime.version import VERSION
 from schemas.http import ProblemResponse
@@ -57,10 +59,12 @@ def create_app(
     clock: Clock | None = None,
     body_limit: int = BODY_LIMIT,
     docs: bool = True,
+    audited_by: Units | None = None,
 ) -> FastAPI:
     """Return an application of these routers.
 
-    Set `app.state.keys` before the first request with a key. `body_limit`: in bytes.
+    Set `app.state.keys` before the first request with a key. `body_limit`: in bytes. `audited_by`: store the audit log; None:
+    there is none.
     """
     app = FastAPI(
         title=title,
@@ -73,6 +77,8 @@ def create_app(
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},  # spans contain values
         responses={422: {"description": "The body or a parameter is invalid", **_problem_content()}},
     )
+    if audited_by is not None:
+        app.add_middleware(AuditTrail, units=audited_by, clock=clock or HostClock())
     app.add_middleware(
         middleware.RequestMiddleware, telemetry=telemetry, clock=clock or HostClock(), body_limit=body_limit
     )

@@ -28,6 +28,8 @@ UNSTORED_KEYS: Final = ("given", "local")
 """The names of the admin key of the settings, and of the token of the process."""
 CALLER: Final = "firsthour.caller"
 """The key, in the scope of a request, of the principal for whom this process sends it. No client can set it."""
+SENDER: Final = "firsthour.sender"
+"""The key, in the scope of a request, of the principal whose role an endpoint has examined."""
 
 
 @dataclass
@@ -205,7 +207,7 @@ def needs(right: str) -> Callable[[Request], Principal]:
         raise ValueError(f"no role has the right {right!r}; use a right of `ROLES`")
 
     def check(request: Request) -> Principal:
-        principal = principal_of(request)
+        principal = request.scope[SENDER] = principal_of(request)
         require(principal, right)
         return principal
 

@@ -16,9 +16,11 @@ from fastapi import Header, Request, Response
 from pydantic_core import to_json
 
 from firsthour.kernel.time_units import micros
+from firsthour.runtime.http.audit_trail import mark_stored, record_of
 from firsthour.runtime.http.auth import Keys, caller_of
+from firsthour.runtime.http.middleware import Scope
 from firsthour.runtime.http.problem import Problem
-from firsthour.runtime.storage import statements
+from firsthour.runtime.storage import audit_log, statements
 from firsthour.runtime.storage.unit import Unit, Units
 
 KEPT: Final = timedelta(hours=24)  # the age at which a stored answer is removed
@@ -154,20 +156,29 @@ def sweep(unit: Unit, limit: int) -> int:
 
 @dataclass(frozen=True)
 class Once:
-    """A request that takes effect once per key. Without a key it takes effect each time."""
+    """A request that takes effect once per key. Without a key it takes effect each time.
+
+    `request`: the scope of the request, whose action goes into the audit log.
+    """
 
     units: Units
     scope: str
     key: str | None
     fingerprint: str
+    request: Scope
 
     async def __call__(self, work: Callable[[Unit], Any], status: int = 200) -> Response:
         """Run `work` in a unit. After the commit, answer its result (a model, dict or struct) as JSON."""
 
         def run_once(unit: Unit) -> StoredAnswer:
-            return once(unit, self.scope, self.key, self.fingerprint, lambda: (status, _json(work(unit))))
+            answer = once(unit, self.scope, self.key, self.fingerprint, lambda: (status, _json(work(unit))))
+            record = None if answer.replayed else record_of(self.request, status)
+            if record is not None:
+                audit_log.note(unit, record)
+            return answer
 
         answer = await self.units.run(run_once)
+        mark_stored(self.request)
         headers = {REPLAYED: "true"} if answer.replayed else {}
         return Response(answer.body, answer.status, headers, media_type="application/json")
 
@@ -197,6 +208,7 @@ def idempotent(units: Units) -> Callable[..., Any]:
         if len(scope) > SCOPE_MAX:
             scope = f"sha256 {sha256(scope.encode()).hexdigest()}"
         body = await request.body()
-        return Once(units, scope, key_of(idempotency_key), fingerprint(request.url.query.encode(), body))
+        print_ = fingerprint(request.url.query.encode(), body)
+        return Once(units, scope, key_of(idempotency_key), print_, request.scope)
 
     return depends

@@ -20,7 +20,8 @@ from firsthour.kernel.time_units import micros, moment
 from firsthour.runtime.clock import Clock
 from firsthour.runtime.config.reading import NAMES, ConfigError, parse
 from firsthour.runtime.private_files import write_private
-from firsthour.runtime.storage import installation, statements
+from firsthour.runtime.storage import audit_log, installation, statements
+from firsthour.runtime.storage.audit_log import AuditRecord
 from firsthour.runtime.storage.unit import StorageError, Unit
 
 CACHE: Final = "configuration.cache"
@@ -113,6 +114,7 @@ def apply(
         team=config.team.model_dump_json(by_alias=True),
         loaded_by=loaded_by,
     )
+    audit_log.note(unit, AuditRecord("system", "", "cli", "configuration.apply", config.version))
     return True
 
 

@@ -22,8 +22,12 @@ FRONT: Final = "gateway"
 AUDITOR: Final = "notifier"
 """The service whose processes audit the installation. It also reads which reps are free, for a hand-over."""
 
+CLICKS: Final = "notifier"
+"""The service that applies what people do in Slack and on the pages of leads."""
+
 _WRITES: Final = "SELECT, INSERT, UPDATE, DELETE"
 _READS: Final = "SELECT"
+_ADDS: Final = "INSERT"
 
 # Every unit writes these.
 _WORK: Final = frozenset({"log", "cursors", "seen", "dead_letters", "dead_letter_totals"})
@@ -56,6 +60,8 @@ def rights(table: str) -> Mapping[str, Sequence[str]]:
         return {**dict.fromkeys(SERVICES, (_READS,)), APPLY: (f"{_READS}, INSERT",)}
     if table == "api_keys":
         return {**dict.fromkeys(SERVICES, (_READS, _USED)), FRONT: (_WRITES,)}
+    if table == "audit_log":
+        return {FRONT: (_WRITES,), CLICKS: (_ADDS,), APPLY: (_ADDS,)}
     if table in _OF_THE_FRONT:
         return {FRONT: (_WRITES,)}
     if table in _READ_BY_ALL:

@@ -9,7 +9,7 @@ from services.console import sessions
 from services.console.console import Console
 from services.console.markup import PAGE_HEADERS
 from services.console.session_api import shown
-from services.console.viewer import Viewer
+from services.console.viewer import Viewer, end_session
 
 PATH = "/console/sessions"
 
@@ -34,7 +34,7 @@ def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
         viewer, _ = await viewers.acting(request)
         if id not in {str(session["id"]) for session in await visible(viewer)}:
             raise Problem(404, "Unknown session", "This session has ended, or it is not yours.")
-        await resources.units.run(lambda unit: sessions.end(unit.connection, id))
+        await resources.units.run(lambda unit: end_session(unit, viewer, id))
         return RedirectResponse(PATH, 303, PAGE_HEADERS)
 
 

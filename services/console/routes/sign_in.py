@@ -6,15 +6,19 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
 from firsthour.runtime.http.form_fields import form_fields
+from firsthour.runtime.http.middleware import request_id_of
 from firsthour.runtime.http.principal import Principal
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
+from firsthour.runtime.storage import audit_log
+from firsthour.runtime.storage.audit_log import AuditRecord
+from firsthour.runtime.storage.unit import Unit
 from services.console import sessions
 from services.console.console import Console
 from services.console.markup import PAGE_HEADERS, Pages
 from services.console.page_route import SIGN_IN
 from services.console.sessions import SignInLink
-from services.console.viewer import TOKEN_CHARS_MAX, Viewers, may_enter, refuse_other_sites
+from services.console.viewer import TOKEN_CHARS_MAX, Viewers, end_session, may_enter, refuse_other_sites
 
 HOME: Final = "/console"
 KEY_CHARS_MAX: Final = 500
@@ -50,7 +54,7 @@ def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
     async def sign_out(request: Request) -> Response:
         """End the session of this browser."""
         viewer, _ = await viewers.acting(request)
-        await resources.units.run(lambda unit: sessions.end(unit.connection, viewer.session.id))
+        await resources.units.run(lambda unit: end_session(unit, viewer, viewer.session.id))
         response = RedirectResponse(SIGN_IN, 303, PAGE_HEADERS)
         viewers.forget(request, response)
         return response
@@ -105,9 +109,21 @@ class Entrance:
 
     async def _begin(self, request: Request, granted: SignInLink, target: str, key_id: str | None = None) -> Response:
         now, agent = self._resources.clock.real(), request.headers.get("user-agent", "")
-        _, token = await self._resources.units.run(
-            lambda unit: sessions.begin(unit.connection, granted, now, agent=agent, key_id=key_id)
-        )
+
+        def work(unit: Unit) -> str:
+            session, token = sessions.begin(unit.connection, granted, now, agent=agent, key_id=key_id)
+            begun = AuditRecord(
+                session.principal.actor,
+                session.role,
+                key_id or "link",
+                "sessions.begin",
+                session.id,
+                request_id=request_id_of(request.scope),
+            )
+            audit_log.note(unit, begun)
+            return token
+
+        token = await self._resources.units.run(work)
         response = RedirectResponse(target, 303, PAGE_HEADERS)
         self._viewers.remember(request, response, token)
         return response

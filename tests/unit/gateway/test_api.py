@@ -2,6 +2,7 @@
 
 from firsthour.runtime.http import idempotency
 from firsthour.runtime.http.app import Readiness, create_app
+from firsthour.runtime.storage import audit_log
 from services.gateway.api import router
 from services.gateway.quarantine import delete_old_quarantine
 from services.gateway.service import service
@@ -33,5 +34,5 @@ def test_service_sweeps_old_answers(harness: GatewayHarness) -> None:
     gateway = service()
     assert (gateway.name, gateway.sweeps) == (
         "gateway",
-        (idempotency.sweep, delete_old_source_counts, delete_old_quarantine),
+        (idempotency.sweep, audit_log.sweep, delete_old_source_counts, delete_old_quarantine),
     )

@@ -11,6 +11,10 @@ TABLES_ASIDE: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "the history of versions, shown to people; their contents are in `configurations`",
         ("id", "version", "began_at", "loaded_by"),
     ),
+    "audit_log": (
+        "not part of the chain of a lead",
+        ("id", "at", "actor", "role", "via", "action", "target", "status", "request_id"),
+    ),
     "console_sessions": (
         "not part of the chain of a lead",
         ("id", "hash", "name", "role", "rep", "key_id", "agent", "created_at", "expires_at", "used_at"),
