@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from sqlalchemy.engine import Connection
 from starlette.types import ASGIApp
 
@@ -12,6 +12,7 @@ from firsthour.operations.administration.state_routes import state_router
 from firsthour.operations.profile_checks import ProfileChecks
 from firsthour.runtime.http import auth
 from firsthour.runtime.http.app import Readiness, create_app
+from firsthour.runtime.http.visibility import hidden_leads
 from firsthour.runtime.processing.service import Resources, Service
 from schemas.http import LeadView
 from services.console import service as console
@@ -35,8 +36,12 @@ def gateway_app(
     routers += [administration_router(resources, keys, services, profile), state_router(resources, profile, ready)]
     routers.append(schema_export.router())
     feed = ChangeFeed(resources)
-    routers += [stream_router(feed), *console.routers(resources, keys, feed)]
-    gateway = Gateway(resources, keys, _app(resources, keys, routers, ready, docs=True), _lookups(resources))
+    routers.append(stream_router(feed))
+    api = APIRouter(dependencies=[Depends(hidden_leads(resources.config, resources.reads))])
+    for router in routers:
+        api.include_router(router)
+    app = _app(resources, keys, [api, *console.routers(resources, keys, feed)], ready, docs=True)
+    gateway = Gateway(resources, keys, app, _lookups(resources))
     gateway.runners = (*gateway.runners, feed)
     return gateway
 

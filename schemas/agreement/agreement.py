@@ -16,6 +16,7 @@ from schemas.agreement.promises import Goal, Promises
 from schemas.agreement.response import Response
 from schemas.agreement.routing import Routing
 from schemas.agreement.scoring import QualifyLine, Scoring
+from schemas.agreement.visibility import Visibility
 from schemas.agreement.ways_out import Tell, WaysOut
 from schemas.conditions.condition import Condition
 from schemas.values import Number, Shape
@@ -58,3 +59,4 @@ class Agreement(Shape):
     holds: Holds = Holds()
     promises: Promises = Promises()
     goals: tuple[Goal, ...] = ()
+    visibility: Visibility = Visibility()

@@ -118,5 +118,7 @@ async def _event_of(page: LivePage) -> bytes:
         regions = await page.render()
     except (Problem, StorageError) as error:
         problem = as_problem(error)
+        if problem.status == 404:  # the viewer no longer sees it: the page is loaded again
+            return event_bytes(b"{}", event="ended")
         return event_bytes(_encode({"problem": problem.detail or problem.title}), event="problem")
     return event_bytes(_encode(regions), event="regions")

@@ -15,6 +15,7 @@ from firsthour.runtime.http.client_address import FORWARDED, TrustedProxies
 from firsthour.runtime.http.middleware import App, Receive, Scope, Send, request_id_of
 from firsthour.runtime.http.principal import READ
 from firsthour.runtime.http.problem import Problem
+from firsthour.runtime.http.visibility import visible_leads
 from firsthour.runtime.processing.service import Resources, Runner
 from services.gateway import body_reader, form_script, pages, replies, waiting
 from services.gateway.domain.forms import Form
@@ -173,6 +174,8 @@ class Gateway:
         outcome = self._admitted(outcome, sender.source or "", sources)
         answer = await self._store.commit(outcome)
         if seconds is None or isinstance(answer, Problem) or not isinstance(outcome, Accepted):
+            return answer
+        if visible_leads(self._config.current, sender) is not None:  # the lead may not be one that this rep sees
             return answer
         return await self._waiters.answer(outcome, answer, seconds)
 

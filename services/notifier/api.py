@@ -9,10 +9,12 @@ from fastapi import APIRouter, Depends, Query
 from sqlalchemy.engine import Connection
 
 from firsthour.kernel.config import Config
+from firsthour.kernel.visibility import VisibleLeads
 from firsthour.runtime.http import page_cursors
 from firsthour.runtime.http.auth import needs
 from firsthour.runtime.http.principal import Principal
 from firsthour.runtime.http.problem import Problem
+from firsthour.runtime.http.visibility import visible_leads
 from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.storage.unit import Unit
 from services.notifier.context import DELIVERY, NotifierContext
@@ -47,7 +49,8 @@ def router(resources: Resources) -> APIRouter:
         """
         before = _before(cursor)
         config = resources.config.current
-        listed = await resources.reads(lambda connection: _listing(connection, config, lead, before, limit))
+        visible = visible_leads(config, principal)
+        listed = await resources.reads(lambda connection: _listing(connection, config, lead, before, limit, visible))
         if attempts:
             ids = [item["id"] for item in listed["items"]]
             by_page = await resources.reads(lambda connection: attempts_by_page(connection, ids))
@@ -94,9 +97,14 @@ def _before(cursor: str | None) -> tuple[int, str] | None:
 
 
 def _listing(
-    connection: Connection, config: Config, lead: str | None, before: tuple[int, str] | None, limit: int
+    connection: Connection,
+    config: Config,
+    lead: str | None,
+    before: tuple[int, str] | None,
+    limit: int,
+    visible: VisibleLeads | None,
 ) -> dict[str, Any]:
-    rows = list_pages(connection, lead, before, limit + 1)
+    rows = list_pages(connection, lead, before, limit + 1, visible)
     items = _items(connection, config, [page for page, _ in rows[:limit]])
     last = rows[limit - 1] if len(rows) > limit else None
     return {"items": items, "next": f"{last[1]}-{last[0].id}" if last else None}

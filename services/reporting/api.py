@@ -10,7 +10,7 @@ from firsthour.kernel.time_units import moment
 from firsthour.runtime.http import page_cursors
 from firsthour.runtime.http.auth import needs
 from firsthour.runtime.http.principal import READ, Principal
-from firsthour.runtime.http.problem import Problem
+from firsthour.runtime.http.visibility import unknown_lead, visible_leads
 from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.storage.packing import unpacked
 from schemas.envelope import UnknownEventError, decode, event_of
@@ -45,7 +45,8 @@ def router(resources: Resources) -> APIRouter:
         page_cursors.read(cursor, _LEAD)
         criteria = lead_view.LeadFilter(email=email, status=status, owner=owner, limit=limit, cursor=cursor)
         config, now = resources.config.current, resources.clock.business()
-        return await resources.reads(lambda connection: lead_view.page(connection, criteria, config, now))
+        visible = visible_leads(config, principal)
+        return await resources.reads(lambda connection: lead_view.page(connection, criteria, config, now, visible))
 
     @api.get("/v1/leads/{lead}")
     async def get_lead(lead: str, principal: Annotated[Principal, Depends(needs(READ))]) -> LeadView:
@@ -53,7 +54,7 @@ def router(resources: Resources) -> APIRouter:
         config, now = resources.config.current, resources.clock.business()
         view = await resources.reads(lambda connection: lead_view.find(connection, lead, config, now))
         if view is None:
-            raise Problem(404, "Unknown lead", f"There is no lead {lead!r}.")
+            raise unknown_lead(lead)
         return view
 
     _add_urgent_lists(api, resources)
@@ -81,7 +82,7 @@ def _add_timeline(api: APIRouter, resources: Resources) -> None:
         before = _position(cursor)
         rows = await resources.reads(lambda connection: store.timeline(connection, lead, before, limit + 1))
         if not rows and before is None:
-            raise Problem(404, "Unknown lead", f"There is no lead {lead!r}.")
+            raise unknown_lead(lead)
         last = rows[limit - 1] if len(rows) > limit else None
         items = [_item(row) for row in rows[:limit]]
         return {"items": items, "next": f"{last.at}.{last.position}.{last.id}" if last else None}
@@ -112,7 +113,10 @@ def _add_urgent_lists(api: APIRouter, resources: Resources) -> None:
         With `within`, promises that are missed already are left out.
         """
         config, now = resources.config.current, resources.clock.business()
-        return await resources.reads(lambda connection: lead_view.running(connection, limit, config, now, within))
+        visible = visible_leads(config, principal)
+        return await resources.reads(
+            lambda connection: lead_view.running(connection, limit, config, now, visible, within)
+        )
 
     @api.get("/v1/queue")
     async def queue(
@@ -120,7 +124,8 @@ def _add_urgent_lists(api: APIRouter, resources: Resources) -> None:
     ) -> Listing[LeadView]:
         """Leads that wait for an owner, pool by pool, the longest first. The list ends at `limit`."""
         config, now = resources.config.current, resources.clock.business()
-        return await resources.reads(lambda connection: lead_view.queued(connection, limit, config, now))
+        visible = visible_leads(config, principal)
+        return await resources.reads(lambda connection: lead_view.queued(connection, limit, config, now, visible))
 
 
 def _position(cursor: str | None) -> store.TimelinePosition | None:

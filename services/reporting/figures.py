@@ -4,7 +4,7 @@ Percentiles are those of the nearest rank: the median of n values is value numbe
 are local: the offset of the zone is a step function of time, with at most `PIECES` steps.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -89,7 +89,8 @@ KEYS: Final = ("source", "rep", "urgency", "day", "weekday", "hour")
 def _figures(by: str) -> statements.Sql:
     """Build the report by one key. The requests of each key are ranked by their time to the first touch, those without last."""
 
-    def build(_: statements.SqlDialect) -> Any:
+    def build(dialect: statements.SqlDialect) -> Any:
+        of_reps = sa.or_(_number("every_rep") == _literal(1), dialect.is_any_of(responses.c.rep, "reps"))
         rows = (
             sa.select(
                 _keys()[by].label("key"),
@@ -103,7 +104,7 @@ def _figures(by: str) -> statements.Sql:
                 (responses.c.touched_at - responses.c.submit_at).label("raw"),
                 responses.c.working_us.label("working"),
             )
-            .where(responses.c.submit_at >= _number("since"), responses.c.submit_at < _number("until"))
+            .where(responses.c.submit_at >= _number("since"), responses.c.submit_at < _number("until"), of_reps)
             .subquery("requests")
         )
         c = rows.c
@@ -157,7 +158,14 @@ _FIGURES: Final = {by: _figures(by) for by in ("all", *KEYS)}
 
 
 def figures(
-    connection: Connection, by: str, since: datetime, now: datetime, zone: ZoneInfo, until: datetime | None = None
+    connection: Connection,
+    by: str,
+    since: datetime,
+    now: datetime,
+    zone: ZoneInfo,
+    until: datetime | None = None,
+    *,
+    reps: Collection[str] | None = None,
 ) -> list[Figures]:
     """Return the figures of all requests since this time, for each key. `by` `all`: for all of them together.
 
@@ -165,6 +173,7 @@ def figures(
         now: tells which requests are still within their hour.
         zone: of the days, weekdays and hours.
         until: the end of the report; None: now.
+        reps: only the requests of these reps; None: of all.
     """
     rows = _FIGURES[by].all(
         connection,
@@ -172,6 +181,8 @@ def figures(
         until=micros(until or now) + 1,
         now=micros(now),
         hour_ago=micros(now) - HOUR_US,
+        every_rep=int(reps is None),
+        reps=sorted(reps or ()),
         **_offsets(zone, since, until or now),
     )
     return [Figures(**{name: _plain(row._mapping[name]) for name in Figures.__dataclass_fields__}) for row in rows]

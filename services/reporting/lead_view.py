@@ -3,6 +3,7 @@
 A migration creates the view. Tables of several services are joined only there.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -15,7 +16,9 @@ from firsthour.kernel.config import Config
 from firsthour.kernel.normalisation.emails import normalise_email
 from firsthour.kernel.normalisation.malformed import MalformedError
 from firsthour.kernel.time_units import micros, moment
+from firsthour.kernel.visibility import VisibleLeads
 from firsthour.runtime.storage import statements
+from firsthour.runtime.storage.visible_leads import is_visible
 from schemas.events.routes import HELD_BACK
 from schemas.http import ClockView, LeadView, Listing, OwnerView, QueueView, ScoreView, TouchCounts
 
@@ -105,27 +108,36 @@ _PAGES = {
 }
 
 
+def _visible_page(*names: str) -> statements.Sql:
+    """Build a page of the leads that a rep sees: the newest of each owner and queue, and of these the newest."""
+    one = view.alias("one")
+    limit = sa.bindparam("limit", type_=sa.Integer)
+    conditions = [one.c.id < sa.bindparam(n) if n == "cursor" else one.c[n] == sa.bindparam(n) for n in names]
+
+    def newest(dialect: statements.SqlDialect, column: str, array: str) -> Any:
+        each = dialect.unnest(array).subquery(f"each_of_{array}")
+        ids = sa.select(one.c.id).where(one.c[column] == each.c[0], *conditions).order_by(one.c.id.desc()).limit(limit)
+        if dialect.name == "sqlite":
+            two = view.alias("two")
+            return sa.select(two.c.id).select_from(each.join(two, two.c.id.in_(ids.correlate(each))))
+        lateral = ids.correlate(each).lateral(f"newest_of_{array}")
+        return sa.select(lateral.c.id).select_from(each.join(lateral, sa.true()))
+
+    def build(dialect: statements.SqlDialect) -> Any:
+        ids = sa.union_all(newest(dialect, "owner", "owners"), newest(dialect, "queue_pool", "pools"))
+        return sa.select(view).where(view.c.id.in_(ids)).order_by(view.c.id.desc()).limit(limit)
+
+    return statements.Sql(build)
+
+
+_VISIBLE_PAGES = {names: _visible_page(*names) for names in _PAGES}
 _running = sa.table("running_clocks", sa.column("id"), sa.column("promise_at"))
+ALWAYS_US: Final = 2**62
 _LIMIT = sa.bindparam("limit", type_=sa.Integer)
-_BY_CLOCK = statements.Sql(
-    lambda _: (
-        sa.select(view)
-        .where(
-            view.c.id.in_(
-                sa.select(
-                    sa.select(_running.c.id)
-                    .order_by(_running.c.promise_at, _running.c.id)
-                    .limit(_LIMIT)
-                    .subquery()
-                    .c.id
-                )
-            )
-        )
-        .order_by(view.c.promise_at, view.c.id)
-    )
-)
-_SOON = statements.Sql(
-    lambda _: (
+
+
+def _by_clock(*where: sa.ColumnElement[bool]) -> Any:
+    return (
         sa.select(view)
         .where(
             view.c.id.in_(
@@ -134,6 +146,7 @@ _SOON = statements.Sql(
                     .where(
                         _running.c.promise_at > sa.bindparam("after", type_=sa.BigInteger),
                         _running.c.promise_at <= sa.bindparam("until", type_=sa.BigInteger),
+                        *where,
                     )
                     .order_by(_running.c.promise_at, _running.c.id)
                     .limit(_LIMIT)
@@ -144,19 +157,30 @@ _SOON = statements.Sql(
         )
         .order_by(view.c.promise_at, view.c.id)
     )
-)
-_IN_QUEUE = statements.Sql(
-    lambda _: (
+
+
+def _in_queue(*where: sa.ColumnElement[bool]) -> Any:
+    return (
         sa.select(view)
-        .where(view.c.queue_pool.is_not(None))
+        .where(view.c.queue_pool.is_not(None), *where)
         .order_by(view.c.queue_pool, view.c.queue_since, view.c.id)
         .limit(_LIMIT)
     )
-)
+
+
+_BY_CLOCK = statements.Sql(lambda _: _by_clock())
+_IN_QUEUE = statements.Sql(lambda _: _in_queue())
+_VISIBLE_BY_CLOCK = statements.Sql(lambda f: _by_clock(is_visible(f, _running.c.id)))
+_VISIBLE_IN_QUEUE = statements.Sql(lambda f: _in_queue(f.is_any_of(view.c.queue_pool, "pools")))
 
 
 def running(
-    connection: Connection, limit: int, config: Config, now: datetime, within: int | None = None
+    connection: Connection,
+    limit: int,
+    config: Config,
+    now: datetime,
+    visible: VisibleLeads | None,
+    within: int | None = None,
 ) -> Listing[LeadView]:
     """Return the leads with a running clock, the next promise first.
 
@@ -165,31 +189,44 @@ def running(
         limit: the length of the list, at most.
         config: the configuration in force.
         now: business time.
+        visible: only these leads. None: all.
         within: only promises that end within so many minutes. None: all.
     """
-    if within is None:
-        return _first(_BY_CLOCK, connection, limit, config, now)
     at = micros(now)
-    return _first(_SOON, connection, limit, config, now, after=at, until=at + within * 60_000_000)
+    after, until = (-ALWAYS_US, ALWAYS_US) if within is None else (at, at + within * 60_000_000)
+    values = {"limit": limit, "after": after, "until": until}
+    rows = (
+        _BY_CLOCK.all(connection, **values)
+        if visible is None
+        else _VISIBLE_BY_CLOCK.all(connection, **values, **visible.arrays)
+    )
+    return _listing(rows, config, now)
 
 
-def queued(connection: Connection, limit: int, config: Config, now: datetime) -> Listing[LeadView]:
-    """Return the leads that wait in a queue, pool by pool, the longest first. `now`: business time."""
-    return _first(_IN_QUEUE, connection, limit, config, now)
-
-
-def _first(
-    statement: statements.Sql, connection: Connection, limit: int, config: Config, now: datetime, **values: int
+def queued(
+    connection: Connection, limit: int, config: Config, now: datetime, visible: VisibleLeads | None
 ) -> Listing[LeadView]:
-    rows = statement.all(connection, limit=limit, **values)
+    """Return the leads that wait in a queue, pool by pool, the longest first. `now`, `visible`: as above."""
+    rows = (
+        _IN_QUEUE.all(connection, limit=limit)
+        if visible is None
+        else _VISIBLE_IN_QUEUE.all(connection, limit=limit, pools=sorted(visible.pools))
+    )
+    return _listing(rows, config, now)
+
+
+def _listing(rows: Sequence[Any], config: Config, now: datetime) -> Listing[LeadView]:
     return Listing[LeadView](items=[_lead(row, config, micros(now)) for row in rows])
 
 
-def page(connection: Connection, criteria: LeadFilter, config: Config, now: datetime) -> Listing[LeadView]:
+def page(
+    connection: Connection, criteria: LeadFilter, config: Config, now: datetime, visible: VisibleLeads | None = None
+) -> Listing[LeadView]:
     """Return one page of the list. An address is normalised as in events, so that any spelling matches.
 
     Args:
         now: business time.
+        visible: only these leads. None: all.
     """
     values: dict[str, Any] = {
         "status": criteria.status,
@@ -203,7 +240,12 @@ def page(connection: Connection, criteria: LeadFilter, config: Config, now: date
         except MalformedError:
             return Listing[LeadView](items=[])
     names = tuple(name for name in _FILTERS if values[name] is not None)
-    rows = _PAGES[names].all(connection, **{name: values[name] for name in names}, limit=criteria.limit + 1)
+    given = {name: values[name] for name in names} | {"limit": criteria.limit + 1}
+    rows = (
+        _PAGES[names].all(connection, **given)
+        if visible is None
+        else _VISIBLE_PAGES[names].all(connection, **given, **visible.arrays)
+    )
     more = len(rows) > criteria.limit
     items = [_lead(row, config, micros(now)) for row in rows[: criteria.limit]]
     return Listing[LeadView](items=items, next=items[-1].id if more else None)

@@ -13,6 +13,7 @@ from firsthour.runtime.http.auth import needs
 from firsthour.runtime.http.principal import Principal
 from firsthour.runtime.http.problem import FieldFault, Problem
 from firsthour.runtime.http.turn_queue import TurnQueue
+from firsthour.runtime.http.visibility import visible_leads
 from firsthour.runtime.processing.service import Resources
 from schemas.agreement.calendars import DAYS
 from schemas.http import Moment
@@ -58,14 +59,16 @@ def add_response_routes(api: APIRouter, resources: Resources, queue: ReportQueue
 
         A request is a submit that handed the lead over to Sales. It is `pending` while its hour runs. `share` leaves these
         out. `working` counts in the calendar of the urgency, else in that of the rep. `held_back` requests came with a burst:
-        `raw` counts from the submit, `working` from the release of the burst.
+        `raw` counts from the submit, `working` from the release of the burst. A rep who does not see all leads gets the requests
+        of the reps whose leads they see.
         """
-        now = resources.clock.business()
+        now, visible = resources.clock.business(), visible_leads(resources.config.current, principal)
+        reps = None if visible is None else visible.owners
         start, zone = _since(since, now), _zone(resources, calendar)
 
         def read(connection: Connection) -> tuple[list[Figures], list[Figures], bool]:
-            total = figures(connection, "all", start, now, ZoneInfo(zone))
-            groups = figures(connection, by, start, now, ZoneInfo(zone)) if by else []
+            total = figures(connection, "all", start, now, ZoneInfo(zone), reps=reps)
+            groups = figures(connection, by, start, now, ZoneInfo(zone), reps=reps) if by else []
             return total, groups, rebuilding.is_complete(connection, MODEL, MODEL_VERSION)
 
         async with queue.turn():

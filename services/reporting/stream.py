@@ -8,7 +8,7 @@ A row that commits later than that is not in the stream: it is a signal, and the
 import asyncio
 import contextlib
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
@@ -19,13 +19,16 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 from sqlalchemy.engine import Connection
 
 from firsthour.kernel.time_units import micros, moment
+from firsthour.kernel.visibility import VisibleLeads
 from firsthour.runtime.http.auth import needs, principal_of
 from firsthour.runtime.http.event_streams import HEARTBEAT, EventStreamResponse, event_bytes
 from firsthour.runtime.http.principal import READ, Principal
 from firsthour.runtime.http.problem import Problem
+from firsthour.runtime.http.visibility import visible_leads
 from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.unit import StorageError
+from firsthour.runtime.storage.visible_leads import standings
 from schemas.events.routes import RepAvailabilityChanged
 from schemas.topics import LEADS, PAGES, ROUTES
 from services.reporting.handlers import STREAM
@@ -42,6 +45,9 @@ VIEWERS_MAX: Final = 1_000
 LAST_ID_CHARS_MAX: Final = 100
 RETRY_LATER: Final = {"retry-after": "10"}
 
+Standing = tuple[str | None, str | None]
+"""The owner of a lead, and the pool for which it waits."""
+UNKNOWN: Final[Standing] = (None, None)
 _encode = msgspec.json.Encoder().encode
 _SINCE = statements.Sql(
     lambda _: (
@@ -67,6 +73,12 @@ class LeadChange:
     topic: str
     type: str
     at: datetime
+    owner: str | None = None  # of the lead, when the row was read
+    queue_pool: str | None = None
+
+    def is_visible(self, visible: VisibleLeads | None) -> bool:
+        """Return whether a viewer who sees these leads sees the change. None: all leads."""
+        return visible is None or visible.includes(self.owner, self.queue_pool)
 
     def encoded(self) -> bytes:
         """Return the event of the stream."""
@@ -89,9 +101,15 @@ def is_of_team(row: Any) -> bool:
     return row.lead_id is None and row.type == RepAvailabilityChanged.TYPE
 
 
-def change_of(row: Any, number: int) -> LeadChange:
+def change_of(row: Any, number: int, standing: Standing) -> LeadChange:
     """Return the change that a row of the history tells."""
-    return LeadChange(number, row.id, row.heard_at, row.lead_id or "", row.topic, row.type, moment(row.at))
+    return LeadChange(number, row.id, row.heard_at, row.lead_id or "", row.topic, row.type, moment(row.at), *standing)
+
+
+def _with_standings(connection: Connection, since: int) -> tuple[Sequence[Any], Mapping[str, Standing]]:
+    """Return the rows since a time, and the owner and queue of their leads."""
+    rows = rows_since(connection, since)
+    return rows, standings(connection, [row.lead_id for row in rows if is_shown(row)])
 
 
 class ChangeFeed:
@@ -106,6 +124,7 @@ class ChangeFeed:
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._since: int | None = None  # None: there were no viewers
         self.viewers = 0
+        self._reps = 0  # viewers of the stream who are reps
         self.number = 0  # of the newest change
 
     def wake(self) -> None:
@@ -121,8 +140,8 @@ class ChangeFeed:
         if self._since is None:
             self._since = micros(self._resources.clock.business())
         since = int(self._since - overlap)
-        rows = await self._resources.reads(lambda connection: rows_since(connection, since))
-        fresh = self._note(rows)
+        rows, standing_of = await self._resources.reads(lambda connection: self._read(connection, since))
+        fresh = self._note(rows, standing_of)
         if len(rows) == ROWS_AT_ONCE:
             self._since = max(self._since, int(rows[-1].heard_at + overlap))  # there is more: go on behind them
             self.wake()
@@ -133,7 +152,13 @@ class ChangeFeed:
             self._changed = asyncio.Event()
         return bool(fresh)
 
-    def _note(self, rows: Sequence[Any]) -> list[LeadChange]:
+    def _read(self, connection: Connection, since: int) -> tuple[Sequence[Any], Mapping[str, Standing]]:
+        """Return the rows since a time. Owners and queues are read only for viewers who do not see all leads."""
+        if self._reps and self._resources.config.current.agreement.visibility.reps != "all":
+            return _with_standings(connection, since)
+        return rows_since(connection, since), {}
+
+    def _note(self, rows: Sequence[Any], standing_of: Mapping[str, Standing]) -> list[LeadChange]:
         """Add the rows that were not seen before. Return those that viewers see."""
         fresh: list[LeadChange] = []
         for row in rows:
@@ -142,7 +167,7 @@ class ChangeFeed:
             self._seen[row.id] = None
             if is_shown(row) or is_of_team(row):
                 self.number += 1
-                fresh.append(change_of(row, self.number))
+                fresh.append(change_of(row, self.number, standing_of.get(row.lead_id, UNKNOWN)))
         while len(self._seen) > 2 * KEPT:
             self._seen.popitem(last=False)
         self._changes.extend(fresh)
@@ -188,17 +213,26 @@ class ChangeFeed:
             return None
         return [change for change in self._changes if change.number > after]
 
-    async def events(self, last_id: str | None, is_allowed: Callable[[], bool]) -> AsyncIterator[bytes]:
+    async def events(
+        self, last_id: str | None, is_allowed: Callable[[], bool], principal: Principal
+    ) -> AsyncIterator[bytes]:
         """Yield the events of a viewer, from `last_id` on. Without it, from now on.
 
         An event may come twice; its id tells. `reset`: changes are missing, so load what you show again. The events end when the
         viewer is no longer allowed to see them.
+
+        Args:
+            last_id: the id of the last event that the viewer has had.
+            is_allowed: returns whether the viewer may still see leads.
+            principal: the viewer, who gets the changes of the leads that they see.
         """
         self.enter()
+        is_rep = principal.rep is not None
+        self._reps += is_rep
         try:
             after, examined_at = self.number, asyncio.get_running_loop().time()
             yield b"retry: 2000\n\n"
-            async for part in self._resumed(last_id):
+            async for part in self._resumed(last_id, principal):
                 yield part
             while True:
                 newest = await self.next(after, HEARTBEAT_SECONDS)
@@ -212,11 +246,17 @@ class ChangeFeed:
                 if changes is None:
                     yield event_bytes(b"{}", event="reset")
                 else:
-                    yield b"".join(change.encoded() for change in changes if change.lead) or HEARTBEAT
+                    visible = self._visible_to(principal)
+                    seen = [one for one in changes if one.lead and one.is_visible(visible)]
+                    yield b"".join(one.encoded() for one in seen) or HEARTBEAT
         finally:
+            self._reps -= is_rep
             self.leave()
 
-    async def _resumed(self, last_id: str | None) -> AsyncIterator[bytes]:
+    def _visible_to(self, principal: Principal) -> VisibleLeads | None:
+        return visible_leads(self._resources.config.current, principal)
+
+    async def _resumed(self, last_id: str | None, principal: Principal) -> AsyncIterator[bytes]:
         """Yield what happened since the last event that the viewer has had."""
         if last_id is None:
             return
@@ -224,13 +264,16 @@ class ChangeFeed:
         if not at.isdecimal() or len(at) > 18:
             yield event_bytes(b"{}", event="reset")
             return
-        rows = await self._resources.reads(lambda connection: rows_since(connection, int(at)))
+        rows, standing_of = await self._resources.reads(lambda connection: _with_standings(connection, int(at)))
         if len(rows) == ROWS_AT_ONCE:
             yield event_bytes(b"{}", event="reset")
             return
+        visible = self._visible_to(principal)
         for row in rows:
             if row.id != id and is_shown(row):
-                yield change_of(row, 0).encoded()
+                change = change_of(row, 0, standing_of.get(row.lead_id, UNKNOWN))
+                if change.is_visible(visible):
+                    yield change.encoded()
 
 
 def stream_router(feed: ChangeFeed) -> APIRouter:
@@ -246,7 +289,7 @@ def stream_router(feed: ChangeFeed) -> APIRouter:
         """What happens to leads, as server-sent events: `lead` with the id of the lead, the type and the time.
 
         An event may come twice; its id tells. `reset`: the viewer was away for too long, or reads too slowly, so that events
-        are missing. The stream is a signal, and the lists are the record."""
+        are missing. The stream is a signal, and the lists are the record. A rep gets the changes of the leads that they see."""
         if feed.viewers >= VIEWERS_MAX:
             raise Problem(503, "", f"{VIEWERS_MAX} viewers are connected. Connect again later.", headers=RETRY_LATER)
 
@@ -256,6 +299,6 @@ def stream_router(feed: ChangeFeed) -> APIRouter:
             except Problem:
                 return False
 
-        return EventStreamResponse(feed.events(last_event_id, is_allowed))
+        return EventStreamResponse(feed.events(last_event_id, is_allowed, principal))
 
     return api

@@ -13,7 +13,7 @@ from firsthour.runtime.http import page_cursors
 from firsthour.runtime.http.auth import needs
 from firsthour.runtime.http.idempotency import Once, idempotent
 from firsthour.runtime.http.principal import READ, Principal
-from firsthour.runtime.http.problem import Problem
+from firsthour.runtime.http.visibility import unknown_lead
 from firsthour.runtime.processing.service import Resources
 from schemas.http import ActionResult, AssignBody, AvailabilityBody, ReasonBody, ReturnBody, SnoozeBody, TouchBody
 from services.router import commands
@@ -118,7 +118,7 @@ def _add_permitted_actions(api: APIRouter, resources: Resources) -> None:
         rules, now = rules_of(resources.config.current), micros(resources.clock.business())
         row = await resources.reads(lambda connection: find_lead(connection, lead))
         if row is None:
-            raise Problem(404, "Unknown lead", f"There is no lead {lead!r}.")
+            raise unknown_lead(lead)
         by_rep = await resources.reads(presences)
         items = permitted_actions(row, commands.actor_for(principal, row), rules, now, by_rep)
         return {"items": [asdict(item) for item in items], "next": None}
@@ -160,7 +160,7 @@ def _add_decisions(api: APIRouter, resources: Resources) -> None:
         before = _position_of(cursor)
         row = await resources.reads(lambda connection: find_lead(connection, lead))
         if row is None:
-            raise Problem(404, "Unknown lead", f"There is no lead {lead!r}.")
+            raise unknown_lead(lead)
         page = await resources.reads(lambda connection: decisions_of(connection, lead, before, limit + 1))
         last = page[limit - 1][0] if len(page) > limit else None
         return {

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends
 from firsthour.kernel.time_units import moment
 from firsthour.runtime.http.auth import needs
 from firsthour.runtime.http.principal import READ, Principal
-from firsthour.runtime.http.problem import Problem
+from firsthour.runtime.http.visibility import unknown_lead
 from firsthour.runtime.processing.service import Resources
 from services.scoring import store
 from services.scoring.domain.profile import dated_facts, retention_of
@@ -28,7 +28,7 @@ def router(resources: Resources) -> APIRouter:
         `kept`: how much of the person is stored, and up to when facts or hits beyond the bounds were dropped."""
         profile = await resources.reads(lambda connection: store.find_profile(connection, lead))
         if profile is None:
-            raise Problem(404, "Unknown lead", f"There is no lead {lead!r}.")
+            raise unknown_lead(lead)
         rules, now = rules_of(resources.config.current), resources.clock.business()
         return {
             "id": lead,

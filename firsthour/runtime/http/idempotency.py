@@ -21,6 +21,7 @@ from firsthour.runtime.http.auth import Keys, caller_of
 from firsthour.runtime.http.middleware import Scope
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.storage import audit_log, statements
+from firsthour.runtime.storage.reader import Reader
 from firsthour.runtime.storage.unit import Unit, Units
 
 KEPT: Final = timedelta(hours=24)  # the age at which a stored answer is removed
@@ -187,6 +188,23 @@ def _json(result: Any) -> bytes:
     return to_json(result, fallback=msgspec.to_builtins)
 
 
+def _scope_of(request: Request) -> str:
+    """Return the scope of the keys of a request: its sender, the method and the path."""
+    keys: Keys = request.app.state.keys
+    principal = caller_of(request) or keys.find(request.headers.get("authorization", ""))
+    scope = f"{principal.id if principal else ''} {request.method} {request.scope['path']}"
+    return scope if len(scope) <= SCOPE_MAX else f"sha256 {sha256(scope.encode()).hexdigest()}"
+
+
+async def has_answer(request: Request, reads: Reader) -> bool:
+    """Return whether an answer is stored under the `Idempotency-Key` of a request. Raises `Problem` 400."""
+    key = key_of(request.headers.get("idempotency-key"))
+    if key is None:
+        return False
+    scope = _scope_of(request)
+    return await reads(lambda connection: _FIND.first(connection, scope_=scope, key_=key)) is not None
+
+
 def idempotent(units: Units) -> Callable[..., Any]:
     """Return a dependency: `once: Annotated[Once, Depends(idempotent(resources.units))]`, then `return await once(work)`.
 
@@ -202,11 +220,7 @@ def idempotent(units: Units) -> Callable[..., Any]:
             ),
         ] = None,
     ) -> Once:
-        keys: Keys = request.app.state.keys
-        principal = caller_of(request) or keys.find(request.headers.get("authorization", ""))
-        scope = f"{principal.id if principal else ''} {request.method} {request.scope['path']}"
-        if len(scope) > SCOPE_MAX:
-            scope = f"sha256 {sha256(scope.encode()).hexdigest()}"
+        scope = _scope_of(request)
         body = await request.body()
         print_ = fingerprint(request.url.query.encode(), body)
         return Once(units, scope, key_of(idempotency_key), print_, request.scope)

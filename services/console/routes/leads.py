@@ -17,6 +17,7 @@ from services.console.markup import PAGE_HEADERS, Pages
 from services.console.viewer import Viewer, problem_of
 
 PATH = "/console/leads"
+MINE = "/console/mine"
 QUERY_CHARS_MAX = 200
 DONE = ("accept", "touch", "snooze", "reject", "recycle", "assign", "opt-out")
 TIMELINE_MAX = 100
@@ -65,12 +66,18 @@ def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
         viewer, fields = await viewers.acting(request)
         answer = await act(viewer, lead, action, fields, resources.clock.business())
         if answer.ok:
-            back = "/console/mine?" if fields.get("back") == "mine" else f"{path_of(PATH + '/{lead}', lead=lead)}?"
-            return RedirectResponse(f"{back}done={action}", 303, PAGE_HEADERS)
+            to_mine = fields.get("back") == "mine" or not await is_visible(viewer, lead)
+            back = MINE if to_mine else path_of(PATH + "/{lead}", lead=lead)
+            return RedirectResponse(f"{back}?done={action}", 303, PAGE_HEADERS)
         problem = problem_of(answer)
         if problem.status == 404:
             raise problem
         return await lead_page(pages, viewer, lead, problem=problem)
+
+
+async def is_visible(viewer: Viewer, lead: str) -> bool:
+    """Return whether the viewer sees a lead. The agreement may hide it from a rep who has just given it away."""
+    return viewer.session.rep is None or (await viewer.send("GET", path_of("/v1/leads/{lead}", lead=lead))).ok
 
 
 async def lead_page(

@@ -10,8 +10,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from firsthour.kernel.time_units import micros, moment
+from firsthour.kernel.visibility import VisibleLeads
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.unit import Unit
+from firsthour.runtime.storage.visible_leads import is_visible
 from services.notifier.domain.clock_step import Cancel, Scope, in_scope
 from services.notifier.domain.objection import Availability
 from services.notifier.domain.page import FIRST, LEASE, REST, Kind, Page
@@ -188,6 +190,10 @@ _SOME_PAGES = statements.Sql(lambda f: sa.select(pages).where(f.is_any_of(pages.
 _ONE = statements.Sql(lambda _: sa.select(pages).where(pages.c.id == sa.bindparam("id")))
 _LISTED = statements.Sql(lambda _: _newest_first())
 _LISTED_OF_LEAD = statements.Sql(lambda _: _newest_first(pages.c.lead_id == sa.bindparam("lead")))
+_VISIBLE = statements.Sql(lambda f: _newest_first(is_visible(f, pages.c.lead_id)))
+_VISIBLE_OF_LEAD = statements.Sql(
+    lambda f: _newest_first(pages.c.lead_id == sa.bindparam("lead"), is_visible(f, pages.c.lead_id))
+)
 _PAGE_TIMES = ("due_at", "next_at", "first_try_at", "created_at", "sent_at", "claimed_at")
 _KEY = itemgetter(0, 1)
 _json = msgspec.json.Encoder().encode
@@ -338,12 +344,22 @@ def add_attempts(unit: Unit, new: Iterable[Attempt]) -> None:
 
 
 def list_pages(
-    connection: Connection, lead: str | None, before: tuple[int, str] | None, limit: int
+    connection: Connection,
+    lead: str | None,
+    before: tuple[int, str] | None,
+    limit: int,
+    visible: VisibleLeads | None = None,
 ) -> list[tuple[Page, int]]:
-    """Return pages, newest first, each with its creation time (microseconds) for the next `before`."""
+    """Return pages, newest first, each with its creation time (microseconds) for the next `before`.
+
+    `visible`: only pages about these leads. None: all.
+    """
     at, id = before or (2**62, "")
-    statement = _LISTED if lead is None else _LISTED_OF_LEAD
-    rows = statement.all(connection, lead=lead, at=at, id=id, limit=limit)
+    if visible is None:
+        statement, arrays = _LISTED if lead is None else _LISTED_OF_LEAD, dict[str, list[str]]()
+    else:
+        statement, arrays = _VISIBLE if lead is None else _VISIBLE_OF_LEAD, visible.arrays
+    rows = statement.all(connection, lead=lead, at=at, id=id, limit=limit, **arrays)
     return [(_page(row), row.created_at) for row in rows]
 
 

@@ -7,7 +7,9 @@ from typing import Any, Final
 from sqlalchemy.engine import Connection
 
 from firsthour.kernel.time_units import moment
+from firsthour.kernel.visibility import VisibleLeads
 from firsthour.runtime.http import page_cursors
+from firsthour.runtime.storage.visible_leads import visible_ids
 from services.reporting.domain.funnel import FunnelPass
 from services.reporting.domain.funnel_steps import FunnelStep
 from services.reporting.domain.funnel_tally import outcome
@@ -22,8 +24,10 @@ _CURSOR: Final = re.compile(rf"{page_cursors.MICROSECONDS}\.{page_cursors.COUNT}
 _BEGIN: Final[PassPosition] = (-(2**62), "", 0)
 
 
-def leads_view(connection: Connection, query: FunnelQuery, parameters: FunnelLeadsParameters) -> dict[str, Any]:
-    """Return one page of the list."""
+def leads_view(
+    connection: Connection, query: FunnelQuery, parameters: FunnelLeadsParameters, visible: VisibleLeads | None = None
+) -> dict[str, Any]:
+    """Return one page of the list. `visible`: only these leads; None: all."""
     belongs = _chooser(query, parameters)
     position, items, count = _position(parameters.cursor), list[FunnelPass](), 0
     while count < READ_MAX:
@@ -39,8 +43,9 @@ def leads_view(connection: Connection, query: FunnelQuery, parameters: FunnelLea
             ended=parameters.ended,
         )
         count += len(rows)
+        seen = None if visible is None else visible_ids(connection, visible, {one.lead_id for one in rows})
         for one in rows:
-            if belongs(one):
+            if (seen is None or one.lead_id in seen) and belongs(one):
                 items.append(one)
             position = one.start_at, one.lead_id, one.cycle
             if len(items) > parameters.limit:

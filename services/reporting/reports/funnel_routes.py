@@ -9,6 +9,7 @@ from sqlalchemy.engine import Connection
 from firsthour.kernel.time_units import micros, moment
 from firsthour.runtime.http.auth import needs
 from firsthour.runtime.http.principal import READ, Principal
+from firsthour.runtime.http.visibility import visible_leads
 from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.installation import configurations
@@ -82,9 +83,9 @@ def add_funnel_routes(api: APIRouter, resources: Resources, queue: ReportQueue) 
         """The leads behind a figure of the funnel, by the begin of their passes. An answer may have fewer items than `limit`
         and a `next`: rare figures are searched part by part.
         """
-        query = _query(parameters)
+        query, visible = _query(parameters), visible_leads(resources.config.current, principal)
         async with queue.turn():
-            return await resources.reads(lambda connection: leads_view(connection, query, parameters))
+            return await resources.reads(lambda connection: leads_view(connection, query, parameters, visible))
 
     def _query(parameters: FunnelParameters) -> FunnelQuery:
         return query_of(parameters, resources.config.current, resources.clock.business())
