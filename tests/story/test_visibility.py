@@ -1,14 +1,12 @@
 """Which leads a rep sees: their own, those of their pools, or all; everywhere, and at once after a change."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import pytest
 
 from tests.story.conftest import OpenWorld
 from tests.story.test_console import csrf_in, signed_in
+from tests.story.test_console_live import OpenStream, streaming
 from tests.story.test_roles import NEEDED, PUBLIC, SIGNED, STREAM
 from tests.story.world import World
 
@@ -184,56 +182,28 @@ async def test_response_report_of_a_rep_has_the_requests_of_the_leads_they_see(o
     assert answer["total"]["requests"] == 1
 
 
-@asynccontextmanager
-async def listening(world: World, rep: str, last: str | None = None) -> AsyncIterator[list[str]]:
-    """Collect what the stream sends to the key of a rep."""
-    sent: list[str] = []
-    headers = {"Authorization": f"Bearer {await world.key('sales', rep)}"}
-    if last is not None:
-        headers["Last-Event-ID"] = last
-
-    async def listen() -> None:
-        done = asyncio.Event()
-
-        async def send(message: Any) -> None:
-            sent.append(message.get("body", b"").decode())
-
-        async def receive() -> Any:
-            await done.wait()
-
-        scope = {
-            "type": "http",
-            "method": "GET",
-            "path": "/v1/stream",
-            "query_string": b"",
-            "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
-        }
-        await world.system.app(scope, receive, send)
-
-    task = asyncio.create_task(listen())
-    async with asyncio.timeout(30):
-        while not any("retry" in part for part in sent):
-            await asyncio.sleep(0.01)
-    yield sent
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+def told(stream: OpenStream, leads: dict[str, str]) -> set[str]:
+    """Return the leads that a stream told of, by their owners."""
+    return {owner for owner, lead in leads.items() if lead in stream.text}
 
 
 async def test_stream_sends_no_record_of_a_lead_outside(open_world: OpenWorld, scope: str) -> None:
     world = await open_scope(open_world, scope)
-    async with listening(world, "ana") as ana, listening(world, "cy") as cy:
+    keys = {rep: f"Bearer {await world.key('sales', rep)}" for rep in ("ana", "cy")}
+    async with (
+        streaming(world, STREAM, authorization=keys["ana"]) as ana,
+        streaming(world, STREAM, authorization=keys["cy"]) as cy,
+        streaming(world, STREAM, authorization=f"Bearer {await world.key('manager')}") as manager,
+    ):
         leads = await fill(world)
-        async with asyncio.timeout(30):
-            while leads["ana"] not in "".join(ana) or leads["cy"] not in "".join(cy):
-                await asyncio.sleep(0.01)
-    texts = {"ana": "".join(ana), "cy": "".join(cy)}
-    for rep, text in texts.items():
-        assert {owner for owner, lead in leads.items() if lead in text} == EXPECTED[scope][rep], rep
-    async with listening(world, "ana", "0.x") as resumed:
-        async with asyncio.timeout(30):
-            while leads["ana"] not in "".join(resumed):
-                await asyncio.sleep(0.01)
-    assert leads["cy"] not in "".join(resumed)
+        await manager.until(lambda _: told(manager, leads) == set(leads))
+        await ana.until(lambda _: leads["ana"] in ana.text)
+        await cy.until(lambda _: leads["cy"] in cy.text)
+        assert told(ana, leads) == EXPECTED[scope]["ana"]
+        assert told(cy, leads) == EXPECTED[scope]["cy"]
+    async with streaming(world, STREAM, authorization=keys["ana"], last_event_id="0.x") as resumed:
+        await resumed.until(lambda _: leads["ana"] in resumed.text)
+    assert told(resumed, leads) == EXPECTED[scope]["ana"]
 
 
 async def test_console_goes_on_to_my_leads_when_a_lead_was_given_away(open_world: OpenWorld) -> None:
