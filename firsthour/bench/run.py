@@ -32,6 +32,7 @@ from firsthour.bench import (
     pipeline,
     rules,
     scale,
+    search,
     team_size,
     timers,
     working_time,
@@ -87,10 +88,11 @@ def measurements(*, full: bool) -> list[Measurement]:
         Measurement("Many leads stored", many / 4_000, partial(scale.growth, many=many)),
     ]
     if not full:
-        return [*quick, Measurement("Funnel", 25, funnel.funnel)]
+        return [*quick, Measurement("Funnel", 25, funnel.funnel), Measurement("Search", 30, search.search)]
     return [
         *quick,
         Measurement("Funnel", 240, partial(funnel.funnel, leads=funnel.LEADS_FULL)),
+        Measurement("Search", 240, partial(search.search, leads=search.LEADS_FULL)),
         *[_pages(load) for load in LOADS_FULL],
         Measurement("Most leads", 90, paging.most),
         Measurement("Size of the team", 110, team_size.team_size),
@@ -130,6 +132,11 @@ def distributed(server_settings: Settings, *, full: bool) -> list[Measurement]:
         ),
         Measurement("Many timers", 35, partial(distributed_timers.timers, server_settings)),
         Measurement("Many leads stored", many / 2_500, partial(distributed_scale.growth, server_settings, many=many)),
+        Measurement(
+            "Search",
+            400 if full else 60,
+            partial(search.distributed_search, server_settings, leads=search.LEADS_FULL if full else search.LEADS),
+        ),
     ]
     if not full:
         return quick

@@ -21,9 +21,11 @@ from services.reporting.hour_routes import add_hour_route
 from services.reporting.rebuild_routes import add_rebuild_route
 from services.reporting.reports.funnel_routes import add_funnel_routes
 from services.reporting.response_routes import ReportQueue, add_hop_route, add_response_routes
+from services.reporting.search import search
 from services.reporting.source_routes import add_source_routes
 
 TIMELINE_MAX = 1_000
+QUERY_MAX = 1_000  # characters
 _POSITION = re.compile(rf"{page_cursors.MICROSECONDS}\.{page_cursors.COUNT}\.{page_cursors.ID}", re.ASCII)
 _LEAD = re.compile(page_cursors.UUID, re.ASCII)
 
@@ -40,12 +42,23 @@ def router(resources: Resources) -> APIRouter:
         owner: str | None = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
         cursor: str | None = None,
+        q: Annotated[
+            str | None,
+            Query(
+                max_length=QUERY_MAX,
+                description="Beginnings of words of the mail address, name or company, in any order; of a phone number; or of an id.",
+            ),
+        ] = None,
     ) -> Listing[LeadView]:
-        """Leads, newest first; `next` continues the list."""
+        """Leads, newest first; `next` continues the list. `q` searches without regard to case and accents. Of a text that
+        more than a thousand leads begin with, it finds some.
+        """
         page_cursors.read(cursor, _LEAD)
         criteria = lead_view.LeadFilter(email=email, status=status, owner=owner, limit=limit, cursor=cursor)
         config, now = resources.config.current, resources.clock.business()
         visible = visible_leads(config, principal)
+        if q is not None and q.strip():
+            return await resources.reads(lambda connection: search(connection, q, criteria, config, now, visible))
         return await resources.reads(lambda connection: lead_view.page(connection, criteria, config, now, visible))
 
     @api.get("/v1/leads/{lead}")

@@ -200,7 +200,7 @@ def running(
         if visible is None
         else _VISIBLE_BY_CLOCK.all(connection, **values, **visible.arrays)
     )
-    return _listing(rows, config, now)
+    return listing(rows, limit, config, now)
 
 
 def queued(
@@ -212,11 +212,7 @@ def queued(
         if visible is None
         else _VISIBLE_IN_QUEUE.all(connection, limit=limit, pools=sorted(visible.pools))
     )
-    return _listing(rows, config, now)
-
-
-def _listing(rows: Sequence[Any], config: Config, now: datetime) -> Listing[LeadView]:
-    return Listing[LeadView](items=[_lead(row, config, micros(now)) for row in rows])
+    return listing(rows, limit, config, now)
 
 
 def page(
@@ -246,9 +242,13 @@ def page(
         if visible is None
         else _VISIBLE_PAGES[names].all(connection, **given, **visible.arrays)
     )
-    more = len(rows) > criteria.limit
-    items = [_lead(row, config, micros(now)) for row in rows[: criteria.limit]]
-    return Listing[LeadView](items=items, next=items[-1].id if more else None)
+    return listing(rows, criteria.limit, config, now)
+
+
+def listing(rows: Sequence[Any], limit: int, config: Config, now: datetime) -> Listing[LeadView]:
+    """Return rows of the view as one page; one row more than `limit` says that there are further ones."""
+    items = [_lead(row, config, micros(now)) for row in rows[:limit]]
+    return Listing[LeadView](items=items, next=items[-1].id if len(rows) > limit else None)
 
 
 def addresses_at(connection: Connection, domains: list[str]) -> list[str]:

@@ -13,11 +13,13 @@ from firsthour.runtime.storage.unit import Unit
 from services.reporting import rebuilding
 from services.reporting.funnel_model import FUNNEL, FUNNEL_VERSION, rebuild_funnel
 from services.reporting.response_model import MODEL, MODEL_VERSION, rebuild
+from services.reporting.search_model import SEARCH, SEARCH_VERSION, rebuild_search
 
 PART_SECONDS: Final = 2.0
 MODELS: Final[Mapping[str, tuple[int, Callable[[Unit], datetime | None]]]] = {
     MODEL: (MODEL_VERSION, rebuild),
     FUNNEL: (FUNNEL_VERSION, rebuild_funnel),
+    SEARCH: (SEARCH_VERSION, rebuild_search),
 }
 """The version of each model, and the tick that rebuilds it."""
 

@@ -10,6 +10,7 @@ from services.reporting.handlers import delete_old_history, delete_old_passes, d
 from services.reporting.reports.funnel_days import FunnelDays
 from services.reporting.response_gauges import ResponseGauges
 from services.reporting.response_model import CHECK_SECONDS, REBUILD, rebuild
+from services.reporting.search_model import REBUILD_SEARCH, rebuild_search
 from services.reporting.sources import delete_old_counts
 
 
@@ -22,6 +23,7 @@ def service() -> Service:
         ticks=(
             Tick(REBUILD, rebuild, CHECK_SECONDS),
             Tick(REBUILD_FUNNEL, rebuild_funnel, CHECK_SECONDS),
+            Tick(REBUILD_SEARCH, rebuild_search, CHECK_SECONDS),
             Tick(source_fields.CROWDED, source_fields.make_room, source_fields.CHECK_SECONDS),
         ),
         sweeps=(

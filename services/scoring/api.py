@@ -48,7 +48,7 @@ def router(resources: Resources) -> APIRouter:
         """
         profile = await resources.reads(lambda connection: store.find_profile(connection, lead))
         if profile is None:
-            raise Problem(404, "Unknown lead", f"There is no lead {lead!r}.")
+            raise unknown_lead(lead)
         items = [
             {"field": fact.field, "value": fact.value, "at": None if fact.at is None else moment(fact.at)}
             for fact in dated_facts(profile)

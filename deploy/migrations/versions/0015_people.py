@@ -1,4 +1,4 @@
-"""The audit log."""
+"""The audit log, and the terms of the search."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -18,7 +18,7 @@ INDEXES = {
 
 
 def upgrade() -> None:
-    """Add the table."""
+    """Add the tables. The terms are taken from the history once the new release runs."""
     op.create_table(
         "audit_log",
         sa.Column("id", TEXT, primary_key=True),
@@ -30,8 +30,22 @@ def upgrade() -> None:
     )
     for name, columns in INDEXES.items():
         op.create_index(name, "audit_log", columns)
+    op.create_table(
+        "reporting_search",
+        sa.Column("lead_id", TEXT, primary_key=True),
+        sa.Column("terms", TEXT, nullable=False),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "reporting_terms",
+        sa.Column("term", TEXT, nullable=False),
+        sa.Column("lead_id", TEXT, nullable=False),
+        sa.PrimaryKeyConstraint("term", "lead_id"),
+        sqlite_with_rowid=False,
+    )
 
 
 def downgrade() -> None:
-    """Drop the table."""
-    op.drop_table("audit_log")
+    """Drop the tables."""
+    for name in ("reporting_terms", "reporting_search", "audit_log"):
+        op.drop_table(name)

@@ -110,3 +110,9 @@ def readable_phone(number: str) -> str:
         return phonenumbers.format_number(phonenumbers.parse(number), phonenumbers.PhoneNumberFormat.INTERNATIONAL)
     except phonenumbers.NumberParseException:
         return number
+
+
+def national_part(number: str) -> str:
+    """Return the digits of an E.164 number without the code of its country; all digits, if there is no such code."""
+    plan = _plan(number[1:4])
+    return number[1:] if plan is None else number[plan.start :]

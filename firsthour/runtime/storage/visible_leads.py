@@ -17,8 +17,12 @@ _STANDINGS = statements.Sql(lambda f: sa.select(leads).where(f.is_any_of(leads.c
 def is_visible(dialect: statements.SqlDialect, lead: Any) -> sa.ColumnElement[bool]:
     """Return the condition that the lead in this column is visible. Its parameters are `VisibleLeads.arrays`."""
     one = leads.alias("visible")
-    among = sa.or_(dialect.is_any_of(one.c.owner, "owners"), dialect.is_any_of(one.c.queue_pool, "pools"))
-    return sa.exists().where(one.c.id == lead, among)
+    return sa.exists().where(one.c.id == lead, visible_among(dialect, one))
+
+
+def visible_among(dialect: statements.SqlDialect, view: Any) -> sa.ColumnElement[bool]:
+    """Return the condition that a row of a view of leads is visible, with the same parameters."""
+    return sa.or_(dialect.is_any_of(view.c.owner, "owners"), dialect.is_any_of(view.c.queue_pool, "pools"))
 
 
 def standings(connection: Connection, ids: Iterable[str]) -> dict[str, tuple[str | None, str | None]]:

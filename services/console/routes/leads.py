@@ -31,17 +31,19 @@ def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
     viewers, pages = console.viewers, console.pages
 
     @api.get(PATH)
-    async def listing(request: Request, email: str = "", status: str = "", cursor: str | None = None) -> Response:
-        """The leads, newest first."""
+    async def listing(request: Request, q: str = "", status: str = "", cursor: str | None = None) -> Response:
+        """The leads, newest first; of a search, those that it finds."""
         viewer = await viewers.find(request)
         query = {
-            "email": email.strip()[:QUERY_CHARS_MAX] or None,
+            "q": q.strip()[:QUERY_CHARS_MAX] or None,
             "status": status[:QUERY_CHARS_MAX] or None,
             "cursor": cursor,
         }
         leads = await viewer.get("/v1/leads", query)
         statuses = list(resources.config.current.agreement.lifecycle.statuses)
-        return pages.page(viewer, "leads.html", path=PATH, leads=leads, email=email, status=status, statuses=statuses)
+        return pages.page(
+            viewer, "leads.html", path=PATH, leads=leads, q=q[:QUERY_CHARS_MAX], status=status, statuses=statuses
+        )
 
     @api.get(PATH + "/{lead}")
     async def one(lead: str, request: Request, done: str = "") -> Response:

@@ -96,6 +96,8 @@ TABLES_ASIDE: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "thin events that are no events yet: none of them is on the log",
         ("id", "source", "event_id", "event", "received_at", "added_at", "next_at", "tries", "error"),
     ),
+    "reporting_search": ("taken from the history, from which `firsthour rebuild` takes it again", ("lead_id", "terms")),
+    "reporting_terms": ("the terms of `reporting_search` as an index", ("term", "lead_id")),
     "reporting_funnel": (
         "counted from the history, from which `firsthour rebuild` counts it again",
         (
