@@ -94,7 +94,7 @@ def _from_each(words: Sequence[str], count: int | None = None) -> set[str]:
 
 def _without_beginnings(terms: Iterable[str]) -> list[str]:
     ordered = sorted(set(terms))
-    return [one for one, after in zip(ordered, [*ordered[1:], ""], strict=True) if not after.startswith(one)]
+    return [one for n, one in enumerate(ordered) if not any(after.startswith(one) for after in ordered[n + 1 : n + 2])]
 
 
 def _phones(text: str) -> tuple[str, ...]:
