@@ -154,6 +154,7 @@ def client_of(resources: Resources, services: Sequence[Service], *, live: bool) 
         telemetry=resources.telemetry,
         ready=lambda: Readiness(True),
         clock=resources.clock,
+        audited_by=resources.units,
     )
     app.state.keys = keys
     return AsyncClient(

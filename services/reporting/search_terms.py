@@ -13,7 +13,6 @@ from firsthour.kernel.visibility import VisibleLeads
 from firsthour.runtime.storage import statements
 from firsthour.runtime.storage.unit import Unit
 from firsthour.runtime.storage.visible_leads import leads as view
-from firsthour.runtime.storage.visible_leads import visible_among
 
 LAST: Final = "\U0010ffff"
 """A character after all others."""
@@ -70,7 +69,14 @@ _BOTH = statements.Sql(_both)
 _VISIBLE = statements.Sql(
     lambda f: (
         sa.select(documents)
-        .where(documents.c.lead_id.in_(sa.select(view.c.id).where(visible_among(f, view))))
+        .where(
+            documents.c.lead_id.in_(
+                sa.union_all(
+                    sa.select(view.c.id).where(f.is_any_of(view.c.owner, "owners")),
+                    sa.select(view.c.id).where(f.is_any_of(view.c.queue_pool, "pools")),
+                )
+            )
+        )
         .limit(_LIMIT)
     )
 )

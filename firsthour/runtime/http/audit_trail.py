@@ -17,13 +17,15 @@ from firsthour.runtime.http.middleware import App, Message, Receive, Scope, Send
 from firsthour.runtime.http.principal import Principal
 from firsthour.runtime.storage import audit_log
 from firsthour.runtime.storage.audit_log import AuditRecord
-from firsthour.runtime.storage.unit import StorageError, Unit, Units
+from firsthour.runtime.storage.unit import Unit, Units
 
 WAITING_MAX: Final = 1_000
 REFUSALS_PER_MINUTE: Final = 30
 """Refused requests of one key for one action that are recorded. A key that is out of order cannot fill the table."""
 CREATED: Final = frozenset({"keys", "console-links"})
 """Collections in which a POST creates something."""
+CHECKS: Final = frozenset({"verify", "doctor", "sources.try"})
+"""Actions that only read. They must also work where nothing can be written."""
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _STORED: Final = "firsthour.audited"
 _TARGET: Final = "firsthour.target"
@@ -45,14 +47,16 @@ def mark_stored(scope: Scope) -> None:
 def record_of(scope: Scope, status: int) -> AuditRecord | None:
     """Return the record of a request with this status. None: it only read, or its sender is not known."""
     sender = scope.get(SENDER)
-    if not isinstance(sender, Principal) or (scope["method"] in _READS and status != 403):
-        return None
     parts = [part for part in str(getattr(scope.get("route"), "path", "")).split("/") if part and part != "v1"]
+    action = _action(scope["method"], parts)
+    only_reads = scope["method"] in _READS or action in CHECKS
+    if not isinstance(sender, Principal) or (only_reads and status != 403):
+        return None
     return AuditRecord(
         actor=sender.actor,
         role=sender.role,
         via=sender.id,
-        action=_action(scope["method"], parts),
+        action=action,
         target=_target(scope),
         status=status,
         request_id=request_id_of(scope),
@@ -123,9 +127,9 @@ class AuditTrail:
 
         try:
             await self._units.run(work)
-        except StorageError:
+        except Exception as failure:  # noqa: BLE001  # the action is done, so its sender must get the answer
             self._waiting.extendleft(reversed(rows))
-            _log.warning("audit records waiting", records=len(self._waiting))
+            _log.warning("audit records waiting", records=len(self._waiting), error_type=type(failure).__name__)
 
     def _is_counted(self, record: AuditRecord) -> bool:
         """Return whether a record is stored: all but refusals beyond `REFUSALS_PER_MINUTE`."""
