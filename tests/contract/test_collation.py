@@ -38,6 +38,17 @@ DEFAULTS: Final = {
 
 
 @every_collation
+async def test_search_finds_beginnings_of_words(tmp_path: Path, profile: Backends | None) -> None:
+    async with opened(tmp_path / "data", profile) as world:
+        for name in ("ann", "anna", "bea"):
+            await world.asks(name)
+        await world.system.settle()
+        for text, names in (("an", {"ann", "anna"}), ("ANNA", {"anna"}), ("a", {"ann", "anna"}), ("nn", set())):
+            listed = (await world.client.get("/v1/leads", params={"q": text})).json()["items"]
+            assert {item["email"].partition("@")[0] for item in listed} == names, text
+
+
+@every_collation
 async def test_leads_are_listed_newest_first_page_by_page(tmp_path: Path, profile: Backends | None) -> None:
     async with opened(tmp_path / "data", profile) as world:
         for name in ("ann", "Bea", "cem"):
