@@ -13,8 +13,9 @@ from firsthour.runtime.http import page_cursors
 from firsthour.runtime.http.auth import needs
 from firsthour.runtime.http.idempotency import Once, idempotent
 from firsthour.runtime.http.principal import READ, Principal
-from firsthour.runtime.http.visibility import unknown_lead
+from firsthour.runtime.http.visibility import unknown_lead, visible_leads
 from firsthour.runtime.processing.service import Resources
+from firsthour.runtime.storage.visible_leads import visible_ids
 from schemas.http import ActionResult, AssignBody, AvailabilityBody, ReasonBody, ReturnBody, SnoozeBody, TouchBody
 from services.router import commands
 from services.router.burst_api import add_burst_routes
@@ -130,9 +131,11 @@ def _add_permitted_actions(api: APIRouter, resources: Resources) -> None:
     ) -> dict[str, Any]:
         """List the actions that this key may take on each of these leads now, as for one lead. Unknown leads are left out."""
         rules, now = rules_of(resources.config.current), micros(resources.clock.business())
+        visible = visible_leads(resources.config.current, principal)
 
         def read(connection: Connection) -> tuple[Mapping[str, Lead], Mapping[str, Presence]]:
-            return find_leads(connection, set(lead)), presences(connection)
+            ids = set(lead) if visible is None else visible_ids(connection, visible, set(lead))
+            return find_leads(connection, ids), presences(connection)
 
         found, by_rep = await resources.reads(read)
         items = [

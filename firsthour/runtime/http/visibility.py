@@ -38,7 +38,7 @@ def hidden_leads(configs: Configs, reads: Reader) -> Callable[[Request], Awaitab
         if lead is None:
             return
         visible = visible_leads(configs.current, principal_of(request))
-        if visible is None or await reads(lambda connection: visible_ids(connection, visible, [lead])):
+        if visible is None or await reads(lambda connection: bool(visible_ids(connection, visible, [lead]))):
             return
         if not await has_answer(request, reads):
             raise unknown_lead(lead)
