@@ -86,7 +86,7 @@ format: $(DEV_STAMP) ## format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(RUN_STAMP) ## measure this machine against the goals, in five minutes (PROFILE=distributed: over Kafka and PostgreSQL)
+bench: $(RUN_STAMP) ## measure this machine against the goals, in six minutes (PROFILE=distributed: over Kafka and PostgreSQL)
 	@$(if $(filter distributed,$(PROFILE)),$(BIN)/python -m tests.bench.distributed --kafka-version $(KAFKA_VERSION) \
 		--brokers $(BROKERS),$(BIN)/firsthour bench) $(ARGS)
 

@@ -1,4 +1,4 @@
-"""The model of `team.yaml`: reps, pools, and accounts with owners."""
+"""The model of `team.yaml`: reps, pools, accounts with owners, and how people sign in."""
 
 import re
 from collections.abc import Mapping
@@ -8,6 +8,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from schemas.sign_in import SignIn
 from schemas.values import EMAIL_PATTERN, ID_PATTERN, Flag, Shape, Whole, Words, shown, wrong
 
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
@@ -153,6 +154,7 @@ class Team(Shape):
     reps: Annotated[tuple[Rep, ...], Field(min_length=1)]
     pools: Annotated[tuple[Pool, ...], Field(min_length=1)]
     accounts: tuple[Account, ...] = ()
+    sign_in: SignIn | None = None
 
     @cached_property
     def rep_by_id(self) -> Mapping[str, Rep]:

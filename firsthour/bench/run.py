@@ -1,4 +1,4 @@
-"""`firsthour bench`: measures this machine against the goals, in about five minutes; `--full` measures for longer.
+"""`firsthour bench`: measures this machine against the goals, in about six minutes; `--full` measures for longer.
 
 Each measurement runs in a process of its own, so that none is affected by an earlier one. Ratios are within one run; absolute
 figures depend on the machine.
@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from firsthour.bench import console as bench_console
 from firsthour.bench import distributed as bench_distributed
 from firsthour.bench import (
     distributed_scale,
@@ -83,6 +84,7 @@ def measurements(*, full: bool) -> list[Measurement]:
         Measurement("From the log to an owner", 40, pipeline.ratio),
         *[_pages(load) for load in LOADS],
         Measurement("HTTP", 30, http.ingest),
+        Measurement("Console", 75, bench_console.console),
         Measurement("Many timers", 15, timers.timers),
         Measurement("Disk of a lead", 50, lead_disk.disk),
         Measurement("Many leads stored", many / 4_000, partial(scale.growth, many=many)),

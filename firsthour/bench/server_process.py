@@ -34,7 +34,11 @@ async def _serve(
     system = await open_embedded(home, only=only, slack_url=slack_url, stages=stages) if home is not None else None
     running = asyncio.create_task(system.run()) if system else None
     bound = server.listen("127.0.0.1", 0)
-    answers: dict[str, Callable[[], Any]] = {"cpu": systems.cpu_seconds, "pid": os.getpid}
+    answers: dict[str, Callable[[], Any]] = {
+        "cpu": systems.cpu_seconds,
+        "memory": systems.memory_bytes,
+        "pid": os.getpid,
+    }
     app = system.app if system else _bare
     if stages is not None:
         answers["stages"], app = stages.take, stages.application(app)
@@ -72,7 +76,7 @@ class ServerProcess:
     port: int
 
     def ask(self, question: str) -> Any:
-        """Return the answer of the process. `cpu`: seconds used so far; `stages`: see `StageTimes.take`."""
+        """Return the answer of the process. `cpu`: seconds used so far; `memory`: bytes resident; `stages`: see `StageTimes.take`."""
         self.pipe.send(question)
         return self.pipe.recv()
 

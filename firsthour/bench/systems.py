@@ -1,6 +1,7 @@
 """The measured systems: opened like the product, with the configuration and the channel of the benchmark."""
 
 import asyncio
+import resource
 import time
 import traceback
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -120,3 +121,9 @@ async def caught_up(system: System) -> None:
 def cpu_seconds() -> float:
     """Return the CPU used by all threads of this process so far."""
     return time.process_time()
+
+
+def memory_bytes() -> int:
+    """Return the resident memory of this process; 0 where the operating system does not tell (Linux does)."""
+    file = Path("/proc/self/statm")
+    return int(file.read_text().split()[1]) * resource.getpagesize() if file.exists() else 0

@@ -24,7 +24,7 @@ def bench(
     strict: Annotated[bool, typer.Option("--strict", help="Exit with code 1 if a goal is missed.")] = False,
     profile: Annotated[bool, typer.Option("--profile", help="Show where the time of a lead is spent instead.")] = False,
 ) -> None:
-    """Measure this machine against the performance goals. This takes about five minutes.
+    """Measure this machine against the performance goals. This takes about six minutes.
 
     If FIRSTHOUR_DATABASE_URL and FIRSTHOUR_KAFKA_BOOTSTRAP are set, the distributed profile is measured, in a new database and
     new topics.

@@ -242,6 +242,7 @@ class Serving:
                 speed=self._up.speed,
                 stop=self._stop.asked,
                 goes_on=sys.stdout.isatty(),
+                console_link=await self._console_link(),
             )
         except BaseException:
             self._stop.ask()

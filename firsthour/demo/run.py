@@ -49,6 +49,7 @@ async def run(
     stop: asyncio.Event | None = None,
     client: AsyncClient | None = None,
     goes_on: bool = False,
+    console_link: str = "",
 ) -> Tally:
     """Play until the end or `stop`, then print and return the table of the first hour.
 
@@ -65,14 +66,15 @@ async def run(
         stop: ends the demo when set.
         client: the HTTP client. None: a new one for `url`.
         goes_on: the system continues to serve after the demo.
+        console_link: a one-time link to the console, or the command that shows it. Empty: none is shown.
 
     Raises:
         DemoError: The system rejected a request.
     """
     http = client or AsyncClient(base_url=url, timeout=REQUEST_SECONDS, trust_env=False)
-    for line in look_around(url, key):
+    for line in (*open_console(console_link), *look_around(url, key)):
         say(line, console)
-    screen = Screen(console, team.reps, speed)
+    screen = Screen(console, team.reps, speed, console_link)
     try:
         requests = DemoClient(http, key, stop or asyncio.Event())
         demo = DemoRun(requests, clock, log, team, screen, random.Random(seed), length)
@@ -86,6 +88,13 @@ async def run(
     for line in ("", *(look_around(url, key) if goes_on else ()), *start_your_own()):
         say(line, console)
     return tally
+
+
+def open_console(link: str) -> Iterator[str]:
+    """Yield the lines that lead to the console, if there is a link."""
+    if link:
+        yield "To watch in the console (the link works once, within 15 minutes):"
+        yield f"  {link}"
 
 
 def look_around(url: str, key: str) -> Iterator[str]:

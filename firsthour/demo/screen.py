@@ -28,9 +28,9 @@ _SIDES: Final[tuple[JustifyMethod, ...]] = ("left", "left", "right", "right")
 class Screen:
     """Feed, reps and clocks on a terminal; plain lines anywhere else."""
 
-    def __init__(self, console: Console, reps: Sequence[Rep], speed: float) -> None:
+    def __init__(self, console: Console, reps: Sequence[Rep], speed: float, link: str = "") -> None:
         self.console = console
-        self._reps, self._speed = reps, speed
+        self._reps, self._speed, self._link = reps, speed, link
         self._lines: deque[Text] = deque(maxlen=200)
         self._live: Live | None = None
         self.story: DemoStory | None = None
@@ -74,9 +74,10 @@ class Screen:
             no_wrap=True,
             overflow="ellipsis",
         )
-        lines = max(3, self.console.height - 4)
+        foot = Layout(Text.assemble(("To watch in the console, once:\n", "dim"), self._link, overflow="fold"), size=2)
+        lines = max(3, self.console.height - 4 - (2 if self._link else 0))
         feed = Panel(Group(*list(self._lines)[-lines:]), title="Events", title_align="left", border_style="dim")
-        whole.split_column(Layout(head, size=1), body)
+        whole.split_column(Layout(head, size=1), body, *([foot] if self._link else []))
         body.split_row(Layout(feed), side)
         side.split_column(Layout(self._team(), size=len(self._reps) + 3), Layout(self._clocks(now)))
         return whole

@@ -95,6 +95,11 @@ class Settings(BaseSettings):
         description="Base URL of PagerDuty's Events API, of which there is one for the service region of Europe; plain http is "
         "allowed only to this machine.",
     )
+    oidc_client_secret: HeaderSecret = Field(
+        None,
+        description="Secret of this installation at the provider that `sign_in` of `team.yaml` names; without it, it signs in as a "
+        "public client.",
+    )
     webhook_private_hosts: Hosts = Field(
         (),
         description="Hosts on your own network that webhooks of the agreement and fetches of sources may reach, "

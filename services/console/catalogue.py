@@ -15,6 +15,7 @@ from babel.messages.pofile import read_po
 from babel.support import NullTranslations, Translations
 
 FOLDER: Final = Path(__file__).parent / "locales"
+TEMPLATE: Final = FOLDER / "console.pot"
 SOURCE: Final = "en"
 LANGUAGES_MAX: Final = 20  # that are read of a header
 

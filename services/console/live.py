@@ -1,14 +1,13 @@
 """Parts of a page that are sent again when leads change, over one connection for each page that is open.
 
-Viewers who see the same get the same text, which is rendered once for each change. A viewer who reads slowly gets the newest
-text when they are ready for it, and not those in between.
+Viewers who see the same share one text. One task renders it anew after changes, at most a few times a second, and only while
+there are viewers. A viewer gets the parts that differ from the text before; one who has missed a text gets the newest as a whole.
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -21,10 +20,11 @@ from services.console.viewer import SignInNeededError, Viewer, Viewers
 PAUSE_SECONDS: Final = 0.25
 """Real time between two texts, in which further changes are collected."""
 HEARTBEAT_SECONDS: Final = 15.0
-"""After it the parts are rendered in any case, and the session is examined again."""
+"""After it the parts are rendered in any case, because times pass, and the session is examined again."""
 AGE_SECONDS: Final = 5.0
-"""A text is rendered again after this time even without a change: times pass, and signals can be missed."""
-KEPT: Final = 200  # rendered parts
+"""A new viewer does not get a text that is older."""
+WOKEN_AT_ONCE: Final = 5
+"""Viewers who get a new text before other work of the process has its turn."""
 
 Regions = Mapping[str, str]
 """HTML by the name of the part."""
@@ -61,12 +61,85 @@ def sight_of(viewer: Viewer) -> Hashable:
     return viewer.session.role, viewer.session.rep, viewer.language, str(viewer.zone)
 
 
-class RenderedPart(NamedTuple):
-    """A text that several viewers get. `number`: of the newest change when it was begun."""
+class SharedPart:
+    """The text of all viewers who see the same page. `version`: grows with each text; 0: there is none yet."""
 
-    number: int
-    begun_at: float  # of the clock of the event loop
-    text: "asyncio.Task[bytes]"
+    def __init__(self, page: LivePage, changes: Changes) -> None:
+        self.page, self._changes = page, changes
+        self.viewers, self.version = 0, 0
+        self._whole = self._step = b""  # the newest text, and what differs from the one before
+        self._regions: Regions = {}
+        self._begun_at = 0.0
+        self._rendering = asyncio.Lock()
+        self._waiters: dict[asyncio.Future[None], None] = {}
+        self._failure: Exception | None = None
+        self._task = asyncio.create_task(self._run())
+        self._task.add_done_callback(lambda task: task.cancelled() or task.exception())  # raised by `next`
+
+    def end(self) -> None:
+        """Stop rendering."""
+        self._task.cancel()
+
+    def since(self, version: int) -> bytes:
+        """Return the text for a viewer who has this version."""
+        return self._step if version == self.version - 1 else self._whole
+
+    async def refresh(self) -> None:
+        """Render the text for a new viewer, unless it is young. Viewers who ask meanwhile wait for the same text."""
+        async with self._rendering:
+            age = asyncio.get_running_loop().time() - self._begun_at
+            if not self.version or age > AGE_SECONDS:
+                await self._render()
+
+    async def next(self, version: int, seconds: float) -> None:
+        """Return once there is a text beyond this version, or after these seconds. Raises what has ended the rendering."""
+        if self.version == version and self._failure is None:
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters[waiter] = None
+            try:
+                async with asyncio.timeout(seconds):
+                    await waiter
+            except TimeoutError:
+                pass
+            finally:
+                self._waiters.pop(waiter, None)
+        if self._failure is not None:
+            raise self._failure
+
+    async def _run(self) -> None:
+        try:
+            number = self._changes.number
+            await self.refresh()
+            while True:
+                await asyncio.sleep(PAUSE_SECONDS)
+                await self._changes.next(number, HEARTBEAT_SECONDS)
+                number = self._changes.number
+                async with self._rendering:
+                    await self._render()
+        except Exception as failure:
+            self._failure = failure
+            await self._wake()
+            raise
+
+    async def _render(self) -> None:
+        self._begun_at = asyncio.get_running_loop().time()
+        regions, whole = await _event_of(self.page)
+        if whole == self._whole:
+            return
+        changed = {name: html for name, html in regions.items() if self._regions.get(name) != html}
+        self._step = _regions_event(changed) if self._regions and changed else whole
+        self._whole, self._regions = whole, regions
+        self.version += 1
+        await self._wake()
+
+    async def _wake(self) -> None:
+        """Wake the viewers, some at a time: a request that arrives meanwhile does not wait for all of them."""
+        waiters, self._waiters = list(self._waiters), {}
+        for number, waiter in enumerate(waiters, 1):
+            if not waiter.done():
+                waiter.set_result(None)
+            if number % WOKEN_AT_ONCE == 0:
+                await asyncio.sleep(0)
 
 
 class LiveRegions:
@@ -74,23 +147,22 @@ class LiveRegions:
 
     def __init__(self, changes: Changes, viewers: Viewers) -> None:
         self._changes, self._viewers = changes, viewers
-        self._rendered: OrderedDict[Hashable, RenderedPart] = OrderedDict()
+        self._parts: dict[Hashable, SharedPart] = {}
 
     async def stream(self, viewer: Viewer, page: LivePage) -> AsyncIterator[bytes]:
         """Yield the parts of a page now, and whenever they differ after a change. It ends with the session."""
-        self._changes.enter()
+        part = self._enter(page)
         try:
-            sent, after, examined_at = b"", self._changes.number, asyncio.get_running_loop().time()
+            sent, examined_at = 0, asyncio.get_running_loop().time()
             yield b"retry: 2000\n\n"
+            await part.refresh()
             while True:
-                part = await self._part(page, after)
-                if part != sent:
-                    sent = part
-                    yield part
-                else:
+                if part.version == sent:
                     yield HEARTBEAT
-                await asyncio.sleep(PAUSE_SECONDS)
-                after = await self._changes.next(after, HEARTBEAT_SECONDS)
+                else:
+                    text, sent = part.since(sent), part.version
+                    yield text
+                await part.next(sent, HEARTBEAT_SECONDS)
                 now = asyncio.get_running_loop().time()
                 if now >= examined_at + HEARTBEAT_SECONDS:
                     await self._viewers.find(viewer.request)
@@ -98,27 +170,37 @@ class LiveRegions:
         except SignInNeededError:
             yield event_bytes(b"{}", event="ended")
         finally:
-            self._changes.leave()
+            self._leave(page, part)
 
-    async def _part(self, page: LivePage, number: int) -> bytes:
-        """Return the event with the parts as of this change. A viewer who asks meanwhile waits for the same text."""
-        now = asyncio.get_running_loop().time()
-        known = self._rendered.get(page.shared)
-        if known is None or known.number < number or (known.text.done() and now - known.begun_at > AGE_SECONDS):
-            known = RenderedPart(number, now, asyncio.create_task(_event_of(page)))
-            self._rendered[page.shared] = known
-            self._rendered.move_to_end(page.shared)
-            while len(self._rendered) > KEPT:
-                self._rendered.popitem(last=False)
-        return await asyncio.shield(known.text)
+    def _enter(self, page: LivePage) -> SharedPart:
+        self._changes.enter()
+        part = self._parts.get(page.shared)
+        if part is None:
+            part = self._parts[page.shared] = SharedPart(page, self._changes)
+        part.page = page  # of a viewer whose session is the newest
+        part.viewers += 1
+        return part
+
+    def _leave(self, page: LivePage, part: SharedPart) -> None:
+        self._changes.leave()
+        part.viewers -= 1
+        if part.viewers == 0:
+            part.end()
+            if self._parts.get(page.shared) is part:
+                del self._parts[page.shared]
 
 
-async def _event_of(page: LivePage) -> bytes:
+async def _event_of(page: LivePage) -> tuple[Regions, bytes]:
+    """Return the parts and their event. Without parts: the event tells why."""
     try:
         regions = await page.render()
     except (Problem, StorageError) as error:
         problem = as_problem(error)
         if problem.status == 404:  # the viewer no longer sees it: the page is loaded again
-            return event_bytes(b"{}", event="ended")
-        return event_bytes(_encode({"problem": problem.detail or problem.title}), event="problem")
+            return {}, event_bytes(b"{}", event="ended")
+        return {}, event_bytes(_encode({"problem": problem.detail or problem.title}), event="problem")
+    return regions, _regions_event(regions)
+
+
+def _regions_event(regions: Regions) -> bytes:
     return event_bytes(_encode(regions), event="regions")

@@ -10,6 +10,7 @@ from babel.dates import format_date, format_datetime, format_timedelta
 from fastapi import Request, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from firsthour.kernel.normalisation.texts import without_invisible
 from firsthour.runtime.clock import Clock, new_id
 from services.console import static_files
 from services.console.catalogue import languages, locale_of
@@ -30,8 +31,34 @@ PAGE_HEADERS: Final = {
 """No inline script or style, nothing from elsewhere, no frame."""
 
 
+SHOWN_CHARS_MAX: Final = 2_000
+"""Characters of a text on a page, unless the template marks it as `whole`."""
+SHORT_CHARS_MAX: Final = 120
+"""Characters of a field that strangers fill in, where a page shows many of them."""
+
+
+class WholeText(str):
+    """A text that a page shows in full and unchanged, such as the draft in a form."""
+
+    __slots__ = ()
+
+
+def short(value: object, chars_max: int = SHORT_CHARS_MAX) -> object:
+    """Return a text of at most so many characters; another value as it is."""
+    if not isinstance(value, str) or len(value) <= chars_max:
+        return value
+    return f"{value[: chars_max - 1].rstrip()}…"
+
+
+def shown(value: object) -> object:
+    """Return a value as any page shows it: a text is bounded, and has no character that is invisible or turns others around."""
+    if type(value) is str:
+        return without_invisible(value if len(value) <= SHOWN_CHARS_MAX else str(short(value, SHOWN_CHARS_MAX)))
+    return value.encode(errors="replace").decode() if type(value) is WholeText else value
+
+
 @cache
-def _templates(language: str) -> Environment:
+def templates(language: str) -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_FOLDER),
         autoescape=True,
@@ -39,7 +66,9 @@ def _templates(language: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         extensions=["jinja2.ext.i18n"],
+        finalize=shown,
     )
+    environment.filters |= {"short": short, "whole": WholeText}
     environment.install_gettext_translations(languages()[language], newstyle=True)  # type: ignore[attr-defined]
     return environment
 
@@ -127,7 +156,7 @@ class Pages:
         values.setdefault("path", "")
         files = static_files.static_files()
         return (
-            _templates(language)
+            templates(language)
             .get_template(template)
             .render(
                 language=language,

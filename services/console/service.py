@@ -8,7 +8,7 @@ from services.console.console import Console
 from services.console.last_known import LastKnown
 from services.console.live import Changes, LiveRegions
 from services.console.markup import Pages
-from services.console.page_route import page_route
+from services.console.page_route import SignInGate, page_route
 from services.console.routes import (
     agreement,
     dead_letters,
@@ -18,6 +18,7 @@ from services.console.routes import (
     leads,
     mine,
     now,
+    openid,
     operations,
     quarantine,
     reports,
@@ -34,6 +35,7 @@ from services.console.viewer import Viewers
 MODULES = (
     home,
     sign_in,
+    openid,
     now,
     mine,
     leads,
@@ -56,7 +58,8 @@ def routers(resources: Resources, keys: Keys, changes: Changes) -> list[APIRoute
     """Return the routes of the pages, and those of sessions in the HTTP interface. `changes`: of leads."""
     viewers, pages = Viewers(resources, keys), Pages(resources.clock)
     console = Console(viewers, pages, LiveRegions(changes, viewers), LastKnown(resources.clock))
-    api = APIRouter(route_class=page_route(pages), include_in_schema=False)
+    form = sign_in.Entrance(resources, viewers, pages).form
+    api = APIRouter(route_class=page_route(pages, SignInGate(viewers, form)), include_in_schema=False)
     for module in MODULES:
         module.add_routes(api, resources, console)
     return [api, session_router(resources, viewers)]

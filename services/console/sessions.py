@@ -122,7 +122,7 @@ class Session:
 
 @dataclass(frozen=True)
 class SignInLink:
-    """The session that a one-time link begins: name, role and rep."""
+    """The session that a one-time link or an account begins: name, role and rep."""
 
     name: str
     role: str
@@ -135,7 +135,13 @@ def new_token() -> str:
 
 
 def begin(
-    connection: Connection, granted: SignInLink, now: datetime, *, agent: str = "", key_id: str | None = None
+    connection: Connection,
+    granted: SignInLink,
+    now: datetime,
+    *,
+    agent: str = "",
+    key_id: str | None = None,
+    lasts: timedelta = SESSION_LASTS,
 ) -> tuple[Session, str]:
     """Begin a session. Return it and its token, which is not stored. Some expired sessions are removed."""
     for expired in _DROP_EXPIRED:
@@ -149,7 +155,7 @@ def begin(
         key_id=key_id,
         agent="".join(c for c in agent if c.isprintable())[:AGENT_MAX],
         created_at=now,
-        expires_at=now + SESSION_LASTS,
+        expires_at=now + lasts,
         used_at=now,
     )
     _ADD.run(

@@ -3,7 +3,7 @@
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -129,24 +129,27 @@ class Viewers:
 
     def cookie(self, request: Request) -> str:
         """Return the name of the cookie of sessions."""
-        return SECURE_COOKIE if self._over_tls(request) else PLAIN_COOKIE
+        return SECURE_COOKIE if self.over_tls(request) else PLAIN_COOKIE
 
-    def remember(self, request: Request, response: Response, token: str) -> None:
+    def remember(
+        self, request: Request, response: Response, token: str, lasts: timedelta = sessions.SESSION_LASTS
+    ) -> None:
         """Let the browser keep the token of a session. No script can read it, and no other site can send it with a form."""
         response.set_cookie(
             self.cookie(request),
             token,
-            max_age=int(sessions.SESSION_LASTS.total_seconds()),
-            secure=self._over_tls(request),
+            max_age=int(lasts.total_seconds()),
+            secure=self.over_tls(request),
             httponly=True,
             samesite="lax",
         )
 
     def forget(self, request: Request, response: Response) -> None:
         """Let the browser drop the token."""
-        response.delete_cookie(self.cookie(request), secure=self._over_tls(request), httponly=True, samesite="lax")
+        response.delete_cookie(self.cookie(request), secure=self.over_tls(request), httponly=True, samesite="lax")
 
-    def _over_tls(self, request: Request) -> bool:
+    def over_tls(self, request: Request) -> bool:
+        """Return whether browsers reach this installation over TLS."""
         return self.secure or request.url.scheme == "https"
 
 

@@ -65,6 +65,10 @@ class FakeService:
         """Read the next calls and never answer."""
         self._answers.extend([ServiceAnswer(0)] * times)
 
+    def answer_to(self, call: ServiceCall) -> ServiceAnswer:
+        """Return the answer to a call."""
+        return self._answers.popleft() if self._answers else ServiceAnswer(self.status)
+
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
@@ -94,7 +98,7 @@ class FakeService:
 
     async def _answer(self, call: ServiceCall, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.calls.append(call)
-        answer = self._answers.popleft() if self._answers else ServiceAnswer(self.status)
+        answer = self.answer_to(call)
         if answer.status == 0:
             await reader.read()  # until the client closes the connection
             raise ConnectionError

@@ -13,7 +13,7 @@ from typing import Any, Final
 from devtools import machine
 
 HERE: Final = Path(__file__).parent
-FILES: Final = ("package.json", "package-lock.json", "send.mjs")
+FILES: Final = ("package.json", "package-lock.json", "send.mjs", "provider.mjs")
 INSTALL_SECONDS: Final = 300.0
 SEND_SECONDS: Final = 60.0
 

@@ -88,7 +88,7 @@ async def test_key_is_exchanged_for_a_session_that_ends_with_the_key(world: Worl
     assert (await browser.get("/console/leads")).status_code == 200
     (used,) = [item for item in (await world.get("/v1/keys"))["items"] if item["rep"] == "ana"]
     assert (await world.ask("DELETE", f"/v1/keys/{used['id']}")).status_code == 200
-    assert (await browser.get("/console/leads")).status_code == 303
+    assert (await browser.get("/console/leads")).status_code == 403
 
 
 async def test_wrong_key_is_refused_with_the_reason(world: World) -> None:
@@ -120,7 +120,7 @@ async def test_forged_session_and_missing_csrf_token_change_nothing(world: World
     assert (await browser.post(end, {"csrf": csrf_in(page)}, sec_fetch_site="cross-site")).status_code == 403
     forged = Browser(world)
     forged.cookies[PLAIN_COOKIE] = "forged"
-    assert (await forged.post(end, {"csrf": csrf_in(page)})).status_code == 303
+    assert (await forged.post(end, {"csrf": csrf_in(page)})).status_code == 403
     assert len((await world.get("/v1/sessions"))["items"]) == 1
     assert (await browser.post(end, {"csrf": csrf_in(page)})).status_code == 303
     assert (await world.get("/v1/sessions"))["items"] == []
@@ -145,7 +145,9 @@ async def test_session_ends_by_signing_out_and_by_idleness(world: World) -> None
     world.clock.advance(days=6)
     assert (await idle.get("/console/leads")).status_code == 200
     world.clock.advance(days=8)
-    assert (await idle.get("/console/leads")).status_code == 303
+    ended = await idle.get("/console/leads?status=new")
+    assert ended.status_code == 403
+    assert 'name="next" value="/console/leads?status=new"' in ended.text
 
 
 async def test_script_without_a_session_gets_401_instead_of_a_page(world: World) -> None:

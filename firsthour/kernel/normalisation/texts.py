@@ -25,7 +25,9 @@ _INVISIBLE = _characters(
     *((0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFFB), (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A)),
     *((0xE0000, 0xE00FF), (0xE01F0, 0xE0FFF)),
 )
+_OF_LAYOUT = frozenset("\t\n")
 _WITHOUT_INVISIBLE = dict.fromkeys(map(ord, _INVISIBLE))
+_HARMFUL = dict.fromkeys(map(ord, _INVISIBLE - _OF_LAYOUT))
 # Joiners and variation selectors change the look of neighbouring characters; alone they are invisible.
 _SELECTORS = _characters(
     *((0x34F, 0x34F), (0x180B, 0x180D), (0x180F, 0x180F), (0x200C, 0x200D), (0xFE00, 0xFE0F), (0xE0100, 0xE01EF))
@@ -44,6 +46,14 @@ _DOUBLE_MARKS = {0x344: "\u0308\u0301", 0xF73: "\u0f71\u0f72", 0xF75: "\u0f71\u0
 def has_invisible(text: str) -> bool:
     """Return whether the text has characters that are invisible when they stand alone."""
     return not _SUSPECT.isdisjoint(text)
+
+
+def without_invisible(text: str) -> str:
+    """Return the text without control characters, direction marks, lone surrogates and other invisible characters.
+
+    Line feeds and tabs stay.
+    """
+    return text if text.isascii() and text.isprintable() else text.translate(_HARMFUL)
 
 
 def normalise_text(text: str, limit: int = TEXT_MAX) -> str:

@@ -29,6 +29,10 @@ _WRONG_INPUT: Final = ErrorOutcome(BAD_INPUT)
 OUTCOMES: Final[Mapping[str, ErrorOutcome]] = {
     "FirstHourError": _HANDLED,
     "SignInNeededError": _HANDLED,
+    "ProviderError": _HANDLED,
+    "ProviderBusyError": _HANDLED,
+    "UnknownSigningKeyError": _HANDLED,
+    "TokenRefusedError": _HANDLED,
     # --- the input has to be corrected: exit code 2
     "ConfigError": _WRONG_INPUT,
     "InputError": _WRONG_INPUT,

@@ -1,5 +1,6 @@
 """Signing in with an API key or a one-time link, and signing out."""
 
+from datetime import timedelta
 from typing import Final
 
 from fastapi import APIRouter, Request, Response
@@ -17,7 +18,7 @@ from services.console import sessions
 from services.console.console import Console
 from services.console.markup import PAGE_HEADERS, Pages
 from services.console.page_route import SIGN_IN
-from services.console.sessions import SignInLink
+from services.console.sessions import SESSION_LASTS, SignInLink
 from services.console.viewer import TOKEN_CHARS_MAX, Viewers, end_session, may_enter, refuse_other_sites
 
 HOME: Final = "/console"
@@ -69,8 +70,14 @@ class Entrance:
     def form(self, request: Request, target: str, problem: Problem | None = None) -> Response:
         """Return the form for a key, with the problem of the one before."""
         code = problem.status if problem is not None else 200
+        provider = self._resources.config.current.team.sign_in
         return self._pages.without_viewer(
-            request, "sign_in.html", code=code, target=local_path(target), problem=problem
+            request,
+            "sign_in.html",
+            code=code,
+            target=local_path(target),
+            problem=problem,
+            provider=provider.name if provider is not None else None,
         )
 
     async def with_key(self, request: Request) -> Response:
@@ -88,7 +95,7 @@ class Entrance:
         if not may_enter(principal.role):
             return self.form(request, target, Problem(403, "", "A key with the role ingest only sends events."))
         granted = SignInLink(principal.name, principal.role, principal.rep)
-        return await self._begin(request, granted, local_path(target), key_id=principal.id)
+        return await self.begin(request, granted, local_path(target), key_id=principal.id)
 
     async def show_link(self, request: Request, token: str) -> Response:
         """Return the page with the button that uses a link."""
@@ -105,17 +112,26 @@ class Entrance:
         granted = await self._resources.units.run(lambda unit: sessions.take_link(unit.connection, token, now))
         if granted is None:
             raise _ended()
-        return await self._begin(request, granted, HOME)
+        return await self.begin(request, granted, HOME)
 
-    async def _begin(self, request: Request, granted: SignInLink, target: str, key_id: str | None = None) -> Response:
+    async def begin(
+        self,
+        request: Request,
+        granted: SignInLink,
+        target: str,
+        key_id: str | None = None,
+        lasts: timedelta = SESSION_LASTS,
+        way: str = "link",
+    ) -> Response:
+        """Begin a session, and lead its browser to a path of the console. `way`: how the person signed in without a key."""
         now, agent = self._resources.clock.real(), request.headers.get("user-agent", "")
 
         def work(unit: Unit) -> str:
-            session, token = sessions.begin(unit.connection, granted, now, agent=agent, key_id=key_id)
+            session, token = sessions.begin(unit.connection, granted, now, agent=agent, key_id=key_id, lasts=lasts)
             begun = AuditRecord(
                 session.principal.actor,
                 session.role,
-                key_id or "link",
+                key_id or way,
                 "sessions.begin",
                 session.id,
                 request_id=request_id_of(request.scope),
@@ -125,7 +141,7 @@ class Entrance:
 
         token = await self._resources.units.run(work)
         response = RedirectResponse(target, 303, PAGE_HEADERS)
-        self._viewers.remember(request, response, token)
+        self._viewers.remember(request, response, token, lasts)
         return response
 
 

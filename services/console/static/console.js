@@ -121,28 +121,35 @@
   }
 
   // --- parts that change
-  let source = null;
+  let source = null, fresh = {};
+  const apply = () => {  // a part in which a person is at work waits until they are done
+    for (const [name, html] of Object.entries(fresh)) {
+      const region = document.querySelector(`[data-region="${name}"]`);
+      if (region && region.querySelector("[data-sending], details[open] form, :focus")) continue;
+      delete fresh[name];
+      if (!region) continue;
+      const open = [...region.querySelectorAll("details")].map((details) => details.open);
+      region.innerHTML = html;
+      region.querySelectorAll("details").forEach((details, n) => { if (open[n]) details.open = true; });
+    }
+    tick();
+  };
+  setInterval(() => { if (Object.keys(fresh).length) apply(); }, 1000);
   const follow = () => {
     const url = document.querySelector("main").dataset.stream;
     if (source) source.close();
     source = null;
+    fresh = {};
     if (!url) return;
     source = new EventSource(url);
     source.onopen = () => lost(false);
     source.onerror = () => lost(true);
     source.addEventListener("regions", (event) => {
       lost(false);
-      for (const [name, html] of Object.entries(JSON.parse(event.data))) {
-        const region = document.querySelector(`[data-region="${name}"]`);
-        if (!region || region.dataset.html === html || region.querySelector("[data-sending], details[open] form, :focus")) continue;
-        region.dataset.html = html;
-        const open = [...region.querySelectorAll("details")].map((details) => details.open);
-        region.innerHTML = html;
-        region.querySelectorAll("details").forEach((details, n) => { if (open[n]) details.open = true; });
-      }
+      Object.assign(fresh, JSON.parse(event.data));
+      apply();
       const asOf = document.querySelector(".as-of time");
       if (asOf) asOf.textContent = new Date(now()).toLocaleTimeString(root.lang, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
-      tick();
     });
     source.addEventListener("problem", (event) => lost(true, JSON.parse(event.data).problem));
     source.addEventListener("ended", () => location.reload());

@@ -8,7 +8,7 @@ from firsthour.runtime.http.in_process import InnerAnswer, inner_scope, send_ins
 from firsthour.runtime.http.principal import Principal
 from firsthour.runtime.storage.unit import StorageError
 from services.console.markup import Pages
-from services.console.page_route import page_route
+from services.console.page_route import SignInGate, page_route
 from tests.hand_clock import HandClock
 
 
@@ -18,7 +18,7 @@ async def ask(pages: Pages, method: str = "GET") -> InnerAnswer:
     async def fail() -> None:
         raise StorageError("the database does not answer")
 
-    api = APIRouter(route_class=page_route(pages))
+    api = APIRouter(route_class=page_route(pages, SignInGate(None, None)))  # type: ignore[arg-type]  # nothing asks for a session
     api.add_api_route("/console/now", fail, methods=["GET", "POST"])
     app = FastAPI()
     app.include_router(api)

@@ -16,7 +16,7 @@ from firsthour.bootstrap.embedded import System, open_clock, open_system
 from firsthour.demo import config as demo_config
 from firsthour.demo import people, run
 from firsthour.demo.client import DemoError
-from firsthour.demo.screen import table_of
+from firsthour.demo.screen import Screen, table_of
 from firsthour.demo.story import DemoStory, Tally
 from firsthour.runtime.clock import HostClock
 from firsthour.runtime.config.reading import ConfigFiles
@@ -55,6 +55,7 @@ class DemoStage:
             seed=1,
             stop=stop,
             client=self.client,
+            console_link="http://demo/console/enter/token",
         )
 
 
@@ -91,7 +92,7 @@ async def test_output_without_a_terminal_is_plain_lines(tmp_path: Path) -> None:
     async with stage(tmp_path) as here:
         await here.play(timedelta(hours=1))
     output = here.printed.getvalue()
-    assert "asks for a demo" in output
+    assert output.index("/console/enter/token") < output.index("asks for a demo")
     assert "goes to" in output
     assert "made up" in output
     assert "firsthour init" in output
@@ -115,6 +116,16 @@ async def test_rejected_request_ends_the_demo_with_its_answer(tmp_path: Path) ->
         assert files.refresh()
         with pytest.raises(DemoError, match=r"/v1/forms/.*404"):
             await here.play(timedelta(hours=2))
+
+
+def test_screen_shows_the_whole_link_to_the_console() -> None:
+    link, printed = f"http://127.0.0.1:8080/console/enter/{'t' * 43}", io.StringIO()
+    terminal = Console(file=printed, width=80, height=24, force_terminal=True, color_system=None)
+    screen = Screen(terminal, (), SPEED, link)
+    screen.start(NINE)
+    screen.draw(NINE)
+    screen.stop()
+    assert link in printed.getvalue()
 
 
 # --- pure ---------------------------------------------------------------------------------------------------------

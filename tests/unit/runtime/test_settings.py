@@ -60,7 +60,7 @@ def test_secret_is_read_from_file_and_stripped(monkeypatch: pytest.MonkeyPatch, 
 def test_secret_fields_are_the_settings_with_a_file_variable() -> None:
     assert set(settings.secret_fields()) == {
         "admin_key", "heartbeat_url", "slack_app_token", "slack_bot_token", "slack_signing_secret", "smtp_url", "database_url",
-        "kafka_password",
+        "kafka_password", "oidc_client_secret",
     }  # fmt: skip
 
 
