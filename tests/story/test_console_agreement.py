@@ -49,6 +49,7 @@ async def test_agreement_is_told_in_words_to_every_role(world: World, role: str)
     assert "20 minutes the manager is paged" in text
     assert "the previous owner of the last 90 days" in text
     assert "Competitor : mail domain is one of rival.example" in text
+    assert "A rep sees all leads." in text
     assert "None" not in text
 
 
