@@ -14,7 +14,7 @@ from tests.story.test_slack_clicks import click, run
 from tests.story.world import World
 
 CTO = "cto@prospect.example"
-CHECKS: Final = ("POST /v1/verify", "POST /v1/doctor", "POST /v1/sources/{id}/try")
+CHECKS: Final = ("POST /v1/verify", "POST /v1/doctor", "POST /v1/sources/{id}/try", "POST /v1/agreement/check")
 """They only read."""
 INTAKE: Final = ("POST /v1/events", *CALLS)
 """Events of programs. The history has them."""

@@ -24,7 +24,7 @@ REFUSALS_PER_MINUTE: Final = 30
 """Refused requests of one key for one action that are recorded. A key that is out of order cannot fill the table."""
 CREATED: Final = frozenset({"keys", "console-links"})
 """Collections in which a POST creates something."""
-CHECKS: Final = frozenset({"verify", "doctor", "sources.try"})
+CHECKS: Final = frozenset({"verify", "doctor", "sources.try", "agreement.check"})
 """Actions that only read. They must also work where nothing can be written."""
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _STORED: Final = "firsthour.audited"
