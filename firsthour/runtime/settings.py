@@ -110,7 +110,7 @@ class Settings(BaseSettings):
         ge=10,
         le=100_000,
         description="Open connections of a process at most. A further one replaces the connection that has been idle for "
-        "longest, or is answered 503.",
+        "longest, then the one whose body has been arriving for longest, or is answered 503.",
     )
     trusted_proxies: Networks = Field(
         "127.0.0.1,::1",

@@ -13,6 +13,7 @@ from services.gateway.source_counts import QUARANTINED, SourceCounts, store
 
 SOURCE_KEEPER: Final = "gateway.sources"
 KEEP_SECONDS: Final = 5.0
+LAST_SECONDS: Final = 2.0  # for what was counted last, when the process stops
 
 
 class SourceKeeper:
@@ -41,6 +42,11 @@ class SourceKeeper:
             self._guard.full = frozenset(source for source, (number, _) in numbers.items() if number >= ROWS_MAX)
 
     async def run(self) -> None:
-        while True:
-            await asyncio.sleep(KEEP_SECONDS)
-            await self.step()
+        try:
+            while True:
+                await asyncio.sleep(KEEP_SECONDS)
+                await self.step()
+        finally:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LAST_SECONDS):  # a database that hangs does not delay the end
+                    await self.step()
