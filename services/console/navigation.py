@@ -41,6 +41,7 @@ OPERATIONS: Final = (
     NavigationEntry("/console/operations/quarantine", _("Quarantine"), "marketing"),
     NavigationEntry("/console/operations/doctor", _("Doctor"), "admin"),
     NavigationEntry("/console/operations/keys", _("Keys"), "admin"),
+    NavigationEntry("/console/operations/audit", _("Audit log"), "manager"),
 )
 """The pages of operations, which their tabs lead to."""
 

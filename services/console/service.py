@@ -11,6 +11,7 @@ from services.console.markup import Pages
 from services.console.page_route import SignInGate, page_route
 from services.console.routes import (
     agreement,
+    audit_log,
     dead_letters,
     doctor,
     home,
@@ -49,6 +50,7 @@ MODULES = (
     quarantine,
     doctor,
     keys_page,
+    audit_log,
     session_list,
     style_page,
 )

@@ -291,7 +291,7 @@ async def test_operator_ends_a_session(browser: Browser, installation: WalkedIns
         await other.page.get_by_role("heading", name="Sign in").wait_for()
 
 
-OPERATIONS = ("", "/dead-letters", "/pages", "/webhooks", "/quarantine", "/doctor", "/keys")
+OPERATIONS = ("", "/dead-letters", "/pages", "/webhooks", "/quarantine", "/doctor", "/keys", "/audit")
 
 
 async def test_operator_sees_the_state_and_mends_a_dead_letter(

@@ -16,7 +16,7 @@ from tests.story.test_ways_out import SECRET, crm
 from tests.story.world import World
 
 OPERATIONS = "/console/operations"
-TABS = ("", "/dead-letters", "/pages", "/webhooks", "/quarantine", "/doctor", "/keys")
+TABS = ("", "/dead-letters", "/pages", "/webhooks", "/quarantine", "/doctor", "/keys", "/audit")
 
 
 @pytest_asyncio.fixture
@@ -196,11 +196,24 @@ async def test_keys_are_shown_without_secrets_and_revoked(world: World) -> None:
     assert state[key["id"]] == "revoked"
 
 
+async def test_audit_log_names_actor_target_and_result(world: World) -> None:
+    await world.submit_form(email=CTO)
+    owner = str(await world.owner_of(CTO))
+    await world.accept(CTO, by=owner)
+    browser = await signed_in(world, "manager")
+    text = (await browser.get(f"{OPERATIONS}/audit?since=1d")).text
+    assert f"rep:{owner}" in text
+    assert (await world.lead(CTO))["id"] in text
+    nothing = (await browser.get(f"{OPERATIONS}/audit?actor=rep:none")).text
+    assert "No action matches" in nothing
+    assert "neither a span" in (await browser.get(f"{OPERATIONS}/audit?since=yesterday")).text
+
+
 async def test_pages_of_operations_need_their_roles(world: World) -> None:
     allowed = {
         "sales": set(),
         "marketing": {"", "/quarantine"},
-        "manager": {"", "/dead-letters", "/pages", "/webhooks", "/quarantine"},
+        "manager": {"", "/dead-letters", "/pages", "/webhooks", "/quarantine", "/audit"},
         "admin": set(TABS),
     }
     for role, paths in allowed.items():
