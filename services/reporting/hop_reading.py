@@ -21,14 +21,19 @@ REQUESTS_MAX: Final = 300
 RECORDS_MAX: Final = 10_000
 _TYPES: Final = [kind.TYPE for kind in HOP_EVENTS]
 _LIMIT: Final = sa.bindparam("limit", type_=sa.Integer)
-_NEWEST = statements.Sql(
-    lambda _: (
+
+
+def _newest(*where: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    return (
         sa.select(responses.c.lead_id, responses.c.submit_at, responses.c.touched_at)
-        .where(responses.c.submit_at >= sa.bindparam("since", type_=sa.BigInteger))
+        .where(responses.c.submit_at >= sa.bindparam("since", type_=sa.BigInteger), *where)
         .order_by(responses.c.submit_at.desc(), responses.c.lead_id.desc())
         .limit(_LIMIT)
     )
-)
+
+
+_NEWEST = statements.Sql(lambda _: _newest())
+_NEWEST_OF_REPS = statements.Sql(lambda f: _newest(f.is_any_of(responses.c.rep, "reps")))
 _RECORDS = statements.Sql(
     lambda f: (
         sa.select(history.c.lead_id, history.c.at, history.c.body)
@@ -44,9 +49,16 @@ _RECORDS = statements.Sql(
 _OUTSIDE = statements.Sql(lambda f: sa.select(history.c.id, history.c.body).where(f.is_any_of(history.c.id, "events")))
 
 
-def read_hops(connection: Connection, since: datetime) -> tuple[int, list[Hop]]:
-    """Return the number of the newest requests since this time, `REQUESTS_MAX` at most, and their hops."""
-    requests = _NEWEST.all(connection, since=micros(since), limit=REQUESTS_MAX)
+def read_hops(connection: Connection, since: datetime, reps: Collection[str] | None) -> tuple[int, list[Hop]]:
+    """Return the number of the newest requests since this time, `REQUESTS_MAX` at most, and their hops.
+
+    `reps`: only requests that count for these. None: all.
+    """
+    values = {"since": micros(since), "limit": REQUESTS_MAX}
+    if reps is None:
+        requests = _NEWEST.all(connection, **values)
+    else:
+        requests = _NEWEST_OF_REPS.all(connection, reps=sorted(reps), **values)
     if not requests:
         return 0, hops([])
     records = _records(connection, {row.lead_id for row in requests}, min(row.submit_at for row in requests))

@@ -99,11 +99,13 @@ def add_hop_route(api: APIRouter, resources: Resources, queue: ReportQueue) -> N
 
         A hop leads from one step to the next: `submit`, `received` by the gateway, `scored`, `routed` to an owner, `told`: a
         channel has accepted a page about it, `accepted` by the owner, `touched`. A request counts for a hop if it has both
-        steps. The last two are `told` to `touched`, since not every rep accepts, and `submit` to `touched`.
+        steps. The last two are `told` to `touched`, since not every rep accepts, and `submit` to `touched`. A rep who does
+        not see all leads gets the requests of the reps whose leads they see.
         """
-        start = _since(since, resources.clock.business())
+        start, visible = _since(since, resources.clock.business()), visible_leads(resources.config.current, principal)
+        reps = None if visible is None else visible.owners
         async with queue.turn():
-            requests, found = await resources.reads(lambda connection: read_hops(connection, start))
+            requests, found = await resources.reads(lambda connection: read_hops(connection, start, reps))
         items = [
             {
                 "from": hop.start,

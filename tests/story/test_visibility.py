@@ -180,6 +180,8 @@ async def test_response_report_of_a_rep_has_the_requests_of_the_leads_they_see(o
     answer = (await world.ask("GET", "/v1/reports/response?by=rep", "sales", "ana")).json()
     assert [(row["key"], row["requests"]) for row in answer["items"]] == [("ana", 1)]
     assert answer["total"]["requests"] == 1
+    hops = [(await world.ask("GET", "/v1/reports/response/hops", "sales", rep)).json() for rep in ("ana", None)]
+    assert hops[0]["requests"] == 1 < hops[1]["requests"]
 
 
 def told(stream: OpenStream, leads: dict[str, str]) -> set[str]:
