@@ -33,6 +33,7 @@ STATEFUL = frozenset(
         "invalid-cursor",
         "invalid-period",
         "unknown-calendar",
+        "unknown-time-zone",
         "idempotency-key-reused",
     }
 )

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import APIRouter, Depends, Query
-from pydantic import Field, model_validator
+from pydantic import Field
 from sqlalchemy.engine import Connection
 
 from firsthour.kernel.time_units import micros, moment
@@ -38,12 +38,6 @@ class DraftBody(RequestModel):
     agreement: _Text | None = Field(None, description="The text of agreement.yaml.")
     team: _Text | None = Field(None, description="The text of team.yaml.")
     sources: _Text | None = Field(None, description="The text of sources.yaml.")
-
-    @model_validator(mode="after")
-    def _has_a_text(self) -> "DraftBody":
-        if not self.texts:
-            raise ValueError("has no text; give `agreement`, `team` or `sources`")
-        return self
 
     @property
     def texts(self) -> Mapping[str, str]:
@@ -74,7 +68,8 @@ def add_agreement_routes(api: APIRouter, resources: Resources) -> None:
 
     @api.post("/v1/agreement/check", tags=["agreement"])
     async def check(body: DraftBody, principal: Reader) -> dict[str, Any]:
-        """Check a draft of the configuration files, beside those in force. Nothing is changed.
+        """Check a draft of the configuration files, beside those in force. Nothing is changed. Without a text, those in force are
+        checked.
 
         `ok`: it could come into force, as `version`. Of each finding, `file`, `line` and `column` count from 1; a `mistake` keeps the
         draft out, a `warning` does not. `more`: findings that are left out. Secrets and the accounts of channels are not examined:
