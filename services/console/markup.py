@@ -1,6 +1,6 @@
 """HTML of the console from templates. Every value is escaped; no template marks text as safe."""
 
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -110,8 +110,13 @@ class Times:
         return format_timedelta(_moment(moment) - self._now, add_direction=True, locale=self._locale)
 
 
+_FIRST, _LAST = datetime(2, 1, 1, tzinfo=UTC), datetime(9998, 12, 31, tzinfo=UTC)
+"""Times beyond them have no time in each zone."""
+
+
 def _moment(value: datetime | str) -> datetime:
-    return value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    return min(max(moment, _FIRST), _LAST)
 
 
 class Pages:

@@ -41,9 +41,7 @@ HEARTBEAT_SECONDS: Final = 15.0
 OVERLAP_US: Final = 1_000_000  # real time
 ROWS_AT_ONCE: Final = 2_000
 KEPT: Final = 5_000  # changes in memory: a viewer that is further behind starts anew
-VIEWERS_MAX: Final = 1_000
 LAST_ID_CHARS_MAX: Final = 100
-RETRY_LATER: Final = {"retry-after": "10"}
 
 Standing = tuple[str | None, str | None]
 """The owner of a lead, and the pool for which it waits."""
@@ -290,8 +288,6 @@ def stream_router(feed: ChangeFeed) -> APIRouter:
 
         An event may come twice; its id tells. `reset`: the viewer was away for too long, or reads too slowly, so that events
         are missing. The stream is a signal, and the lists are the record. A rep gets the changes of the leads that they see."""
-        if feed.viewers >= VIEWERS_MAX:
-            raise Problem(503, "", f"{VIEWERS_MAX} viewers are connected. Connect again later.", headers=RETRY_LATER)
 
         def is_allowed() -> bool:
             try:
@@ -299,6 +295,6 @@ def stream_router(feed: ChangeFeed) -> APIRouter:
             except Problem:
                 return False
 
-        return EventStreamResponse(feed.events(last_event_id, is_allowed, principal))
+        return EventStreamResponse(feed.events(last_event_id, is_allowed, principal), principal.id)
 
     return api

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp
 
 from firsthour.runtime.http.connection import BoundedProtocol, ConnectionState
 from firsthour.runtime.http.connection_limits import Limits
-from firsthour.runtime.http.event_streams import end_streams
+from firsthour.runtime.http.event_streams import bound_streams, end_streams
 from schemas.errors import FirstHourError
 
 GRACEFUL_SECONDS = 20
@@ -180,7 +180,9 @@ async def serve(
         started: Called once requests are answered.
         limits: The limits of connections. None: the defaults.
     """
-    server = _server(app, within_files(limits or Limits()))
+    bounded = within_files(limits or Limits())
+    bound_streams(bounded.connections_max)
+    server = _server(app, bounded)
 
     async def steer() -> None:
         try:

@@ -60,7 +60,9 @@ def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
             facts = await facts_of(viewer, lead)
             return {name: pages.text(viewer, f"lead_{name}.html", **facts) for name in REGIONS}
 
-        return EventStreamResponse(console.live.stream(viewer, LivePage(("lead", lead, sight_of(viewer)), render)))
+        return EventStreamResponse(
+            console.live.stream(viewer, LivePage(("lead", lead, sight_of(viewer)), render)), viewer.session.id
+        )
 
     @api.post(PATH + "/{lead}/{action}")
     async def do(lead: str, action: str, request: Request) -> Response:

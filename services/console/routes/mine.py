@@ -41,7 +41,9 @@ def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
         async def render() -> dict[str, str]:
             return {"mine": pages.text(viewer, "mine_list.html", **await own_leads(viewer))}
 
-        return EventStreamResponse(console.live.stream(viewer, LivePage(("mine", viewer.session.id), render)))
+        return EventStreamResponse(
+            console.live.stream(viewer, LivePage(("mine", viewer.session.id), render)), viewer.session.id
+        )
 
     @api.post(PATH + "/availability")
     async def availability(request: Request) -> Response:

@@ -42,7 +42,9 @@ def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
             state = await state_of(viewer, resources.clock.business())
             return {name: pages.text(viewer, f"now_{name}.html", **state) for name in REGIONS}
 
-        return EventStreamResponse(console.live.stream(viewer, LivePage(("now", sight_of(viewer)), render)))
+        return EventStreamResponse(
+            console.live.stream(viewer, LivePage(("now", sight_of(viewer)), render)), viewer.session.id
+        )
 
 
 async def state_of(viewer: Viewer, now: datetime) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
             return {name: pages.text(viewer, f"team_{name}.html", **shown) for name in REGIONS}
 
         shared = ("team", sight_of(viewer), query.url())
-        return EventStreamResponse(console.live.stream(viewer, LivePage(shared, render)))
+        return EventStreamResponse(console.live.stream(viewer, LivePage(shared, render)), viewer.session.id)
 
     @api.post(PATH + "/{rep}/availability")
     async def availability(rep: str, request: Request) -> Response:
