@@ -25,6 +25,7 @@ PAGE_HEADERS: Final = {
         "base-uri 'none'; frame-ancestors 'none'"
     ),
     "cross-origin-opener-policy": "same-origin",
+    "referrer-policy": "same-origin",  # without a referrer, browsers send forms of plain HTTP with `Origin: null`
     "x-frame-options": "DENY",
     "x-robots-tag": "noindex, nofollow",
 }

@@ -28,6 +28,7 @@ from services.console.routes import (
     sign_in,
     style_page,
     team,
+    unknown,
     webhooks,
 )
 from services.console.session_api import session_router
@@ -53,6 +54,7 @@ MODULES = (
     audit_log,
     session_list,
     style_page,
+    unknown,
 )
 
 

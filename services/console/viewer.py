@@ -1,10 +1,12 @@
 """The person behind a request of the console: their session, language and time zone, and what the services answer them."""
 
+import contextlib
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from fastapi import Request, Response
@@ -19,7 +21,7 @@ from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.storage import audit_log
 from firsthour.runtime.storage.audit_log import AuditRecord
-from firsthour.runtime.storage.unit import Unit
+from firsthour.runtime.storage.unit import StorageError, Unit
 from schemas.errors import FirstHourError
 from services.console import sessions
 from services.console.catalogue import language_of
@@ -86,6 +88,7 @@ class Viewers:
     def __init__(self, resources: Resources, keys: Keys) -> None:
         self._resources, self._keys = resources, keys
         self.secure = resources.settings.public_url.startswith("https:")
+        self._public_host = urlsplit(resources.settings.public_url).netloc
 
     async def find(self, request: Request) -> Viewer:
         """Return the viewer. Raises `SignInNeededError`."""
@@ -97,7 +100,8 @@ class Viewers:
         if session is None or not self.is_valid(session, now):
             raise SignInNeededError
         if now >= session.used_at + sessions.USE_NOTED:
-            await self._resources.units.run(lambda unit: sessions.note_use(unit.connection, session.id, now))
+            with contextlib.suppress(StorageError):  # a page can be read while nothing can be written
+                await self._resources.units.run(lambda unit: sessions.note_use(unit.connection, session.id, now))
         return Viewer(session, csrf_of(token), language_of_request(request), zone_of_request(request), request)
 
     async def acting(self, request: Request, chars_max: int = FIELD_CHARS_MAX) -> tuple[Viewer, dict[str, str]]:
@@ -112,7 +116,7 @@ class Viewers:
         sent = request.headers.get(CSRF_HEADER) or fields.pop(CSRF_FIELD, "")
         if not hmac.compare_digest(sent.encode(), viewer.csrf.encode()):
             raise Problem(403, "", "The form is not one of this session. Load the page again, and send it from there.")
-        refuse_other_sites(request)
+        self.refuse_other_sites(request)
         return viewer, fields
 
     async def valid_sessions(self) -> list[Session]:
@@ -148,6 +152,20 @@ class Viewers:
         """Let the browser drop the token."""
         response.delete_cookie(self.cookie(request), secure=self.over_tls(request), httponly=True, samesite="lax")
 
+    def refuse_other_sites(self, request: Request) -> None:
+        """Raise `Problem` 403 if the browser marks the request as sent by another site.
+
+        Browsers state the site over TLS and to their own machine. Over plain HTTP to another one, the origin tells.
+        """
+        site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+        if site is not None:
+            is_foreign = site not in ("same-origin", "none")
+        else:
+            own = (request.headers.get("host"), self._public_host)
+            is_foreign = origin is not None and origin.partition("://")[2] not in own
+        if is_foreign:
+            raise Problem(403, "", "Another site sent this request. Open the console yourself.")
+
     def over_tls(self, request: Request) -> bool:
         """Return whether browsers reach this installation over TLS."""
         return self.secure or request.url.scheme == "https"
@@ -165,12 +183,6 @@ def end_session(unit: Unit, viewer: Viewer, id: str) -> None:
 def csrf_of(token: str) -> str:
     """Return what the forms of a session carry. Only the server and the pages of the session know it."""
     return hmac.digest(token.encode(), b"forms", "sha256").hex()
-
-
-def refuse_other_sites(request: Request) -> None:
-    """Raise `Problem` 403 if the browser marks the request as sent by another site."""
-    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        raise Problem(403, "", "Another site sent this request. Open the console yourself.")
 
 
 def language_of_request(request: Request) -> str:

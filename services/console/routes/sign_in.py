@@ -19,7 +19,7 @@ from services.console.console import Console
 from services.console.markup import PAGE_HEADERS, Pages
 from services.console.page_route import SIGN_IN
 from services.console.sessions import SESSION_LASTS, SignInLink
-from services.console.viewer import TOKEN_CHARS_MAX, Viewers, end_session, may_enter, refuse_other_sites
+from services.console.viewer import TOKEN_CHARS_MAX, Viewers, end_session, may_enter
 
 HOME: Final = "/console"
 KEY_CHARS_MAX: Final = 500
@@ -82,7 +82,7 @@ class Entrance:
 
     async def with_key(self, request: Request) -> Response:
         """Begin the session of a key, or return the form with the reason why not."""
-        refuse_other_sites(request)
+        self._viewers.refuse_other_sites(request)
         fields = form_fields(await request.body(), PATH_CHARS_MAX)
         target = fields.get("next", "")
         address = request.client.host if request.client else ""
@@ -107,7 +107,7 @@ class Entrance:
 
     async def with_link(self, request: Request, token: str) -> Response:
         """Use up a link, and begin its session."""
-        refuse_other_sites(request)
+        self._viewers.refuse_other_sites(request)
         now = self._resources.clock.real()
         granted = await self._resources.units.run(lambda unit: sessions.take_link(unit.connection, token, now))
         if granted is None:
