@@ -83,8 +83,11 @@ async def test_shared_tables_are_granted_and_keys_and_versions_are_read_alone(
             assert not may(postgres, role, statement), (role, statement)
         for statement in ("SELECT 1 FROM audit_log", "DELETE FROM audit_log"):
             assert may(postgres, role, statement) == (role == "gateway"), (role, statement)
-    added = "INSERT INTO audit_log VALUES ('1', 1, 'a', 'r', 'v', 'a', 't', 200, '')"
-    assert [role for role in (*SERVICES, "apply") if may(postgres, role, added)] == ["gateway", "notifier", "apply"]
+    added = "INSERT INTO audit_log VALUES ('{}', 1, 'a', 'r', 'v', 'a', 't', 200, '')"
+    adding = [role for role in (*SERVICES, "apply") if may(postgres, role, added.format(role))]
+    assert adding == ["gateway", "notifier", "apply"]
+    began = "INSERT INTO configuration_periods (version, began_at, loaded_by) VALUES ('v', 1, '')"
+    assert [role for role in (*SERVICES, "apply") if may(postgres, role, began)] == ["apply"]
     assert may(postgres, "apply", "SELECT 1 FROM configurations")
     assert not may(postgres, "apply", "DELETE FROM log")
 
