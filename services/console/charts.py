@@ -1,5 +1,6 @@
 """Charts as shapes in a box of fixed size, which a template draws as SVG: no script, and the same on paper."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -15,11 +16,19 @@ class ChartLine(NamedTuple):
     points: str
 
 
-def marks(moments: Sequence[datetime], start: datetime, end: datetime) -> list[float]:
-    """Return where these times lie along a chart whose buckets begin at `start` and, the last one, at `end`."""
-    whole = (end - start).total_seconds()
-    shares = [(moment - start).total_seconds() / whole if whole > 0 else 0.0 for moment in moments]
-    return [round(min(1.0, max(0.0, share)) * WIDTH, 1) for share in shares]
+def marks(moments: Sequence[datetime], begins: Sequence[datetime], end: datetime) -> list[float]:
+    """Return where these times lie along a chart with one point for each bucket, at its begin.
+
+    Args:
+        begins: of the buckets, which may differ in length.
+        end: of the last one. Times after its begin lie at the edge of the chart.
+    """
+    ends, places = [*begins[1:], end], []
+    for moment in moments:
+        n = max(bisect_right(begins, moment) - 1, 0)
+        share = (moment - begins[n]) / (ends[n] - begins[n])
+        places.append((n + share) / max(len(begins) - 1, 1))
+    return [round(min(1.0, max(0.0, place)) * WIDTH, 1) for place in places]
 
 
 class ChartColumn(NamedTuple):

@@ -10,7 +10,7 @@ from firsthour.runtime.http.auth import needs
 from firsthour.runtime.http.principal import READ, Principal
 from firsthour.runtime.http.problem import FieldFault, Problem
 from firsthour.runtime.processing.service import Resources
-from services.reporting.lead_hours import DAYS, LeadHours, by_hour_of_day
+from services.reporting.lead_hours import LeadHours, by_hour_of_day
 
 
 def add_hour_route(api: APIRouter, resources: Resources) -> None:
@@ -24,8 +24,8 @@ def add_hour_route(api: APIRouter, resources: Resources) -> None:
     ) -> dict[str, Any]:
         """Count the leads of the last 28 days by the hour of the day at which they first entered.
 
-        `average`: leads per day, over the days before today. `today`: of the running day. Counts of hours that are over are
-        15 minutes old at most.
+        `average`: leads per day, over the `days` before today, which begin with the first lead of the 28 days. `today`: of the
+        running day. Counts of quarters of an hour that are over are 15 minutes old at most.
         """
         zone = known_zone(timezone)
         if zone is None:
@@ -33,9 +33,9 @@ def add_hour_route(api: APIRouter, resources: Resources) -> None:
             fault = FieldFault(pointer="query:timezone", detail=detail)
             raise Problem(422, "Unknown time zone", f"`timezone` {detail}.", [fault])
         now = resources.clock.business()
-        rows = by_hour_of_day(await hours.counts(), now, ZoneInfo(zone))
+        rows, days = by_hour_of_day(await hours.counts(), now, ZoneInfo(zone))
         items = [
-            {"hour": hour, "leads": before, "average": round(before / DAYS, 3), "today": today}
+            {"hour": hour, "leads": before, "average": round(before / max(days, 1), 3), "today": today}
             for hour, (before, today) in enumerate(rows)
         ]
-        return {"timezone": zone, "days": DAYS, "items": items, "next": None}
+        return {"timezone": zone, "days": days, "items": items, "next": None}

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 from sqlalchemy.engine import Connection
 
+from firsthour.kernel.time_zones import known_zone
 from firsthour.runtime.http.auth import needs
 from firsthour.runtime.http.principal import Principal
 from firsthour.runtime.http.problem import FieldFault, Problem
@@ -54,6 +55,9 @@ def add_response_routes(api: APIRouter, resources: Resources, queue: ReportQueue
             str | None,
             Query(max_length=100, description="Day, weekday and hour in the time zone of this calendar; absent: UTC."),
         ] = None,
+        timezone: Annotated[
+            str | None, Query(max_length=64, description="Day, weekday and hour in this zone, such as Europe/Berlin.")
+        ] = None,
     ) -> dict[str, Any]:
         """The first hour: requests touched within it, in raw and in working time; how long the first touch took.
 
@@ -64,7 +68,7 @@ def add_response_routes(api: APIRouter, resources: Resources, queue: ReportQueue
         """
         now, visible = resources.clock.business(), visible_leads(resources.config.current, principal)
         reps = None if visible is None else visible.owners
-        start, zone = _since(since, now), _zone(resources, calendar)
+        start, zone = _since(since, now), _zone(resources, calendar, timezone)
 
         def read(connection: Connection) -> tuple[list[Figures], list[Figures], bool]:
             total = figures(connection, "all", start, now, ZoneInfo(zone), reps=reps)
@@ -137,9 +141,15 @@ def _since(text: str, now: datetime) -> datetime:
     return start
 
 
-def _zone(resources: Resources, calendar: str | None) -> str:
+def _zone(resources: Resources, calendar: str | None, timezone: str | None) -> str:
     if calendar is None:
-        return UTC_ZONE
+        zone = known_zone(timezone or UTC_ZONE)
+        if zone is None:
+            detail = "is not a time zone of the IANA database; write it as Europe/Berlin"
+            raise _refusal("Unknown time zone", "timezone", detail)
+        return zone
+    if timezone is not None:
+        raise _refusal("Invalid request", "timezone", "is that of the calendar; give one of the two")
     calendars = resources.config.current.agreement.calendars
     if calendar not in calendars:
         known = f"use one of: {', '.join(list(calendars)[:20])}" if calendars else "it has none, so leave this out"

@@ -2,6 +2,7 @@
 
 import re
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from firsthour.runtime.http.client import Response
 from tests.story.test_console import CTO, Browser, csrf_in, signed_in
@@ -294,5 +295,20 @@ async def test_first_hour_is_shown_by_rep(world: World) -> None:
     await world.touch(CTO, by=owner)
     text = (await (await signed_in(world, "manager")).get("/console/response?since=7d&by=rep")).text
     assert "100.0 %" in text
-    assert owner in text
+    names = {rep["id"]: rep["name"] for rep in (await world.get("/v1/reps"))["items"]}
+    for page in ("/console/response?since=7d&by=rep", "/console/funnel?since=7d&by=rep"):
+        text = (await (await signed_in(world, "manager")).get(page)).text
+        assert f">{names[owner]}</span>" in text, page
     assert (await (await signed_in(world, "marketing")).get("/console/response")).status_code == 403
+
+
+async def test_hours_and_weekdays_of_the_first_hour_are_those_of_the_viewer(world: World) -> None:
+    await world.submit_form(email=CTO)
+    browser = await signed_in(world, "manager")
+    browser.cookies["firsthour_zone"] = "Asia/Kolkata"
+    local = world.clock.business().astimezone(ZoneInfo("Asia/Kolkata"))
+    text = (await browser.get("/console/response?since=7d&by=hour")).text
+    assert f">{local.hour}:00 – {local.hour}:59</span>" in text
+    assert "time zone Asia/Kolkata" in text
+    assert f">{local:%A}</span>" in (await browser.get("/console/response?since=7d&by=weekday")).text
+    assert "<b>1</b><span>of these wait, within their hour</span>" in text

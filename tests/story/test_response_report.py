@@ -102,6 +102,8 @@ async def test_report_is_grouped_by_local_time(open_world: OpenWorld) -> None:
     assert await keys("hour", "&calendar=sydney") == [1, 20]
     assert await keys("day", "&calendar=sydney") == ["2026-12-01", "2026-12-02"]
     assert await keys("weekday", "&calendar=sydney") == ["tue", "wed"]
+    assert await keys("hour", "&timezone=Australia/Sydney") == [1, 20]
+    assert await keys("day", "&timezone=Australia/Sydney") == ["2026-12-01", "2026-12-02"]
     assert await keys("source") == ["website"]
     assert await keys("urgency") == ["hot"]
 
@@ -113,6 +115,8 @@ async def test_report_rejects_what_it_cannot_count(world: World) -> None:
         ("since=2031-01-01T00:00:00Z", "in the future"),
         ("since=yesterday", "neither a span"),
         ("calendar=mars", "is not in the agreement"),
+        ("timezone=Mars/North", "is not a time zone"),
+        ("timezone=UTC&calendar=sydney", "give one of the two"),
         ("by=lead", "by"),
     ):
         answer = await world.ask("GET", f"/v1/reports/response?{query}")

@@ -71,7 +71,7 @@ async def state_of(viewer: Viewer, now: datetime) -> dict[str, Any]:
         "soon": soon,
         "soon_minutes": SOON_MINUTES,
         "relief": {item["pool"]: item["changes"] for item in relief["items"]},
-        "hours": _hours(hours["items"]),
+        "hours": _hours(hours["items"], hours["days"]),
     }
 
 
@@ -89,8 +89,8 @@ def _ends_before(clock: dict[str, Any], end: datetime) -> bool:
     return bool(runs) and datetime.fromisoformat(clock["due_at"]) <= end
 
 
-def _hours(items: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the chart of the leads by hour of the day: the usual day behind today."""
+def _hours(items: list[dict[str, Any]], days: int) -> dict[str, Any]:
+    """Return the chart of the leads by hour of the day: the usual day behind today. `days`: those the usual day is of."""
     usual, today = [item["average"] for item in items], [float(item["today"]) for item in items]
     top = max(*usual, *today)
     busiest = max(items, key=lambda item: item["leads"])
@@ -99,6 +99,7 @@ def _hours(items: list[dict[str, Any]]) -> dict[str, Any]:
         "usual": columns(usual, top, share=0.8, offset=0.1),
         "today": columns(today, top, share=0.3, offset=0.35),
         "top": top,
+        "days": days,
         "busiest": busiest["hour"] if busiest["leads"] else None,
         "today_count": int(sum(today)),
         "usual_count": sum(usual),

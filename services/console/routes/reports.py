@@ -4,11 +4,14 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from babel.dates import get_day_names
 from fastapi import APIRouter, Request, Response
 
 from firsthour.runtime.http.in_process import path_of
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
+from schemas.agreement.calendars import DAYS
+from services.console.catalogue import locale_of
 from services.console.charts import lines, marks
 from services.console.console import Console
 from services.console.markup import PAGE_HEADERS
@@ -19,7 +22,7 @@ RESPONSE: Final = "/console/response"
 SPANS: Final = ("7d", "30d", "90d", "365d")
 FUNNEL_GROUPS: Final = ("source", "campaign", "form", "persona", "grade", "rep", "team", "cohort")
 RESPONSE_GROUPS: Final = ("source", "rep", "urgency", "day", "weekday", "hour")
-TREND_LINES_MAX: Final = 6
+TREND_LINES_MAX: Final = 12
 LEADS_MAX: Final = 25
 QUERY_CHARS_MAX: Final = 2_000
 
@@ -42,8 +45,9 @@ def _add_funnel(api: APIRouter, console: Console) -> None:
         viewer = await viewers.find(request)
         report = await viewer.get("/v1/reports/funnel", {"from": since, "by": by or None, "basis": basis, "per": per})
         names = {step["key"]: step["name"] for step in report["steps"]}
-        reached = [key for key in names if any(row["reached"][key] for row in report["trend"])][:TREND_LINES_MAX]
-        trend = [(names[key], [float(row["reached"][key]) for row in report["trend"]]) for key in reached]
+        reached = [key for key in names if any(row["reached"][key] for row in report["trend"])]
+        drawn = reached if len(reached) <= TREND_LINES_MAX else [*reached[: TREND_LINES_MAX - 1], reached[-1]]
+        trend = [(names[key], [float(row["reached"][key]) for row in report["trend"]]) for key in drawn]
         chart, top = lines(trend)
         begins = [datetime.fromisoformat(row["from"]) for row in report["trend"]]
         changed = [datetime.fromisoformat(version["at"]) for version in report["versions"]]
@@ -55,9 +59,10 @@ def _add_funnel(api: APIRouter, console: Console) -> None:
             names=names,
             chart=chart,
             top=top,
-            marks=marks(changed, begins[0], begins[-1]) if begins else [],
+            marks=marks(changed, begins, datetime.fromisoformat(report["to"])) if begins else [],
             shown=reached,
             behind=behind,
+            labels=await _labels(viewer, by),
             chosen={"since": since, "by": by, "basis": basis, "per": per},
             spans=SPANS,
             groups=FUNNEL_GROUPS,
@@ -100,7 +105,8 @@ def _add_response(api: APIRouter, console: Console) -> None:
     async def response(request: Request, since: str = "30d", by: str = "rep") -> Response:
         """The share of the requests that were contacted within the first hour."""
         viewer = await viewers.find(request)
-        report = await viewer.get("/v1/reports/response", {"since": since, "by": by or None})
+        asked = {"since": since, "by": by or None, "timezone": str(viewer.zone)}
+        report = await viewer.get("/v1/reports/response", asked)
         hops = await console.known.load(viewer, "/v1/reports/response/hops", {"since": since})
         found = hops.content["items"] if hops.content else []
         chosen = {"since": since, "by": by}
@@ -110,11 +116,24 @@ def _add_response(api: APIRouter, console: Console) -> None:
             path=RESPONSE,
             report=report,
             hops=hops,
+            labels=await _labels(viewer, by),
             longest=max((hop["p90_seconds"] or 0 for hop in found), default=0),
             chosen=chosen,
             spans=SPANS,
             groups=RESPONSE_GROUPS,
         )
+
+
+async def _labels(viewer: Viewer, by: str) -> dict[str, str]:
+    """Return the names of the groups that people know by another name than the key. A viewer who may not see it gets none."""
+    if by == "weekday":
+        days = get_day_names("wide", locale=locale_of(viewer.language))
+        return {key: days[number] for number, key in enumerate(DAYS)}
+    if by == "hour":
+        return {str(hour): f"{hour}:00 – {hour}:59" for hour in range(24)}
+    if by != "rep" or not viewer.may("sales"):
+        return {}
+    return {rep["id"]: rep["name"] for rep in (await viewer.get("/v1/reps"))["items"]}
 
 
 async def _view(viewer: Viewer, lead: str) -> dict[str, Any]:

@@ -200,9 +200,14 @@ def _age(now: int, at: int | None) -> float | None:
 
 
 def _trend(query: FunnelQuery, trend: Mapping[int, Sequence[int]]) -> list[dict[str, Any]]:
-    """Return the steps reached by bucket: of the pass that began in it, or with `activity`, in it."""
-    rows = []
-    for begin, counts in trend.items():
+    """Return the steps reached by bucket: of the pass that began in it, or with `activity`, in it.
+
+    The first bucket is that of the first pass. A later one without a pass has zeros, so that a pause is seen.
+    """
+    rows, none = [], [0] * len(query.steps)
+    begin = min(trend, default=query.end)
+    while begin < query.end:
+        counts = trend.get(begin, none)
         start, end = max(begin, query.start), min(bucket_end(begin, query.per), query.end)
         rows.append(
             {
@@ -212,6 +217,7 @@ def _trend(query: FunnelQuery, trend: Mapping[int, Sequence[int]]) -> list[dict[
                 "leads": link(query, _texts({"from": moment(start), "to": moment(end)})),
             }
         )
+        begin = bucket_end(begin, query.per)
     return rows
 
 

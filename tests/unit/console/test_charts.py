@@ -32,5 +32,17 @@ def test_column_is_as_high_as_its_share_of_the_top() -> None:
 
 def test_marks_stay_within_the_chart() -> None:
     times = [START + timedelta(days=n) for n in (-1, 0, 5, 10, 12)]
-    assert marks(times, START, START + timedelta(days=10)) == [0, 0, WIDTH / 2, WIDTH, WIDTH]
-    assert marks([START], START, START) == [0]
+    assert marks(times, [START, START + timedelta(days=10)], START + timedelta(days=20)) == [
+        0,
+        0,
+        WIDTH / 2,
+        WIDTH,
+        WIDTH,
+    ]
+    assert marks([START], [START], START + timedelta(days=1)) == [0]
+
+
+def test_mark_lies_between_the_points_of_its_buckets_however_long_these_are() -> None:
+    begins = [START, START + timedelta(days=1), START + timedelta(days=8)]  # of a period that begins within a week
+    times = [START + timedelta(days=n) for n in (0.5, 1, 4.5)]
+    assert marks(times, begins, START + timedelta(days=15)) == [WIDTH / 4, WIDTH / 2, WIDTH * 3 / 4]

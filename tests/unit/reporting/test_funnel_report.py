@@ -1,6 +1,7 @@
 """The funnel of random histories equals a count by hand, also from stored tallies and after a rebuild."""
 
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import given
@@ -71,6 +72,7 @@ def test_groups_and_filters_equal_a_count_by_hand(records: list[Event]) -> None:
     assigned = {bucket["from"].date().isoformat(): bucket["reached"]["assigned"] for bucket in weeks["trend"]}
     assert all(item["steps"][3]["reached"] == assigned[item["key"]] for item in weeks["items"])
     assert sum(assigned.values()) == sum("assigned" in one.first for one in firsts)
+    assert all(one["to"] == other["from"] for one, other in pairwise(harness.report(per="day")["trend"]))
     harness.close()
 
 
