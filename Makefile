@@ -113,9 +113,10 @@ fuzz: $(DEV_STAMP) ## send generated inputs to each parser of what strangers sen
 mutate: $(DEV_STAMP) ## remove each mechanism in a copy, and report the test that notices
 	@$(BIN)/python -m tests.proof.mechanisms $(ARGS)
 
-schemas: $(RUN_STAMP) ## generate schemas/json, schemas/asyncapi.yaml and the README's table of settings
+schemas: $(RUN_STAMP) ## generate schemas/json, schemas/asyncapi.yaml, the README's table of settings and the texts of the console
 	@$(BIN)/python -m firsthour.operations.schema_export
 	@$(BIN)/python -m firsthour.operations.documents
+	@$(BIN)/python -m firsthour.operations.console_texts
 
 pictures: $(DEV_STAMP) ## draw the pictures of docs/ again: a page in Slack, a mail, the page of a lead (needs Chromium)
 	@$(BIN)/python -m tests.pictures docs $(ARGS)

@@ -19,6 +19,9 @@ from services.console.viewer import SignInNeededError, Viewer, Viewers
 
 PAUSE_SECONDS: Final = 0.25
 """Real time between two texts, in which further changes are collected."""
+PAUSE_SECONDS_MAX: Final = 3.0
+REST: Final = 9
+"""A pause is this many times as long as rendering a text and waking its viewers took: they get a tenth of a busy process."""
 HEARTBEAT_SECONDS: Final = 15.0
 """After it the parts are rendered in any case, because times pass, and the session is examined again."""
 AGE_SECONDS: Final = 5.0
@@ -69,7 +72,7 @@ class SharedPart:
         self.viewers, self.version = 0, 0
         self._whole = self._step = b""  # the newest text, and what differs from the one before
         self._regions: Regions = {}
-        self._begun_at = 0.0
+        self._begun_at, self._pause = 0.0, PAUSE_SECONDS
         self._rendering = asyncio.Lock()
         self._waiters: dict[asyncio.Future[None], None] = {}
         self._failure: Exception | None = None
@@ -111,11 +114,14 @@ class SharedPart:
             number = self._changes.number
             await self.refresh()
             while True:
-                await asyncio.sleep(PAUSE_SECONDS)
+                await asyncio.sleep(self._pause)
                 await self._changes.next(number, HEARTBEAT_SECONDS)
                 number = self._changes.number
+                begun_at = asyncio.get_running_loop().time()
                 async with self._rendering:
                     await self._render()
+                spent = asyncio.get_running_loop().time() - begun_at
+                self._pause = max(PAUSE_SECONDS, min(spent * REST, PAUSE_SECONDS_MAX))
         except Exception as failure:
             self._failure = failure
             await self._wake()
