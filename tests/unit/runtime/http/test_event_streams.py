@@ -59,7 +59,7 @@ async def test_stream_counts_for_its_viewer_until_it_ends(monkeypatch: pytest.Mo
     async def send(_: object) -> None:
         pass
 
-    first = asyncio.create_task(event_streams.EventStreamResponse(parts(), "key")({}, receive, send))  # type: ignore[arg-type]
+    first = asyncio.create_task(event_streams.EventStreamResponse(parts(), "key")({}, receive, send))
     await begun.wait()
     with pytest.raises(Problem):
         event_streams.EventStreamResponse(parts(), "key")
