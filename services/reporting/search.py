@@ -17,7 +17,6 @@ from services.reporting import lead_view
 from services.reporting.lead_view import LeadFilter, view
 from services.reporting.search_terms import (
     beginning_with,
-    beginning_with_both,
     find_terms,
     visible_terms,
     with_id,
@@ -25,7 +24,8 @@ from services.reporting.search_terms import (
 
 CANDIDATES_MAX: Final = 1_000
 """Leads that are read for a text. Of a text that more leads begin with, these are found."""
-READ_MAX: Final = 20_000
+COMPARED_MAX: Final = 3_000
+"""Leads that are compared with further words, if each word is the beginning of more than `CANDIDATES_MAX`."""
 VISIBLE_MAX: Final = 10_000
 
 
@@ -101,8 +101,7 @@ def _with_words(connection: Connection, words: Sequence[str]) -> list[str]:
         if len(leads) < CANDIDATES_MAX:
             break
     else:
-        if len(longest) > 1:
-            leads = beginning_with_both(connection, longest[0], longest[1], READ_MAX, CANDIDATES_MAX)
+        leads = beginning_with(connection, longest[0], COMPARED_MAX)
     return [lead for lead, terms in find_terms(connection, leads).items() if matches(terms, words)]
 
 

@@ -4,7 +4,7 @@ Texts compare as bytes on both databases, so a beginning is a range of the prima
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -56,16 +56,6 @@ _BEGINNING = statements.Sql(
 )
 
 
-def _both(_: statements.SqlDialect) -> Any:
-    read = sa.bindparam("read", type_=sa.Integer)
-    one, other = (
-        sa.select(sa.select(terms.c.lead_id).where(*_beginning(name)).limit(read).subquery().c.lead_id)
-        for name in ("text", "other")
-    )
-    return sa.select(sa.intersect(one, other).subquery().c.lead_id).limit(_LIMIT)
-
-
-_BOTH = statements.Sql(_both)
 _VISIBLE = statements.Sql(
     lambda f: (
         sa.select(documents)
@@ -122,12 +112,6 @@ def forget(unit: Unit, leads: Collection[str]) -> None:
 def beginning_with(connection: Connection, text: str, limit: int) -> list[str]:
     """Return leads with a term that begins with a text, in the order of the terms."""
     return [row[0] for row in _BEGINNING.all(connection, text=text, text_end=text + LAST, limit=limit)]
-
-
-def beginning_with_both(connection: Connection, text: str, other: str, read: int, limit: int) -> list[str]:
-    """Return leads with a term for each of two texts. `read`: how many terms are read of each."""
-    values = {"text": text, "text_end": text + LAST, "other": other, "other_end": other + LAST}
-    return [row[0] for row in _BOTH.all(connection, **values, read=read, limit=limit)]
 
 
 def with_id(connection: Connection, text: str, limit: int) -> list[str]:
