@@ -42,21 +42,35 @@
   };
 
   // --- pages that are shown without loading everything again
-  const show = async (response) => {
-    const next = new DOMParser().parseFromString(await response.text(), "text/html");
-    const main = next.querySelector("main");
-    if (response.status === 401 || !main || !document.querySelector("nav") || !next.querySelector("nav")) {
-      location.assign(response.status === 401 ? location.href : response.url);
-      return;
-    }
+  const show = async (response, form) => {
+    const text = await response.text();
+    const next = new DOMParser().parseFromString(text, "text/html");
+    const main = next.querySelector("main"), whole = main && document.querySelector("nav") && next.querySelector("nav");
+    if (response.status === 401) { location.reload(); return; }
+    if (!whole && !response.ok) { refused(form, response, text, main); return; }
+    if (!whole) { location.assign(response.url); return; }
     document.querySelector("main").replaceWith(main);
     document.title = next.title;
-    if (response.url !== location.href) history.replaceState(null, "", response.url);
+    if (response.redirected && response.url !== location.href) history.replaceState(null, "", response.url);  // else it is the address of an action
     tick();
     follow();
     main.querySelector("form[data-continue]")?.requestSubmit();  // the next part of a long task
     const answer = main.querySelector(".answer");
     if (answer) { answer.tabIndex = -1; answer.focus(); }
+  };
+
+  const refused = (form, response, text, main) => {  // the page stays, with what was typed
+    const isProblem = (response.headers.get("content-type") || "").includes("json");
+    const answer = document.createElement("p");
+    answer.className = "answer bad";
+    answer.role = "alert";
+    answer.tabIndex = -1;
+    answer.textContent = isProblem ? JSON.parse(text).detail : main?.querySelector("p")?.textContent || `HTTP ${response.status}`;
+    document.querySelector("main > .answer")?.remove();
+    document.querySelector("main").prepend(answer);
+    answer.focus();
+    delete form.dataset.sending;
+    for (const button of form.querySelectorAll("button")) button.removeAttribute("aria-disabled");
   };
 
   // --- forms: one that meets a lost connection is sent again, with the same `once`, until it arrives
@@ -70,9 +84,9 @@
     for (;;) {
       try {
         const response = await fetch(form.action, { method: "POST", body, credentials: "same-origin" });
-        if (response.status === 503) throw new Error("not now");
+        if ([502, 503, 504].includes(response.status)) throw new Error("not now");  // of the server, or of a proxy before it
         lost(false);
-        await show(response);
+        await show(response, form);
         return;
       } catch {
         lost(true);
@@ -121,6 +135,13 @@
   }
 
   // --- parts that change
+  const again = (closed) => setTimeout(async () => {  // a browser gives up after an answer such as 502 or 503
+    if (closed !== source) return;
+    try {
+      if ((await fetch("/console", { credentials: "same-origin", redirect: "manual" })).status === 401) { location.reload(); return; }
+    } catch { /* the next attempt follows */ }
+    if (closed === source) follow();
+  }, 2000 + Math.random() * 3000);
   let source = null, fresh = {};
   const apply = () => {  // a part in which a person is at work waits until they are done
     for (const [name, html] of Object.entries(fresh)) {
@@ -143,7 +164,10 @@
     if (!url) return;
     source = new EventSource(url);
     source.onopen = () => lost(false);
-    source.onerror = () => lost(true);
+    source.onerror = (event) => {
+      lost(true);
+      if (event.target.readyState === EventSource.CLOSED) again(event.target);
+    };
     source.addEventListener("regions", (event) => {
       lost(false);
       Object.assign(fresh, JSON.parse(event.data));
