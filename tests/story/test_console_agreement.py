@@ -43,7 +43,7 @@ async def test_agreement_is_told_in_words_to_every_role(world: World, role: str)
     assert "-40 Free mailbox kind of mail address is free" in text
     assert "Downloaded a paper downloads something 3 in 30 days" in text
     assert "A from 70, B from 40, C from 20, D below." in text
-    assert "when the lead submits a form where form is one of demo-request , contact-sales and not:" in text
+    assert "when the lead submits a form where form is one of demo-request , contact-sales and not (" in text
     assert "as soon as total score is at least 60 and fit is at least 30" in text
     assert "hot 1 hour every minute, day and night" in text
     assert "20 minutes the manager is paged" in text
@@ -73,6 +73,14 @@ async def test_names_of_the_author_are_shown_as_text(open_world: OpenWorld) -> N
     assert "&lt;script&gt;alert(1)" in page
     for markup in ("<script>alert", "<i>", "<u>A"):
         assert markup not in page
+
+
+async def test_conditions_in_conditions_are_read_as_they_are_computed(open_world: OpenWorld) -> None:
+    german, french = {"country": {"eq": "DE"}}, {"country": {"eq": "FR"}}
+    rule = {"points": 5, "because": "Nested", "when": {"all": [{"not": {"any": [german, french]}}, {"not": german}]}}
+    world = await open_world(agreement={"scoring": {"fit": {"rules": [rule]}}})
+    text = words_of((await (await signed_in(world, "manager")).get(PATH)).text)
+    assert "Nested not (country is DE or country is FR ) and not (country is DE )" in text
 
 
 @pytest.mark.both_profiles

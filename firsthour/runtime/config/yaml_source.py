@@ -39,6 +39,8 @@ _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 """Control characters, which no database and no message takes, and halves of characters. An escape can write them: `\\0`."""
 _REORDERS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 """Marks that reorder the text around them: a reader would see another rule than the one in force, also by a comment."""
+_NO_BREAKS: Final = dict.fromkeys((0x85, 0x2028, 0x2029), " ")
+"""Line breaks of YAML 1.1 that are none in YAML 1.2 and in editors, where the lines after them would have other numbers."""
 _REORDERS_SHOWN: Final = 20
 _CORE = "tag:yaml.org,2002:"
 _TAGS = frozenset(
@@ -231,6 +233,7 @@ def parse(raw: bytes, file: str) -> Document:
         return without_data(text)
     builder = _Builder(file)
     builder.problems += _reordering(text, file)
+    text = text.translate(_NO_BREAKS)
     try:
         root = (_compose_once if len(text) <= CACHED_CHARS_MAX else _compose)(text)
         data, place = builder.build(root) if root is not None else (None, SourcePosition())

@@ -8,9 +8,10 @@
     document.cookie = `${cookie}; path=/; max-age=31536000; samesite=lax${location.protocol === "https:" ? "; secure" : ""}`;
   }
 
-  // --- clocks: business time may run faster than the clock of the browser, and differ from it
-  const origin = Date.parse(root.dataset.now), loaded = performance.now(), speed = Number(root.dataset.speed || 1);
-  const now = () => origin + (performance.now() - loaded) * speed;
+  // --- clocks: business time may run faster than the clock of the browser, and differ from it. `performance.now()` would stand
+  // still while a phone sleeps, and the clocks would show too much time afterwards.
+  const origin = Date.parse(root.dataset.now), loaded = Date.now(), speed = Number(root.dataset.speed || 1);
+  const now = () => origin + (Date.now() - loaded) * speed;
   const span = (ms) => {
     const seconds = Math.floor(Math.abs(ms) / 1000);
     const hours = Math.floor(seconds / 3600), minutes = Math.floor(seconds / 60) % 60;
@@ -143,15 +144,23 @@
     if (closed === source) follow();
   }, 2000 + Math.random() * 3000);
   let source = null, fresh = {};
+  const steps = "a[href], summary, .scroll";  // the focus on one of these finds it again in the new text
   const apply = () => {  // a part in which a person is at work waits until they are done
     for (const [name, html] of Object.entries(fresh)) {
       const region = document.querySelector(`[data-region="${name}"]`);
-      if (region && region.querySelector("[data-sending], details[open] form, :focus")) continue;
+      const at = region && region.querySelector(":focus");
+      if (region && (region.querySelector("[data-sending], details[open] form") || (at && !at.matches(steps)))) continue;
       delete fresh[name];
       if (!region) continue;
       const open = [...region.querySelectorAll("details")].map((details) => details.open);
+      const place = at ? [...region.querySelectorAll(steps)].indexOf(at) : -1;
       region.innerHTML = html;
       region.querySelectorAll("details").forEach((details, n) => { if (open[n]) details.open = true; });
+      if (at) {
+        const all = [...region.querySelectorAll(steps)], link = at.getAttribute("href");
+        const same = link ? all.find((one) => one.getAttribute("href") === link) : all[place];
+        (same || all[Math.min(place, all.length - 1)] || document.querySelector("main")).focus({ preventScroll: true });
+      }
     }
     tick();
   };

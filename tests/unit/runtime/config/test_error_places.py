@@ -24,6 +24,7 @@ opted-out: nobody}
 
 CASES = [
     # fields
+    (A, "version: 1", "# pasted\u2028from\u2029a\u0085page\nversion: «2", "`2` is not allowed here; write 1"),
     (A, "rearm_below: 35", "«rearm_bellow: 35", "`rearm_bellow` is not a field here; did you mean `rearm_below`?"),
     (A, "    half_life: 14d", "    «halflife: 14d", "did you mean `half_life`?"),
     (A, "version: 1", "version: «2", "`2` is not allowed here; write 1"),

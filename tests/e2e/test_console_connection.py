@@ -1,0 +1,56 @@
+"""Pages of the console that stay open for long: they keep their clocks right, and change under the focus."""
+
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from playwright.async_api import Browser, async_playwright, expect
+
+from devtools.browser import FLAGS
+from tests.e2e.processes import ROOT, ProcessInstallation, environment
+from tests.e2e.test_console_walks import submit, walk
+
+pytestmark = pytest.mark.slow
+CLOCK = "[data-region=clocks] .clock"
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessInstallation]:
+    """Return a running installation with the example files."""
+    directory = tmp_path_factory.mktemp("console")
+    command = [sys.executable, "-m", "firsthour", "init", str(directory / "config")]
+    subprocess.run(command, cwd=ROOT, env=environment(), check=True, capture_output=True)
+    with ProcessInstallation(directory / "config", directory / "data") as running:
+        yield running
+
+
+@pytest.fixture
+async def browser(chromium: str) -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        opened = await playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        yield opened
+        await opened.close()
+
+
+async def test_clock_counts_on_while_the_device_sleeps(browser: Browser, installation: ProcessInstallation) -> None:
+    submit(installation, 71, "Sol Nacht")
+    async with walk(browser, installation, "manager") as manager:
+        await manager.context.add_init_script("performance.now = () => 0;")  # it stands still in sleep
+        await manager.open("/console/now")
+        clock = manager.page.locator(CLOCK).first
+        before = await clock.text_content() or ""
+        assert re.fullmatch(r"[0-9:]+ left", before)
+        await expect(clock).not_to_have_text(before)
+
+
+async def test_part_changes_under_the_focus_and_keeps_it(browser: Browser, installation: ProcessInstallation) -> None:
+    submit(installation, 72, "Ida First")
+    async with walk(browser, installation, "manager") as manager:
+        await manager.open("/console/now")
+        link = manager.page.locator("[data-region=newest]").get_by_role("link", name="Ida First")
+        await link.focus()
+        submit(installation, 73, "Udo Next")
+        await manager.page.locator("[data-region=newest]").get_by_role("link", name="Udo Next").wait_for()
+        await expect(link).to_be_focused()
