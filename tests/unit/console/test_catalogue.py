@@ -5,14 +5,16 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from babel.messages.pofile import read_po
 from jinja2 import Environment
 
+from firsthour.operations import console_texts
 from services.console import catalogue
 from services.console.catalogue import language_of, languages
 
 TEMPLATES: Final = sorted((catalogue.FOLDER.parent / "templates").glob("*.html"))
-NAMES: Final = frozenset({"FirstHour", ".yaml"})
-"""Words that are the same in every language."""
+NAMES: Final = frozenset({"FirstHour", ".yaml", "rep:ana", "leads.accept", "7d"})
+"""Words that are the same in every language, and examples of values."""
 READ: Final = frozenset(
     {"aria-label", "title", "placeholder", "alt", "label", "data-left", "data-late", "data-offline"}
 )
@@ -26,6 +28,12 @@ def test_reader_without_a_known_language_gets_english(accepted: str) -> None:
 
 def test_every_language_is_a_readable_catalogue() -> None:
     assert "en" in languages()
+
+
+def test_list_for_translators_has_every_text_of_the_console() -> None:
+    with catalogue.TEMPLATE.open("rb") as file:
+        listed = {message.id for message in read_po(file) if message.id}
+    assert listed == {text for _, text in console_texts.texts()}, "run `make schemas`"
 
 
 def literal_html(source: str) -> str:
