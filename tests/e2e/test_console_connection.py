@@ -1,16 +1,17 @@
-"""Pages of the console that stay open for long: they keep their clocks right, and change under the focus."""
+"""Pages of the console that stay open for long: they keep their clocks right, change under the focus, and fit."""
 
 import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 
+import httpx
 import pytest
 from playwright.async_api import Browser, async_playwright, expect
 
 from devtools.browser import FLAGS
 from tests.e2e.processes import ROOT, ProcessInstallation, environment
-from tests.e2e.test_console_walks import submit, walk
+from tests.e2e.test_console_walks import PHONE, submit, walk
 
 pytestmark = pytest.mark.slow
 CLOCK = "[data-region=clocks] .clock"
@@ -54,3 +55,15 @@ async def test_part_changes_under_the_focus_and_keeps_it(browser: Browser, insta
         submit(installation, 73, "Udo Next")
         await manager.page.locator("[data-region=newest]").get_by_role("link", name="Udo Next").wait_for()
         await expect(link).to_be_focused()
+
+
+async def test_long_mail_address_of_a_person_without_a_name_fits_a_phone(
+    browser: Browser, installation: ProcessInstallation
+) -> None:
+    email = "a.very.long.name.of.one.person@a-very-long-name-of-one-company.example"
+    form = f"{installation.url}/v1/forms/demo-request"
+    httpx.post(form, data={"email": email}, trust_env=False).raise_for_status()
+    async with walk(browser, installation, "manager", size=PHONE) as manager:
+        await manager.open("/console/now")
+        await manager.page.get_by_role("link", name=email).first.wait_for()
+        await manager.fits()
