@@ -110,6 +110,7 @@ async def try_channels(
     """Send one test page over each channel at once. Return the results, in the order of the channels."""
     terms = context.terms_of(config)
     message = _message(person, terms, clock)
+    await ways.prepared(config)
     names = [*CHANNELS, *config.agreement.channels]
     return list(await asyncio.gather(*(_try(name, message, person, terms, ways.get(name, config)) for name in names)))
 

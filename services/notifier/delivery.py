@@ -198,9 +198,12 @@ class Delivery:
     def _watch_config(self) -> None:
         """Make every waiting page due if the configuration has changed: its hours or its channels may be others."""
         try:
-            version = self._resources.config.current.version
+            config = self._resources.config.current
         except NothingAppliedError:
             return
+        version = config.version
+        if self._version != version:
+            self._ways.prepare(config)
         if self._version not in (None, version):
             self._recovered = True
         self._version = version

@@ -4,6 +4,7 @@ Secrets are read from the environment of this process and never stored. A channe
 name: each page over it fails with the reason, and goes over the next channel of its rung.
 """
 
+import asyncio
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from firsthour.runtime.config.source_secrets import SecretError, UnusableSecretE
 from firsthour.runtime.settings import Settings, environ
 from schemas.agreement.ways_out import AppriseWay, PagerDutyWay, WayOut, WebhookWay, can_be_called
 from schemas.verification import Secret
-from services.notifier.channels.apprise import SHAPE, AppriseChannel
+from services.notifier.channels.apprise import SHAPE, AppriseChannel, loading
 from services.notifier.channels.base import Channel, Outcome, Unusable
 from services.notifier.channels.pagerduty import PagerDutyChannel
 from services.notifier.channels.teams import TeamsChannel
@@ -66,6 +67,16 @@ class Ways:
     _named: dict[str, Channel] = field(default_factory=dict)
     _config: Config | None = None
     _stamps: tuple[object, ...] = ()
+
+    def prepare(self, config: Config) -> None:
+        """Begin to load what the first page over a channel of the agreement would wait for."""
+        if _has_apprise(config):
+            loading()
+
+    async def prepared(self, config: Config) -> None:
+        """Prepare, and wait until that is done."""
+        if _has_apprise(config):
+            await asyncio.wrap_future(loading())
 
     def get(self, name: str, config: Config) -> Channel | None:
         """Return the channel of this name; None: neither the settings nor the agreement have it."""
@@ -120,6 +131,10 @@ def problems(config: Config, environment: Mapping[str, str], settings: Settings)
         except SecretError as error:
             place = config.channel_places.get(name, _NOWHERE)
             yield str(ConfigProblem(*place, f"nothing is sent over {name}: {error.mistake}", error.remedy))
+
+
+def _has_apprise(config: Config) -> bool:
+    return any(isinstance(way, AppriseWay) for way in config.agreement.channels.values())
 
 
 def _without(config: Config, name: str, channel: AppriseChannel) -> Iterator[str]:

@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from standardwebhooks import Webhook
 
+from services.notifier.channels import apprise
 from services.notifier.context import NotifierContext
 from services.notifier.dispatching import claim_dispatches
 from tests.fakes.services import FakeService, ServiceCall
@@ -263,6 +264,7 @@ async def test_page_goes_as_a_text_message_to_the_phone_of_the_rep(
     open_world: OpenWorld, service: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service.status = 200
+    apprise.loading().result()
     monkeypatch.setenv("SMS_URL", f"json://127.0.0.1:{service.port}/sms/{{phone}}")
     ladder = [{"at": "0m", "page": "owner", "by": ["sms", "email"]}]
     channels = {"sms": {"kind": "apprise", "url": {"env": "SMS_URL"}}}

@@ -1,7 +1,8 @@
 """Pages over the services of the `apprise` library: gateways of text messages and voice calls, and many more.
 
 The library blocks, knows no limit for a whole call, and answers yes or no. So each call has a thread of its own and a time
-limit here, and a `no` counts as temporary. The library is loaded at the first page, because that takes a second.
+limit here, and a `no` counts as temporary. Loading the library takes seconds, which count for no call: a call that is given
+up in the meantime would still be made, and the page would arrive twice. So it is loaded once the agreement names a channel.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from functools import cache
 from typing import Any, Final
@@ -32,6 +34,8 @@ FURTHER_MAX: Final = 5
 SHAPE: Final = re.compile(r"[a-z][a-z0-9+.-]{1,31}://[!-~]{1,2000}")
 _LIMITS: Final = {"cto": "2", "rto": "2.5"}
 """The limits of the library for a connection and for an answer, in seconds, unless the URL has its own."""
+LOADING_SECONDS: Final = 0.5
+"""How long a page waits for the library. With the limits of the library, this is the time of one page."""
 _MENTION: Final = re.compile(r"(?<![\w.+-])@(?=\w)")
 _MARKUP: Final = str.maketrans({"<": "‹", ">": "›"})
 
@@ -40,6 +44,10 @@ _log = structlog.get_logger(__name__)
 
 class _UnknownServiceError(Exception):
     """Raised for a URL that the library does not know."""
+
+
+class _StillLoadingError(Exception):
+    """Raised for a page that comes before the library is loaded. Nothing was sent."""
 
 
 class AppriseChannel:
@@ -88,7 +96,10 @@ class AppriseChannel:
             return TryAgain(None, f"{self._name}: {THREADS_MAX} calls have not ended yet")
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                accepted = await self._in_thread(lambda: _notify(url, title, body))
+                library = await _when_loaded()
+                accepted = await self._in_thread(lambda: _notify(library, url, title, body))
+        except _StillLoadingError:
+            return TryAgain(None, f"{self._name}: the apprise library is still being loaded; nothing was sent")
         except TimeoutError:
             return TryAgain(None, f"{self._name}: no answer within {self._timeout_seconds:g} s")
         except _UnknownServiceError:
@@ -159,12 +170,11 @@ def limited(url: str) -> str:
 def is_known(url: str) -> bool:
     """Return whether the library knows the service of this URL. The first call loads the library."""
     example = filled(url, "+493012345678", "ann@example.com")
-    return bool(SHAPE.fullmatch(url)) and _library().Apprise.instantiate(example, suppress_exceptions=True) is not None
+    return bool(SHAPE.fullmatch(url)) and loading().result().Apprise.instantiate(example) is not None
 
 
-def _notify(url: str, title: str, body: str) -> bool:
+def _notify(library: Any, url: str, title: str, body: str) -> bool:
     """Send. Return whether the service accepted it."""
-    library = _library()
     asset = library.AppriseAsset(
         app_id="FirstHour",
         app_desc="FirstHour",
@@ -181,10 +191,35 @@ def _notify(url: str, title: str, body: str) -> bool:
     return bool(service.notify(title=title if body else "", body=body or title, body_format=library.NotifyFormat.TEXT))
 
 
+async def _when_loaded() -> Any:
+    """Return the library. Raises `_StillLoadingError` if it is not loaded soon."""
+    loaded = asyncio.wrap_future(loading())
+    await asyncio.wait({loaded}, timeout=LOADING_SECONDS)
+    if not loaded.done():
+        raise _StillLoadingError
+    return loaded.result()
+
+
 @cache
+def loading() -> Future[Any]:
+    """Begin to load the library, and return the place of it. It has a thread that does not delay the end of the process."""
+    place: Future[Any] = Future()
+    place.set_running_or_notify_cancel()  # a page that waits no longer does not end it
+
+    def load() -> None:
+        try:
+            place.set_result(_library())
+        except Exception as failure:  # noqa: BLE001  # handed to each page
+            place.set_exception(failure)
+
+    threading.Thread(target=load, name="apprise", daemon=True).start()
+    return place
+
+
 def _library() -> Any:
-    """Load the library. Its log lines are dropped: they hold URLs with secrets and addresses of people."""
+    """Load the library and its plug-ins. Its log lines are dropped: they hold URLs with secrets and addresses of people."""
     library = importlib.import_module("apprise")
     log = logging.getLogger("apprise")
     log.handlers, log.propagate, log.disabled = [], False, True
+    library.Apprise.instantiate("json://127.0.0.1")  # the first URL loads the plug-ins
     return library

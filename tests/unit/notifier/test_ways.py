@@ -9,6 +9,7 @@ import pytest
 from firsthour.kernel.config import Config
 from firsthour.runtime import settings
 from schemas.agreement.agreement import Agreement
+from services.notifier import ways as ways_module
 from services.notifier.channels.base import Unusable
 from services.notifier.channels.teams import TeamsChannel
 from services.notifier.ways import Ways, problems
@@ -60,6 +61,15 @@ async def test_channel_without_a_usable_secret_is_named_and_unusable(
     assert isinstance(outcome, Unusable)
     assert outcome.why.startswith(f"teams: {mistake}")
     assert "no address" not in problem, "a value is never shown"
+
+
+def test_library_is_loaded_before_the_first_page_that_needs_it(ways: Ways, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[bool] = []
+    monkeypatch.setattr(ways_module, "loading", lambda: begun.append(True))
+    ways.prepare(TEAMS)
+    assert begun == []
+    ways.prepare(with_channels(sms={"kind": "apprise", "url": {"env": "SMS_URL"}}))
+    assert begun == [True]
 
 
 def test_file_with_a_secret_is_read_again_after_it_changed(
