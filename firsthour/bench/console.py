@@ -111,7 +111,7 @@ def console(home: Path) -> list[BenchLine]:
         pages.offer(alone, LOAD.rate, WARM_SECONDS, measured=False)
         seen = _changes_seen(server, cookie)
         bytes_of_viewers = [_round(pages, alone, watched, server, cookie) for _ in range(ROUNDS)]
-        drawn = _drawn(server.port, cookie)
+        drawn = list(_drawn(server.port, cookie))
     return [*seen, *viewer_lines(alone, watched, bytes_of_viewers), *drawn]
 
 
