@@ -27,7 +27,7 @@ from firsthour.runtime.http.client import Client
 
 VIEWERS: Final = 200
 LOAD: Final = Load(150, 100, 5)
-ROUNDS: Final = 3
+ROUNDS: Final = 4
 WARM_SECONDS: Final = 3.0
 CHANGES: Final = 20
 CHANGE_SECONDS: Final = 0.7  # between two changes, longer than the pause of a page that is open
@@ -110,7 +110,9 @@ def console(home: Path) -> list[BenchLine]:
         alone, watched = (PagedProgram(server.port, partial(server.ask, "cpu")) for _ in range(2))
         pages.offer(alone, LOAD.rate, WARM_SECONDS, measured=False)
         seen = _changes_seen(server, cookie)
-        bytes_of_viewers = [_round(pages, alone, watched, server, cookie) for _ in range(ROUNDS)]
+        bytes_of_viewers = [
+            _round(pages, alone, watched, server, cookie, alone_first=number % 2 == 0) for number in range(ROUNDS)
+        ]
         drawn = list(_drawn(server.port, cookie))
     return [*seen, *viewer_lines(alone, watched, bytes_of_viewers), *drawn]
 
@@ -126,16 +128,26 @@ def sign_in(port: int) -> str:
 
 
 def _round(
-    pages: SlackPages, alone: PagedProgram, watched: PagedProgram, server: ServerProcess, cookie: str
+    pages: SlackPages,
+    alone: PagedProgram,
+    watched: PagedProgram,
+    server: ServerProcess,
+    cookie: str,
+    *,
+    alone_first: bool,
 ) -> tuple[float, float]:
     """Offer the load without viewers and with them. Return the memory of a viewer, and what one got in a second, in bytes."""
-    pages.offer(alone, LOAD.rate, LOAD.seconds)
+    if alone_first:
+        pages.offer(alone, LOAD.rate, LOAD.seconds)
     before = server.ask("memory")
     with child_process(view, server.port, cookie, VIEWERS, False) as viewers:
+        sleep(WARM_SECONDS)  # all of them got their first text
         got, start = viewers.ask("bytes"), HostClock().monotonic()
         pages.offer(watched, LOAD.rate, LOAD.seconds)
         received = (viewers.ask("bytes") - got) / (HostClock().monotonic() - start) / VIEWERS
         memory = (server.ask("memory") - before) / VIEWERS
+    if not alone_first:
+        pages.offer(alone, LOAD.rate, LOAD.seconds)
     return memory, received
 
 

@@ -19,9 +19,11 @@ from services.console.viewer import SignInNeededError, Viewer, Viewers
 
 PAUSE_SECONDS: Final = 0.25
 """Real time between two texts, in which further changes are collected."""
-PAUSE_SECONDS_MAX: Final = 3.0
-REST: Final = 9
-"""A pause is this many times as long as rendering a text and waking its viewers took: they get a tenth of a busy process."""
+PAUSE_SECONDS_MAX: Final = 4.0
+SHARE: Final = 0.05
+"""The share of a process that rendering texts and waking their viewers gets while changes do not end."""
+CREDIT_SECONDS_MAX: Final = 0.15
+"""Rendering that the share has earned while nothing changed: a single lead, whose records come one by one, is shown at once."""
 HEARTBEAT_SECONDS: Final = 15.0
 """After it the parts are rendered in any case, because times pass, and the session is examined again."""
 AGE_SECONDS: Final = 5.0
@@ -72,7 +74,7 @@ class SharedPart:
         self.viewers, self.version = 0, 0
         self._whole = self._step = b""  # the newest text, and what differs from the one before
         self._regions: Regions = {}
-        self._begun_at, self._pause = 0.0, PAUSE_SECONDS
+        self._begun_at, self._credit = 0.0, CREDIT_SECONDS_MAX
         self._rendering = asyncio.Lock()
         self._waiters: dict[asyncio.Future[None], None] = {}
         self._failure: Exception | None = None
@@ -113,15 +115,15 @@ class SharedPart:
         try:
             number = self._changes.number
             await self.refresh()
+            ended_at = asyncio.get_running_loop().time()
             while True:
-                await asyncio.sleep(self._pause)
+                await asyncio.sleep(pause_of(self._credit))
                 await self._changes.next(number, HEARTBEAT_SECONDS)
-                number = self._changes.number
-                begun_at = asyncio.get_running_loop().time()
+                number, now = self._changes.number, asyncio.get_running_loop().time()
                 async with self._rendering:
                     await self._render()
-                spent = asyncio.get_running_loop().time() - begun_at
-                self._pause = max(PAUSE_SECONDS, min(spent * REST, PAUSE_SECONDS_MAX))
+                earned, ended_at = (now - ended_at) * SHARE, asyncio.get_running_loop().time()
+                self._credit = min(self._credit + earned, CREDIT_SECONDS_MAX) - (ended_at - now)
         except Exception as failure:
             self._failure = failure
             await self._wake()
@@ -146,6 +148,11 @@ class SharedPart:
                 waiter.set_result(None)
             if number % WOKEN_AT_ONCE == 0:
                 await asyncio.sleep(0)
+
+
+def pause_of(credit: float) -> float:
+    """Return the seconds until the next text may be rendered. `credit`: seconds of rendering; below 0, they are earned first."""
+    return max(PAUSE_SECONDS, min(-credit / SHARE, PAUSE_SECONDS_MAX))
 
 
 class LiveRegions:

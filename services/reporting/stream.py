@@ -35,7 +35,7 @@ from services.reporting.handlers import STREAM
 from services.reporting.store import history
 
 TOPICS: Final = frozenset({LEADS, ROUTES, PAGES})
-POLL_SECONDS: Final = 0.25
+POLL_SECONDS: Final = 0.1
 """Real time between two looks over Kafka. On one machine the reader is also woken by each commit of reporting."""
 HEARTBEAT_SECONDS: Final = 15.0
 OVERLAP_US: Final = 1_000_000  # real time
