@@ -116,10 +116,10 @@ async def test_rebuild_counts_the_models_anew(world: World) -> None:
     before = await report(world, "?from=2d&by=rep"), await world.get("/v1/reports/response?since=1d")
 
     answer = (await world.ask("POST", "/v1/reports/rebuild?restart=true")).json()
-    assert {item["model"] for item in answer["items"]} == {"responses", "funnel"}
+    assert {item["model"] for item in answer["items"]} == {"responses", "funnel", "search"}
     while not answer["complete"]:
         answer = (await world.ask("POST", "/v1/reports/rebuild")).json()
-    assert [item["leads"] for item in answer["items"]] == [5, 5]
+    assert [item["leads"] for item in answer["items"]] == [5, 5, 5]
     assert (await report(world, "?from=2d&by=rep"), await world.get("/v1/reports/response?since=1d")) == before
 
 
