@@ -10,6 +10,7 @@ import re
 from asyncio.events import TimerHandle
 from dataclasses import dataclass, field
 from typing import Any, Final
+from weakref import ref
 
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
@@ -46,6 +47,22 @@ class ConnectionState:
     receiving: "dict[BoundedProtocol, None]" = field(default_factory=dict)
 
 
+class AnsweringTransport:
+    """The transport as an answer sees it: the end of an answer closes no connection on which a body is still arriving.
+
+    The protocol lingers there instead. uvicorn would close at once, and the client would get a reset in place of the answer.
+    """
+
+    def __init__(self, protocol: "BoundedProtocol", transport: asyncio.Transport) -> None:
+        self.write, self.is_closing = transport.write, transport.is_closing
+        self._protocol, self._transport = ref(protocol), transport  # a weak one: a closed connection is freed at once
+
+    def close(self) -> None:
+        protocol = self._protocol()
+        if protocol is None or not (protocol.cycle.response_complete and protocol.misses_body):
+            self._transport.close()
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """One connection."""
 
@@ -65,6 +82,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
+        self._answering = AnsweringTransport(self, transport)
         waiting = self._shared.waiting
         if len(self.connections) > self._limits.connections_max:
             oldest = next(iter(waiting), None) or next(iter(self._shared.receiving), None)
@@ -196,6 +214,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if len(self.pipeline) >= self._limits.pipelined_max:
             raise RequestRefusedError(too_many_pipelined())
         super().on_headers_complete()  # raises for a target that is not a path
+        self.cycle.transport = self._answering  # type: ignore[assignment]  # has what an answer uses
         self._awaits_head = False
         self._unread = 0
         self._shared.waiting.pop(self, None)
@@ -233,8 +252,13 @@ class BoundedProtocol(HttpToolsProtocol):
 
     # --- writing ---------------------------------------------------------------------------------------------
 
+    @property
+    def misses_body(self) -> bool:
+        """Return whether a part of the body of the current request has not arrived."""
+        return not self.pipeline and not self._awaits_head
+
     def on_response_complete(self) -> None:
-        if not self.pipeline and not self._awaits_head:
+        if self.misses_body:
             self._linger()  # the rest of the body would be parsed as a request, or be awaited forever
         super().on_response_complete()
         if self.transport.is_closing():

@@ -1,6 +1,8 @@
 """Limits of a connection: the size of heads, times, and the number of connections."""
 
 import asyncio
+import select
+import socket
 from dataclasses import replace
 from statistics import median
 from time import perf_counter
@@ -115,9 +117,26 @@ async def test_body_that_comes_byte_by_byte_is_answered_408(monkeypatch: pytest.
         await until_answered(reader, writer)
 
 
+async def test_answer_before_the_end_of_a_body_reaches_a_client_that_reads_late(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(middleware.read_body, "__defaults__", (middleware.BODY_LIMIT, 0.0))
+    other = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    async with echo_server(LIMITS) as server:
+        with socket.create_connection(("127.0.0.1", server.port)) as client:
+            client.setblocking(False)
+            client.sendall(POST + b"Content-Length: 100000\r\n\r\n")
+            while not select.select([client], [], [], 0)[0]:
+                await server.send(other)
+            for _ in range(3):
+                client.sendall(b"x")
+                await server.send(other)
+            assert statuses(client.recv(10_000)) == [408]
+
+
 async def until_answered(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Send byte after byte until the server answers that this takes too long."""
-    answer = asyncio.create_task(read_to_end(reader))
+    answer = asyncio.create_task(reader.readuntil(b"\r\n\r\n"))
     while not answer.done():
         writer.write(b"x")
         await asyncio.wait({answer}, timeout=0.01)
