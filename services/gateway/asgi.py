@@ -29,6 +29,7 @@ from services.gateway.intake.request import (
     HOOKS_PATH,
     Headers,
     IncomingRequest,
+    check_repeated,
     single_headers,
 )
 from services.gateway.refused_origins import RefusedOrigins
@@ -131,6 +132,8 @@ class Gateway:
             headers = single_headers(scope["headers"])
         try:
             sources = self._sources.index
+            if route != HOOKS_ROUTE and len(headers) < len(scope["headers"]):
+                check_repeated(scope["headers"])
             if route == FORMS_ROUTE:
                 cors = _cors(sources.forms.get(path.removeprefix(FORMS_PATH)), headers.get(b"origin"))
                 if method == "POST":
@@ -144,7 +147,10 @@ class Gateway:
                 answer if isinstance(answer, Reply) else replies.failed(answer, request_id, method, route, in_browser)
             )
         except Exception as error:  # noqa: BLE001  # the outermost frame of the gateway: there is always an answer
-            reply = replies.failed(error, request_id, method, route, in_browser)
+            if isinstance(error, Problem) and path in segment.PATHS:
+                reply = replies.for_segment(error)
+            else:
+                reply = replies.failed(error, request_id, method, route, in_browser)
             self._counts.refuse(_source_of(route, path, self._sources), reply.status)
         if reply.status == 403 and route == FORMS_ROUTE:
             self._refused_origins.note(

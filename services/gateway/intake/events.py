@@ -27,6 +27,8 @@ from services.gateway.intake.turns import in_turns
 from services.gateway.senders import Types
 
 EVENT_MEDIA: Final = f"{request_bodies.JSON}, {cloudevents.STRUCTURED}, {cloudevents.BATCH}"
+_BINARY: Final = frozenset({b"ce-specversion", b"ce-id", b"ce-type", b"ce-source"})
+"""Each of them says that the attributes of the event are in the headers."""
 _SHAPE: Final = "see `/docs` for the shape of an event"
 
 
@@ -125,9 +127,9 @@ def _parse_data(body: bytes) -> Json:
 
 def _binary_attributes(headers: Headers, media: str) -> dict[str, Json] | None:
     """Return the attributes of a binary CloudEvent. None: the body is no binary CloudEvent."""
-    if b"ce-specversion" not in headers or media.startswith("application/cloudevents"):
+    if _BINARY.isdisjoint(headers) or media.startswith("application/cloudevents"):
         return None
-    return cloudevents.attributes(headers)
+    return {"specversion": None, **cloudevents.attributes(headers)}
 
 
 def _structured(body: bytes, attributes: Mapping[str, Json]) -> bytes:

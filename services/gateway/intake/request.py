@@ -7,7 +7,8 @@ from typing import Final
 import msgspec
 
 from firsthour.runtime.http import idempotency
-from firsthour.runtime.http.problem import Problem
+from firsthour.runtime.http.problem import FieldFault, Problem
+from services.gateway.domain import cloudevents
 
 Headers = Mapping[bytes, bytes]
 """By lower-case name."""
@@ -15,6 +16,8 @@ Headers = Mapping[bytes, bytes]
 EVENTS_PATH: Final = "/v1/events"
 FORMS_PATH: Final = "/v1/forms/"
 HOOKS_PATH: Final = "/hooks/"
+_DECISIVE: Final = frozenset({b"authorization", b"content-encoding", b"content-type", b"idempotency-key"})
+"""Headers that decide about a request, beside those of a CloudEvent. Each has one value."""
 
 
 class IncomingRequest(msgspec.Struct, frozen=True):
@@ -37,6 +40,20 @@ def single_headers(pairs: Iterable[tuple[bytes, bytes]]) -> Headers:
     pairs = list(pairs)
     times = Counter(name for name, _ in pairs)
     return {name: value for name, value in pairs if times[name] == 1}
+
+
+def check_repeated(pairs: Iterable[tuple[bytes, bytes]]) -> None:
+    """Raise `Problem` 400 for a second value of a header that decides about the request.
+
+    Another program on the way may read the other one of the two.
+    """
+    seen: set[bytes] = set()
+    for name, _ in pairs:
+        if name in seen and (name in _DECISIVE or name.startswith(cloudevents.PREFIX)):
+            shown = name.decode("latin-1").title() if name in _DECISIVE else name.decode("latin-1")
+            fault: FieldFault = {"pointer": f"header:{shown}", "detail": "occurs twice; send it once"}
+            raise Problem(400, "Invalid request", f"The header {shown} occurs twice; send it once.", errors=[fault])
+        seen.add(name)
 
 
 def idempotency_key(headers: Headers) -> str | None:
