@@ -118,8 +118,9 @@ schemas: $(RUN_STAMP) ## generate schemas/json, schemas/asyncapi.yaml, the READM
 	@$(BIN)/python -m firsthour.operations.documents
 	@$(BIN)/python -m firsthour.operations.console_texts
 
-pictures: $(DEV_STAMP) ## draw the pictures of docs/ again: a page in Slack, a mail, the page of a lead (needs Chromium)
+pictures: $(DEV_STAMP) ## draw the pictures of docs/ again: a page in Slack, a mail, the pages of the console (needs Chromium)
 	@$(BIN)/python -m tests.pictures docs $(ARGS)
+	@$(BIN)/python -m tests.console_pictures docs $(ARGS)
 
 lock: $(DEV_STAMP) ## resolve requirements/*.txt again (ARGS=--upgrade for newer versions)
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \

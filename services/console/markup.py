@@ -16,6 +16,7 @@ from services.console import static_files
 from services.console.catalogue import languages, locale_of
 from services.console.navigation import NavigationEntry, entries, operation_tabs
 from services.console.viewer import Viewer, language_of_request, zone_of_request
+from services.console.wording import browser
 
 _FOLDER: Final = Path(__file__).parent / "templates"
 PAGE_HEADERS: Final = {
@@ -69,7 +70,7 @@ def templates(language: str) -> Environment:
         extensions=["jinja2.ext.i18n"],
         finalize=shown,
     )
-    environment.filters |= {"short": short, "whole": WholeText}
+    environment.filters |= {"short": short, "whole": WholeText, "browser": browser}
     environment.install_gettext_translations(languages()[language], newstyle=True)  # type: ignore[attr-defined]
     return environment
 

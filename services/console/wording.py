@@ -170,3 +170,22 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return number(value) if isinstance(value, int | float) else str(value)
+
+
+_BROWSERS: Final = {"Edg": "Edge", "OPR/": "Opera", "Firefox": "Firefox", "Chrome": "Chrome", "Safari": "Safari"}
+_SYSTEMS: Final = {
+    "iPhone": "iPhone",
+    "iPad": "iPad",
+    "Android": "Android",
+    "Windows": "Windows",
+    "Mac OS": "macOS",
+    "Linux": "Linux",
+}
+AGENT_CHARS_MAX: Final = 60
+
+
+def browser(agent: str) -> str:
+    """Return the browser and the system that a `User-Agent` names. One that is not known is shown as it is, shortened."""
+    program = next((name for mark, name in _BROWSERS.items() if mark in agent), None)
+    system = next((name for mark, name in _SYSTEMS.items() if mark in agent), None)
+    return f"{program}, {system}" if program and system else agent[:AGENT_CHARS_MAX]

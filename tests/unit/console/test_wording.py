@@ -10,6 +10,7 @@ from services.console.wording import (
     OF_LISTS,
     OPERATORS,
     VALUES_MAX,
+    browser,
     duration,
     languages,
     number,
@@ -23,6 +24,26 @@ from services.console.wording import (
 )
 def test_duration_is_written_out(text: str, words: str) -> None:
     assert duration(text, Locale("en")) == words
+
+
+@pytest.mark.parametrize(
+    ("agent", "words"),
+    [
+        (
+            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/150.0 Safari/537.36",
+            "Chrome, Linux",
+        ),
+        ("Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 Chrome/150.0 Safari/537.36 Edg/150.0", "Edge, Windows"),
+        ("Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Version/18.0 Mobile Safari/604.1", "Safari, iPhone"),
+        ("Mozilla/5.0 (Linux; Android 15; Mobile) Gecko/140.0 Firefox/140.0", "Firefox, Android"),
+        ("curl/8.1", "curl/8.1"),
+        ("x" * 200, "x" * 60),
+        ("", ""),
+    ],
+    ids=("chrome", "edge", "iphone", "android", "program", "long", "none"),
+)
+def test_browser_is_named_in_words(agent: str, words: str) -> None:
+    assert browser(agent) == words
 
 
 def test_every_operator_and_event_has_words() -> None:
