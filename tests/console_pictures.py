@@ -29,7 +29,7 @@ MANAGER: Final = "max"
 OTHER_REP: Final = "ana"  # is shown if no clock runs
 WIDTHS: Final[Mapping[int, int]] = {1280: 1_700, 360: 2_000}
 """The widths of the pictures, each with the height at which a long page is cut."""
-COLOURS: Final = 128
+COLOURS: Final = 256
 INTRODUCTION: Final = """# The pages of the console
 
 Each page with the invented data of `make demo`, at a width of 1280 and of 360 pixels; long pages are cut. `make pictures` draws
