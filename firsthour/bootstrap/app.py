@@ -7,11 +7,13 @@ from sqlalchemy.engine import Connection
 from starlette.types import ASGIApp
 
 from firsthour.operations import schema_export
+from firsthour.operations.administration import agreement_routes
 from firsthour.operations.administration.routes import administration_router
 from firsthour.operations.administration.state_routes import state_router
 from firsthour.operations.profile_checks import ProfileChecks
 from firsthour.runtime.http import auth
 from firsthour.runtime.http.app import Readiness, create_app
+from firsthour.runtime.http.middleware import ProblemPage
 from firsthour.runtime.http.visibility import hidden_leads
 from firsthour.runtime.processing.service import Resources, Service
 from schemas.http import LeadView
@@ -22,6 +24,7 @@ from services.reporting import lead_events, lead_view
 from services.reporting.stream import ChangeFeed, stream_router
 
 TITLE = "FirstHour"
+BODY_LIMITS = {console.DRAFT: console.DRAFT_BYTES_MAX, agreement_routes.CHECK: agreement_routes.CHECK_BYTES_MAX}
 
 
 def gateway_app(
@@ -40,7 +43,8 @@ def gateway_app(
     api = APIRouter(dependencies=[Depends(hidden_leads(resources.config, resources.reads))])
     for router in routers:
         api.include_router(router)
-    app = _app(resources, keys, [api, *console.routers(resources, keys, feed)], ready, docs=True)
+    routers = [api, *console.routers(resources, keys, feed)]
+    app = _app(resources, keys, routers, ready, docs=True, problem_page=console.problem_page_for(resources.clock))
     gateway = Gateway(resources, keys, app, _lookups(resources))
     gateway.runners = (*gateway.runners, feed)
     return gateway
@@ -69,6 +73,7 @@ def _app(
     ready: Callable[[], Readiness],
     *,
     docs: bool,
+    problem_page: ProblemPage | None = None,
 ) -> FastAPI:
     app = create_app(
         title=TITLE,
@@ -77,6 +82,8 @@ def _app(
         ready=ready,
         clock=resources.clock,
         docs=docs,
+        body_limits=BODY_LIMITS,
+        problem_page=problem_page,
         audited_by=resources.units if docs else None,
     )
     app.state.keys = keys

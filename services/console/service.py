@@ -1,14 +1,19 @@
 """The console as routes. The gateway serves them beside the routes of the services."""
 
-from fastapi import APIRouter
+from typing import Final
 
+from fastapi import APIRouter, Request
+
+from firsthour.runtime.clock import Clock
 from firsthour.runtime.http.auth import Keys
+from firsthour.runtime.http.middleware import ProblemPage, Reply, Scope
+from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
 from services.console.console import Console
 from services.console.last_known import LastKnown
 from services.console.live import Changes, LiveRegions
 from services.console.markup import Pages
-from services.console.page_route import SignInGate, page_route
+from services.console.page_route import SignInGate, page_route, problem_page
 from services.console.routes import (
     agreement,
     audit_log,
@@ -34,6 +39,9 @@ from services.console.routes import (
 from services.console.session_api import session_router
 from services.console.viewer import Viewers
 
+ROOT: Final = "/console"
+DRAFT: Final = agreement.DRAFT
+DRAFT_BYTES_MAX: Final = agreement.DRAFT_BYTES_MAX
 MODULES = (
     home,
     sign_in,
@@ -67,3 +75,17 @@ def routers(resources: Resources, keys: Keys, changes: Changes) -> list[APIRoute
     for module in MODULES:
         module.add_routes(api, resources, console)
     return [api, session_router(resources, viewers)]
+
+
+def problem_page_for(clock: Clock) -> ProblemPage:
+    """Return what shows the problems that no route of the console handles, such as a body that is too large, as pages."""
+    pages = Pages(clock)
+
+    def page(scope: Scope, problem: Problem) -> Reply | None:
+        if scope["path"] != ROOT and not scope["path"].startswith(f"{ROOT}/"):
+            return None
+        response = problem_page(pages, Request(scope), problem)
+        headers = {name: value for name, value in response.headers.items() if name != "content-length"}
+        return response.status_code, headers, bytes(response.body)
+
+    return page

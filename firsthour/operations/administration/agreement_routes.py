@@ -25,6 +25,9 @@ from schemas.http import RequestModel
 
 Reader = Annotated[Principal, Depends(needs(READ))]
 DRAFT_CHARS_MAX: Final = 128 * 1024
+CHECK: Final = "/v1/agreement/check"
+CHECK_BYTES_MAX: Final = 3 * 6 * DRAFT_CHARS_MAX
+"""Three files of the longest length, of characters that JSON writes in up to six bytes."""
 CHECKS_MAX: Final = 3
 LISTED_MAX: Final = 50
 _CURSOR = re.compile(rf"{page_cursors.MICROSECONDS}\.{page_cursors.COUNT}", re.ASCII)
@@ -66,7 +69,7 @@ def add_agreement_routes(api: APIRouter, resources: Resources) -> None:
             "agreement": _shown(agreement),
         }
 
-    @api.post("/v1/agreement/check", tags=["agreement"])
+    @api.post(CHECK, tags=["agreement"])
     async def check(body: DraftBody, principal: Reader) -> dict[str, Any]:
         """Check a draft of the configuration files, beside those in force. Nothing is changed. Without a text, those in force are
         checked.

@@ -4,7 +4,7 @@ An application has the request middleware around it (`firsthour.runtime.http.mid
 `/readyz`, `/metrics`, `/openapi.json` and `/docs`. Its pages load nothing from other servers.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import cache
@@ -22,7 +22,7 @@ from firsthour.runtime.clock import Clock, HostClock
 from firsthour.runtime.http import api_docs, middleware
 from firsthour.runtime.http.audit_trail import AuditTrail
 from firsthour.runtime.http.auth import needs, principal_of
-from firsthour.runtime.http.middleware import BODY_LIMIT, request_id_of
+from firsthour.runtime.http.middleware import BODY_LIMIT, ProblemPage, request_id_of
 from firsthour.runtime.http.principal import READ
 from firsthour.runtime.http.problem import CONTENT_TYPE, FieldFault, Problem, phrase, pointer, problem_response
 from firsthour.runtime.observability import metrics
@@ -58,12 +58,15 @@ def create_app(
     lifespan: Lifespan[FastAPI] | Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None,
     clock: Clock | None = None,
     body_limit: int = BODY_LIMIT,
+    body_limits: Mapping[str, int] | None = None,
+    problem_page: ProblemPage | None = None,
     docs: bool = True,
     audited_by: Units | None = None,
 ) -> FastAPI:
     """Return an application of these routers.
 
-    Set `app.state.keys` before the first request with a key. `body_limit`: in bytes. `audited_by`: store the audit log; None:
+    Set `app.state.keys` before the first request with a key. `body_limit`: in bytes; `body_limits`: those of single
+    paths. `problem_page`: shows problems to people. `audited_by`: store the audit log; None:
     there is none.
     """
     app = FastAPI(
@@ -80,9 +83,14 @@ def create_app(
     if audited_by is not None:
         app.add_middleware(AuditTrail, units=audited_by, clock=clock or HostClock())
     app.add_middleware(
-        middleware.RequestMiddleware, telemetry=telemetry, clock=clock or HostClock(), body_limit=body_limit
+        middleware.RequestMiddleware,
+        telemetry=telemetry,
+        clock=clock or HostClock(),
+        body_limit=body_limit,
+        body_limits=body_limits,
+        problem_page=problem_page,
     )
-    _answer_errors(app)
+    _answer_errors(app, problem_page)
     app.include_router(_system_routes(app, telemetry, ready, docs))
     for router in routers:
         app.include_router(router)
@@ -153,12 +161,15 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
 # --- errors ----------------------------------------------------------------------------------------------------
 
 
-def _answer_errors(app: FastAPI) -> None:
+def _answer_errors(app: FastAPI, page: ProblemPage | None) -> None:
     """Answer the errors that the framework catches as problems. The middleware does the same for all others."""
 
     def handle(problem_of: Callable[[Request, Any], Problem]) -> Callable[[Request, Any], Awaitable[Response]]:
         async def handler(request: Request, error: Any) -> Response:
-            status, headers, body = problem_response(problem_of(request, error), request_id_of(request.scope))
+            problem, shown = problem_of(request, error), None
+            if page is not None:
+                shown = page(request.scope, problem)
+            status, headers, body = shown or problem_response(problem, request_id_of(request.scope))
             return Response(body, status, headers)
 
         return handler

@@ -20,6 +20,13 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Reply = tuple[int, Mapping[str, str], bytes]
 """Status, headers, body."""
+ProblemPage = Callable[[Scope, Problem], Reply | None]
+"""Returns the page of a problem for people. None: the path of this request is for programs."""
+
+
+def _no_page(scope: Scope, problem: Problem) -> Reply | None:
+    return None
+
 
 BODY_LIMIT: Final = 256 * 1024
 READ_SECONDS: Final = 10.0
@@ -163,11 +170,22 @@ def _finished(headers: Iterable[tuple[bytes, bytes]], request_id: str) -> list[t
 class RequestMiddleware:
     """Gives every request an id, a bounded body, an answer and metrics, also if the application fails."""
 
-    def __init__(self, app: App, *, telemetry: Telemetry, clock: Clock, body_limit: int = BODY_LIMIT) -> None:
+    def __init__(
+        self,
+        app: App,
+        *,
+        telemetry: Telemetry,
+        clock: Clock,
+        body_limit: int = BODY_LIMIT,
+        body_limits: Mapping[str, int] | None = None,
+        problem_page: ProblemPage | None = None,
+    ) -> None:
+        """`body_limits`: the limits of single paths."""
         self._app = app
         self._telemetry = telemetry
         self._clock = clock
-        self._limit = body_limit
+        self._limit, self._limits = body_limit, body_limits or {}
+        self._page = problem_page or _no_page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -192,13 +210,17 @@ class RequestMiddleware:
                 if status:  # the answer has begun: the server closes the connection, so that the client notices
                     _log.error("answer aborted", method=scope["method"], exc_info=error)
                     raise
-                await send_response(out, *_problem_reply(scope, error))
+                await send_response(out, *self._reply(scope, error))
             finally:
                 self._telemetry.answered(scope["method"], _route(scope), status, self._clock.monotonic() - start)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await checked_body(scope, receive, self._limit)
+        body = await checked_body(scope, receive, self._limits.get(scope["path"], self._limit))
         await self._app(scope, receive if body is None else _replay(body, receive), send)
+
+    def _reply(self, scope: Scope, error: Exception) -> Reply:
+        problem = _examined(scope, error)
+        return self._page(scope, problem) or problem_response(problem, request_id_of(scope))
 
 
 def _without_nul(scope: Scope) -> None:
@@ -210,8 +232,8 @@ def _without_nul(scope: Scope) -> None:
         scope["query_string"] = query.replace(b"%00", b"%EF%BF%BD")
 
 
-def _problem_reply(scope: Scope, error: Exception) -> Reply:
-    """Return the reply to an error. An internal error is logged."""
+def _examined(scope: Scope, error: Exception) -> Problem:
+    """Return the problem of an error. An internal error is logged."""
     problem = as_problem(error)
     request_id = request_id_of(scope)
     if not isinstance(error, Problem):
@@ -219,7 +241,7 @@ def _problem_reply(scope: Scope, error: Exception) -> Reply:
         if isinstance(error, StorageError):
             place["problem"] = str(error)
         _log.error("request failed", **place, request_id=request_id, exc_info=error)
-    return problem_response(problem, request_id)
+    return problem
 
 
 def _route(scope: Scope) -> str:

@@ -23,6 +23,8 @@ VERSIONS_AT_ONCE: Final = 10
 VERSION_CHARS_MAX: Final = 64
 FILES: Final = ("agreement", "team", "sources")
 DRAFT_CHARS_MAX: Final = 128 * 1024
+DRAFT_BYTES_MAX: Final = 12 * DRAFT_CHARS_MAX + 4096
+"""The body of a form with the longest draft: a character takes up to twelve bytes there."""
 AROUND: Final = 1  # lines shown before and after that of a finding
 LINE_CHARS: Final = 160
 BEFORE: Final = 60  # characters of a long line shown before the place
@@ -65,9 +67,11 @@ def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
     @api.post(DRAFT)
     async def check(request: Request) -> Response:
         """The findings in a draft. Nothing is changed."""
-        viewer, fields = await viewers.acting(request, chars_max=DRAFT_CHARS_MAX + 1)
+        viewer, fields = await viewers.acting(
+            request, chars_max=2 * DRAFT_CHARS_MAX + 1
+        )  # a browser ends lines with two
         file = fields.get("file", "") if fields.get("file", "") in FILES else FILES[0]
-        text = fields.get("text", "").replace("\r\n", "\n")
+        text = fields.get("text", "").replace("\r\n", "\n").replace("\r", "\n")
         if len(text) > DRAFT_CHARS_MAX:
             problem = Problem(413, "", f"The draft has more than {DRAFT_CHARS_MAX:,} characters. Shorten it.")
             shown = _checked(file, "", problem=problem)

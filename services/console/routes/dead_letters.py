@@ -7,6 +7,7 @@ from fastapi.responses import RedirectResponse
 
 from firsthour.runtime.http.auth import require
 from firsthour.runtime.http.in_process import path_of, urlencoded
+from firsthour.runtime.http.middleware import BODY_LIMIT
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
 from services.console.console import Console
@@ -61,7 +62,7 @@ def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
     @api.post(PATH + "/{id}/{action}")
     async def act(id: str, action: str, request: Request) -> Response:
         """Retry or drop one dead letter. `body`: a corrected body."""
-        viewer, fields = await viewers.acting(request)
+        viewer, fields = await viewers.acting(request, chars_max=BODY_LIMIT)  # a body is never cut
         if action not in DONE:
             raise Problem(404, "", "There is no such action.")
         corrected = fields.get("body", "").encode() if action == "retry" else b""
