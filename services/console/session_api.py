@@ -32,7 +32,10 @@ def session_router(resources: Resources, viewers: Viewers) -> APIRouter:
 
     @api.post("/v1/console-links", status_code=201)
     async def create_link(body: LinkBody, request: Request, principal: Admin) -> JSONResponse:
-        """Create a one-time link that signs a person in to the console. It is shown once, and lasts for 15 minutes."""
+        """Create a one-time link that signs a person in to the console. It is shown once, and lasts for 15 minutes.
+
+        The link and its session end when the key that made it is revoked or expires.
+        """
         reps = resources.config.current.team.rep_by_id
         if body.rep is not None and body.rep not in reps:
             fault = FieldFault(
@@ -42,7 +45,7 @@ def session_router(resources: Resources, viewers: Viewers) -> APIRouter:
         name = reps[body.rep].name if body.rep is not None else f"link of {principal.name}"
         name_target(request, body.rep or body.role)
         now = resources.clock.real()
-        granted = SignInLink(name, body.role, body.rep)
+        granted = SignInLink(name, body.role, body.rep, principal.id)
         token = await resources.units.run(lambda unit: sessions.create_link(unit.connection, granted, now))
         url = f"{resources.settings.public_url.rstrip('/')}/console/enter/{token}"
         return JSONResponse(

@@ -1,7 +1,7 @@
 """Sessions of people in the console, the one-time links that begin them, and the log of what people did there.
 
 A browser has a random token in a cookie; only its hash is stored. A session ends at its expiry, after a time without use, when
-a person ends it, or when the API key that began it is no longer valid.
+a person ends it, or when the API key that began it, or made its link, is no longer valid.
 """
 
 import secrets
@@ -35,7 +35,7 @@ sessions = sa.Table(
     sa.Column("name", statements.Text, nullable=False),  # shown to people; of a key: its name
     sa.Column("role", statements.Text, nullable=False),
     sa.Column("rep", statements.Text),  # the session acts as this rep; NULL: as no rep
-    sa.Column("key_id", statements.Text),  # the API key that began it; NULL: a link did
+    sa.Column("key_id", statements.Text),  # the API key that began it or made its link; NULL: neither
     sa.Column("agent", statements.Text, nullable=False),  # the browser, as it names itself
     sa.Column("created_at", statements.Integer, nullable=False),
     sa.Column("expires_at", statements.Integer, nullable=False),
@@ -50,6 +50,7 @@ links = sa.Table(
     sa.Column("name", statements.Text, nullable=False),
     sa.Column("role", statements.Text, nullable=False),
     sa.Column("rep", statements.Text),
+    sa.Column("key_id", statements.Text),  # the API key that made it; NULL: the process itself did
     sa.Column("expires_at", statements.Integer, nullable=False),
     sa.Index("console_links_by_expiry", "expires_at"),
 )
@@ -122,11 +123,12 @@ class Session:
 
 @dataclass(frozen=True)
 class SignInLink:
-    """The session that a one-time link or an account begins: name, role and rep."""
+    """The session that a key, a one-time link or an account begins. With the key of `key_id`, it ends."""
 
     name: str
     role: str
     rep: str | None
+    key_id: str | None = None
 
 
 def new_token() -> str:
@@ -140,7 +142,6 @@ def begin(
     now: datetime,
     *,
     agent: str = "",
-    key_id: str | None = None,
     lasts: timedelta = SESSION_LASTS,
 ) -> tuple[Session, str]:
     """Begin a session. Return it and its token, which is not stored. Some expired sessions are removed."""
@@ -152,7 +153,7 @@ def begin(
         name=granted.name,
         role=granted.role,
         rep=granted.rep,
-        key_id=key_id,
+        key_id=granted.key_id,
         agent="".join(c for c in agent if c.isprintable())[:AGENT_MAX],
         created_at=now,
         expires_at=now + lasts,
@@ -205,6 +206,7 @@ def create_link(connection: Connection, granted: SignInLink, now: datetime) -> s
         name=granted.name,
         role=granted.role,
         rep=granted.rep,
+        key_id=granted.key_id,
         expires_at=micros(now + LINK_LASTS),
     )
     return token
@@ -213,7 +215,7 @@ def create_link(connection: Connection, granted: SignInLink, now: datetime) -> s
 def find_link(connection: Connection, token: str, now: datetime) -> SignInLink | None:
     """Return what a link gives. None: it does not exist, has been used, or has expired."""
     row = _FIND_LINK.first(connection, hash=digest(token), now=micros(now))
-    return None if row is None else SignInLink(row.name, row.role, row.rep)
+    return None if row is None else SignInLink(row.name, row.role, row.rep, row.key_id)
 
 
 def take_link(connection: Connection, token: str, now: datetime) -> SignInLink | None:

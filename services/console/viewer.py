@@ -127,9 +127,13 @@ class Viewers:
 
     def is_valid(self, session: Session, now: datetime) -> bool:
         """Return whether a session is accepted: with its key revoked, or its rep out of the team, it is not."""
-        if not session.is_valid(now) or (session.key_id is not None and not self._keys.has_valid(session.key_id)):
+        return session.is_valid(now) and self.accepts(session.key_id, session.rep)
+
+    def accepts(self, key_id: str | None, rep: str | None) -> bool:
+        """Return whether a key is still valid and a rep still in the team. None: there is no such bond."""
+        if key_id is not None and not self._keys.has_valid(key_id):
             return False
-        return session.rep is None or self._keys.is_active_rep(session.rep)
+        return rep is None or self._keys.is_active_rep(rep)
 
     def cookie(self, request: Request) -> str:
         """Return the name of the cookie of sessions."""

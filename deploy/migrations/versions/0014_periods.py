@@ -1,4 +1,4 @@
-"""When each version of the configuration came into force, and an index of what the members of a pool got."""
+"""When each version came into force, an index of what the members of a pool got, and the key that made a link."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -14,7 +14,7 @@ OF_POOL = sa.text("pool IS NOT NULL")
 
 
 def upgrade() -> None:
-    """Add the table with the versions known so far, and the index."""
+    """Add the table with the versions known so far, the index, and the column."""
     op.create_table(
         "configuration_periods",
         sa.Column("id", INTEGER, primary_key=True, autoincrement=True),
@@ -35,9 +35,11 @@ def upgrade() -> None:
         sqlite_where=OF_POOL,
         postgresql_where=OF_POOL,
     )
+    op.add_column("console_links", sa.Column("key_id", TEXT))
 
 
 def downgrade() -> None:
-    """Drop both."""
+    """Drop them."""
+    op.drop_column("console_links", "key_id")
     op.drop_index("router_assignments_by_pool", "router_assignments")
     op.drop_table("configuration_periods")

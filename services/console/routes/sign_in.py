@@ -94,14 +94,14 @@ class Entrance:
             return self.form(request, target, problem)
         if not may_enter(principal.role):
             return self.form(request, target, Problem(403, "", "A key with the role ingest only sends events."))
-        granted = SignInLink(principal.name, principal.role, principal.rep)
-        return await self.begin(request, granted, local_path(target), key_id=principal.id)
+        granted = SignInLink(principal.name, principal.role, principal.rep, principal.id)
+        return await self.begin(request, granted, local_path(target), way=principal.id)
 
     async def show_link(self, request: Request, token: str) -> Response:
         """Return the page with the button that uses a link."""
         now = self._resources.clock.real()
         granted = await self._resources.reads(lambda connection: sessions.find_link(connection, token, now))
-        if granted is None:
+        if granted is None or not self._viewers.accepts(granted.key_id, granted.rep):
             raise _ended()
         return self._pages.without_viewer(request, "enter.html", granted=granted)
 
@@ -110,7 +110,7 @@ class Entrance:
         self._viewers.refuse_other_sites(request)
         now = self._resources.clock.real()
         granted = await self._resources.units.run(lambda unit: sessions.take_link(unit.connection, token, now))
-        if granted is None:
+        if granted is None or not self._viewers.accepts(granted.key_id, granted.rep):
             raise _ended()
         return await self.begin(request, granted, HOME)
 
@@ -119,19 +119,18 @@ class Entrance:
         request: Request,
         granted: SignInLink,
         target: str,
-        key_id: str | None = None,
         lasts: timedelta = SESSION_LASTS,
         way: str = "link",
     ) -> Response:
-        """Begin a session, and lead its browser to a path of the console. `way`: how the person signed in without a key."""
+        """Begin a session, and lead its browser to a path of the console. `way`: how the person signed in; of a key: its id."""
         now, agent = self._resources.clock.real(), request.headers.get("user-agent", "")
 
         def work(unit: Unit) -> str:
-            session, token = sessions.begin(unit.connection, granted, now, agent=agent, key_id=key_id, lasts=lasts)
+            session, token = sessions.begin(unit.connection, granted, now, agent=agent, lasts=lasts)
             begun = AuditRecord(
                 session.principal.actor,
                 session.role,
-                key_id or way,
+                way,
                 "sessions.begin",
                 session.id,
                 request_id=request_id_of(request.scope),
@@ -152,4 +151,4 @@ def local_path(target: str) -> str:
 
 
 def _ended() -> Problem:
-    return Problem(404, "", "This link has been used or has expired. `firsthour console-link` makes a new one.")
+    return Problem(404, "", "This link has been used or has ended. `firsthour console-link` makes a new one.")

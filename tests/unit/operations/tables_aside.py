@@ -19,7 +19,7 @@ TABLES_ASIDE: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "not part of the chain of a lead",
         ("id", "hash", "name", "role", "rep", "key_id", "agent", "created_at", "expires_at", "used_at"),
     ),
-    "console_links": ("not part of the chain of a lead", ("hash", "name", "role", "rep", "expires_at")),
+    "console_links": ("not part of the chain of a lead", ("hash", "name", "role", "rep", "key_id", "expires_at")),
     "notifier_slack_messages": (
         "only decides where a message in Slack is shown anew; the page itself is a row of `notifier_pages`",
         (
