@@ -200,18 +200,22 @@ def _print_result(plan: ImportPlan, result: ImportResult, *, as_json: bool, dry_
                 "rejected": result.rejected,
                 "skipped": result.skipped,
                 "events": result.events,
+                "left_out": result.left_out,
+                "partial": [{"line": row.line, "why": row.why} for row in result.partial],
                 "errors": [{"line": row.line, "error": row.why} for row in result.shown],
                 "rejected_file": None if result.file is None else str(result.file),
                 "seconds": round(result.seconds, 3),
             }
         )
         return
-    for row in result.shown:
+    for row in (*result.partial, *result.shown):
         say(f"{plan.file.path}:{row.line}: {row.why}", err())
     if result.rejected > len(result.shown):
         say(f"... and {result.rejected - len(result.shown):,} more rows that are refused", err())
     done = "would be accepted" if dry_run else "accepted"
     again = f"; {result.skipped:,} of these rows were handled before" if result.skipped else ""
     say(f"{result.accepted:,} rows {done}, {result.rejected:,} refused{again} ({speed:,.0f} rows a second)")
+    if result.left_out:
+        say(f"{result.left_out:,} leads of companies are unchanged: a row changes only the first of many.")
     if result.file is not None:
         say(f"The refused rows are in {result.file}: correct them, and import that file.")

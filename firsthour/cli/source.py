@@ -145,9 +145,10 @@ def _show(report: dict[str, Any], *, completed: bool) -> None:
     for event in report["events"]:
         say(f"{event['type']}")
         texts, places = event["expressions"], event["places"]
-        rows = [(name, event[name], texts.get(name, ""), _place(places, name)) for name in _FRAME if event[name]]
+        whole = texts.get("", "")
+        rows = [(name, event[name], texts.get(name, whole), _place(places, name)) for name in _FRAME if event[name]]
         for name, value in (*event["person"].items(), *event["fields"].items()):
-            rows.append((name, value, texts.get(name) or texts.get("form_fields", ""), _place(places, name)))
+            rows.append((name, value, texts.get(name) or texts.get("form_fields", whole), _place(places, name)))
         print_table(("field", "value", "expression", "place"), rows)
         if event["effect"] is not None:
             show_effect(event["effect"])

@@ -68,7 +68,8 @@ def add_source_routes(api: APIRouter, resources: Resources, effects: TrialEffect
         """Show what a delivery to `/hooks/{id}` would do, or a record of a source of `kind: kafka`. Nothing is stored.
 
         `verified`: whether the proof holds; `why`: the reason if it does not. `events`: each with its facts, and the
-        expression and the place of each field. `faults`: what cannot be mapped. `unused`: the parts of the body that no
+        expression and the place of each field; under the empty name what makes all other fields: `by calls: segment`, or `as sent`
+        for an event of ours. `faults`: what cannot be mapped. `unused`: the parts of the body that no
         expression reads. `fetches`: the thin events, each with the address at which the rest of it would be read; nothing is
         fetched. `unmatched`: the number of items to which no entry of `events` applies.
 

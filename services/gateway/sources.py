@@ -158,7 +158,7 @@ def _entry_of_calls(source: WebhookSource) -> webhooks.CompiledMapping:
         form = segment.delivered(item, id)
         return None if form is None or form["type"] in own else form
 
-    return webhooks.CompiledMapping("", None, {}, {}, convert=convert)
+    return webhooks.CompiledMapping("", None, {}, {}, convert=convert, texts={"": f"by calls: {source.calls}"})
 
 
 def _endpoint(

@@ -27,6 +27,8 @@ MAPPED_MAX: Final = 3_000
 """Items that are mapped again for all parts together: a body in which `each` selects thousands has few parts examined."""
 EVENTS_MAX: Final = 50
 DELIVERY: Final = "try"
+AS_SENT: Final[Mapping[str, str]] = {"": "as sent"}
+"""The expressions of an event that needs no mapping."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ def _event(event: ParsedEvent, entry: CompiledMapping | None) -> dict[str, Any]:
         "anonymous_id": external.anonymous_id,
         "person": dict(external.person),
         "fields": dict(external.fields),
-        "expressions": dict(entry.texts) if entry is not None else {},
+        "expressions": dict(entry.texts if entry is not None else AS_SENT),
         "places": dict(entry.places) if entry is not None else {},
         "effect": None,
     }

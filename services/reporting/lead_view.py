@@ -5,7 +5,7 @@ A migration creates the view. Tables of several services are joined only there.
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -82,11 +82,23 @@ def _addresses(dialect: statements.SqlDialect) -> Any:
         domain = sa.func.substr(view.c.email, sa.func.instr(view.c.email, "@") + 1)
     else:
         domain = sa.func.split_part(view.c.email, "@", 2)
+    each = sa.bindparam("each", type_=sa.Integer)
     limit = sa.bindparam("limit", type_=sa.Integer)
-    return sa.select(view.c.email).where(dialect.is_any_of(domain, "domains")).order_by(view.c.email).limit(limit)
+    numbered = (
+        sa.select(
+            view.c.email,
+            sa.func.row_number().over(partition_by=domain, order_by=view.c.email).label("place"),
+            sa.func.count().over(partition_by=domain).label("leads"),
+            domain.label("domain"),
+        )
+        .where(dialect.is_any_of(domain, "domains"))
+        .subquery()
+    )
+    columns = numbered.c
+    first = sa.select(columns.email, columns.leads).where(columns.place <= each)
+    return first.order_by(columns.domain, columns.email).limit(limit)
 
 
-ADDRESSES_MAX: Final = 20_000
 _ADDRESSES = statements.Sql(_addresses)
 
 
@@ -251,10 +263,26 @@ def listing(rows: Sequence[Any], limit: int, config: Config, now: datetime) -> L
     return Listing[LeadView](items=items, next=items[-1].id if len(rows) > limit else None)
 
 
-def addresses_at(connection: Connection, domains: list[str]) -> list[str]:
-    """Return the addresses of leads at these domains, at most `ADDRESSES_MAX`. It reads every lead once."""
-    rows = _ADDRESSES.all(connection, domains=domains, limit=ADDRESSES_MAX)
-    return [row.email for row in rows]
+class DomainLeads(NamedTuple):
+    """The leads with an address of one domain: `addresses` are the first of them, `number` is that of all."""
+
+    addresses: list[str]
+    number: int
+
+
+def addresses_at(
+    connection: Connection, domains: list[str], each: int, limit: int
+) -> tuple[dict[str, DomainLeads], bool]:
+    """Return the leads at these domains that have some, and whether these are all. It reads every lead once.
+
+    At most `each` addresses of a domain, and `limit` in all. A domain of which some would be missing by that is left out.
+    """
+    rows = _ADDRESSES.all(connection, domains=domains, each=each, limit=limit + 1)
+    found: dict[str, DomainLeads] = {}
+    for row in rows[:limit]:
+        found.setdefault(row.email.rpartition("@")[2], DomainLeads([], row.leads)).addresses.append(row.email)
+    whole = {name: one for name, one in found.items() if len(one.addresses) == min(each, one.number)}
+    return whole, len(rows) <= limit
 
 
 def find(connection: Connection, lead: str, config: Config, now: datetime) -> LeadView | None:

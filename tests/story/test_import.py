@@ -91,6 +91,26 @@ async def test_company_that_is_named_many_times_is_bounded(world: World, monkeyp
     ]
 
 
+@pytest.mark.both_profiles
+async def test_leads_of_a_company_beyond_the_bounds_are_named_in_the_answer(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for email in ("ann@large.example", "bo@large.example", "cy@large.example", "di@next.example", "ed@next.example"):
+        await world.event("content.downloaded", email=email)
+    text = "Name,Website,Employees\nLarge,large.example,900\nNext,next.example,1\nNobody,nobody.example,1\n"
+    monkeypatch.setattr(import_routes, "LEADS_MAX", 2)
+    result = await imported(world, tmp_path, text, ListKind.company)
+    assert (result.accepted, result.events, result.left_out) == (3, 4, 1)
+    assert [(row.line, row.why.split(":")[0]) for row in result.partial] == [
+        (2, "1 more leads of this company are unchanged")
+    ]
+
+    monkeypatch.setattr(import_routes, "EVENTS_MAX", 3)
+    result = await imported(world, tmp_path, text, ListKind.company)
+    assert (result.accepted, result.events, result.left_out) == (1, 2, 1)
+    assert [(row.line, "import the row again" in row.why) for row in result.shown] == [(3, True), (4, True)]
+
+
 async def test_deals_need_a_key_of_sales_and_costs_do_not(world: World, tmp_path: Path) -> None:
     await world.event("content.downloaded", email="ann@acme.example")
     deal = "email,deal stage,amount\nann@acme.example,won,700\n"

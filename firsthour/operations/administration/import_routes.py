@@ -1,7 +1,6 @@
 """The route of `firsthour import`: the rows of a list, each as its events. A row is accepted or refused by itself."""
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Path, Request
@@ -27,8 +26,10 @@ from services.reporting import lead_view
 IMPORTED_TYPES: Final = frozenset(KINDS)
 ROWS_MAX: Final = 1_000
 LEADS_MAX: Final = 1_000  # that one row of a company changes
+_LEFT_OUT: Final = f"a row of a company changes {LEADS_MAX:,} leads; import the others as leads, by their addresses"
 EVENTS_MAX: Final = 20_000
 """Of one request: a company that is named a thousand times must not become a million events."""
+_TOO_MANY: Final = f"changes more than {EVENTS_MAX:,} leads together with the other rows of its request"
 _DOMAIN: Final = "company.domain"
 _IDENTIFIERS: Final = ("email", "phone", "crm_id", "anonymous_id")
 _BODY: Final = {
@@ -85,7 +86,7 @@ def add_import_routes(api: APIRouter, resources: Resources) -> None:
                     sent_events = [
                         (event, f"#/rows/{index}/{place}")
                         for place, sent in enumerate(row)
-                        for event in _expanded(sent, people, f"#/rows/{index}/{place}")
+                        for event in people.expanded(sent, f"#/rows/{index}/{place}")
                     ]
                     _check_number(len(log_rows) + len(sent_events), index)
                     events = [_parse(event, source, types, now, place) for event, place in sent_events]
@@ -104,7 +105,9 @@ def add_import_routes(api: APIRouter, resources: Resources) -> None:
             raise
         if not dry_run and counted:
             await counted.keep(resources, log_rows)
-        return {"accepted": len(rows) - len(rejected), "events": len(log_rows), "rejected": rejected}
+        left_out = people.left_out(rows, {one["row"] for one in rejected})
+        answer = {"accepted": len(rows) - len(rejected), "events": len(log_rows), "rejected": rejected}
+        return answer | {"left_out": left_out}
 
 
 def _rows(value: Json) -> Rows:
@@ -142,34 +145,52 @@ def _company(sent: Mapping[str, Json]) -> str | None:
     return None if domain is None else str(coerce.domain(domain) or "")
 
 
-async def _people(resources: Resources, rows: Rows) -> Mapping[str, list[str]]:
-    """Return the addresses of leads, by the domain of each company in these rows."""
+async def _people(resources: Resources, rows: Rows) -> "CompanyLeads":
+    """Return the leads of the companies in these rows."""
     domains = sorted({domain for row in rows for sent in row if (domain := _company(sent))})
-    people: dict[str, list[str]] = defaultdict(list)
-    if domains:
-        addresses = await resources.reads(lambda connection: lead_view.addresses_at(connection, domains))
-        for address in addresses:
-            people[address.rpartition("@")[2]].append(address)
-    return people
+    if not domains:
+        return CompanyLeads({}, complete=True)
+    found, complete = await resources.reads(
+        lambda connection: lead_view.addresses_at(connection, domains, LEADS_MAX, EVENTS_MAX)
+    )
+    return CompanyLeads(found, complete=complete)
 
 
-def _expanded(sent: dict[str, Json], people: Mapping[str, list[str]], pointer: str) -> Iterator[dict[str, Json]]:
-    """Yield the event of a person, or for a company one event for each lead with an address of its domain."""
-    domain = _company(sent)
-    if domain is None:
-        yield sent
-        return
-    if email_kind(domain) != "business":
-        fault, remedy = "is not the domain of a company", "name the company's own domain"
-        raise UnmappableError(f"{pointer}/data/{_DOMAIN}", fault, remedy)
-    for address in people.get(domain, [])[:LEADS_MAX]:
-        yield sent | {"id": f"{sent.get('id')}:{address}"[-400:], "email": address}
+class CompanyLeads:
+    """The leads of the companies of a request, by the domain of each."""
+
+    def __init__(self, found: Mapping[str, lead_view.DomainLeads], *, complete: bool) -> None:
+        """`complete`: False: a domain that is not in `found` may have leads."""
+        self._found = found
+        self._complete = complete
+
+    def expanded(self, sent: dict[str, Json], pointer: str) -> Iterator[dict[str, Json]]:
+        """Yield the event of a person, or for a company one event for each lead with an address of its domain."""
+        domain = _company(sent)
+        if domain is None:
+            yield sent
+            return
+        if email_kind(domain) != "business":
+            fault, remedy = "is not the domain of a company", "name the company's own domain"
+            raise UnmappableError(f"{pointer}/data/{_DOMAIN}", fault, remedy)
+        if domain not in self._found and not self._complete:
+            raise UnmappableError(pointer, _TOO_MANY, "import the row again", 413)
+        for address in self._found[domain].addresses if domain in self._found else ():
+            yield sent | {"id": f"{sent.get('id')}:{address}"[-400:], "email": address}
+
+    def left_out(self, rows: Rows, rejected: Container[int]) -> list[dict[str, Any]]:
+        """Return the accepted rows that do not change all leads with an address of their domain."""
+        numbers = {index: self._unchanged(row) for index, row in enumerate(rows) if index not in rejected}
+        return [{"row": index, "leads": number, "remedy": _LEFT_OUT} for index, number in numbers.items() if number]
+
+    def _unchanged(self, row: list[dict[str, Json]]) -> int:
+        companies = [one for sent in row if (one := self._found.get(_company(sent) or ""))]
+        return sum(one.number - len(one.addresses) for one in companies)
 
 
 def _check_number(events: int, row: int) -> None:
     if events > EVENTS_MAX:
-        fault = f"changes more than {EVENTS_MAX:,} leads together with the rows before it"
-        raise UnmappableError(f"#/rows/{row}", fault, "import the row again", 413)
+        raise UnmappableError(f"#/rows/{row}", _TOO_MANY, "import the row again", 413)
 
 
 def _text(error: UnmappableError) -> str:

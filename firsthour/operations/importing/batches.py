@@ -49,13 +49,18 @@ class RejectedRow:
 
 @dataclass
 class ImportResult:
-    """The result of an import. `skipped`: rows that an earlier, stopped import has handled. `events`: new or repeated."""
+    """The result of an import. `skipped`: rows that an earlier, stopped import has handled. `events`: new or repeated.
+
+    `left_out`: leads of a company that its row did not change; `partial`: some of these rows.
+    """
 
     accepted: int = 0
     rejected: int = 0
     skipped: int = 0
     events: int = 0
+    left_out: int = 0
     shown: list[RejectedRow] = field(default_factory=list)
+    partial: list[RejectedRow] = field(default_factory=list)
     file: Path | None = None  # of the rejected rows; None: there is none
     seconds: float = 0.0
 
@@ -64,6 +69,12 @@ class ImportResult:
         self.rejected += 1
         if len(self.shown) < SHOWN_MAX:
             self.shown.append(RejectedRow(line, why))
+
+    def leave_out(self, line: int, leads: int, remedy: str) -> None:
+        """Count the leads that a row of a company did not change."""
+        self.left_out += leads
+        if len(self.partial) < SHOWN_MAX:
+            self.partial.append(RejectedRow(line, f"{leads:,} more leads of this company are unchanged: {remedy}"))
 
 
 class ImportItem(NamedTuple):
@@ -113,7 +124,7 @@ class ListImport:
         self._file = file
         self._rejected = rejected
         self._rate = rate
-        self.result = ImportResult(start.accepted, start.rejected, start.rows)
+        self.result = ImportResult(start.accepted, start.rejected, start.rows, left_out=start.left_out)
 
     async def run(self, batches: Iterator[list[ImportItem]], advance: Callable[[int], None]) -> ImportResult:
         """Send all batches. `advance` is called with the line that is reached.
@@ -142,6 +153,9 @@ class ListImport:
             answer = await self._ask(bodies)
             self.result.events += answer["events"]
             refused = {row["row"]: row["error"] for row in answer["rejected"]}
+            lines = [item.record.line for item in batch if item.body]
+            for row in answer.get("left_out", ()):
+                self.result.leave_out(lines[row["row"]], row["leads"], row["remedy"])
         answers = (refused.get(index, "") for index in range(len(bodies)))
         for record, body, fault in batch:
             self._note(record, next(answers) if body else fault)
@@ -171,6 +185,7 @@ class ListImport:
             rows=done,
             accepted=result.accepted,
             rejected=result.rejected,
+            left_out=result.left_out,
             rejected_file=self._rejected.path.name,
             rejected_bytes=size,
         )

@@ -13,7 +13,7 @@ class ImportPosition(msgspec.Struct, frozen=True):
     """How far an import is.
 
     `plan`: a digest of the file and of all options. An import of another plan begins at the first row. `rows`: handled.
-    `rejected_file`: the name of the file of rejected rows; `rejected_bytes`: its size.
+    `rejected_file`: the name of the file of rejected rows; `rejected_bytes`: its size. `left_out`: leads that no row changed.
     """
 
     plan: str
@@ -22,6 +22,7 @@ class ImportPosition(msgspec.Struct, frozen=True):
     rejected: int = 0
     rejected_file: str = ""
     rejected_bytes: int = 0
+    left_out: int = 0
 
 
 def place_of(file: Path) -> Path:

@@ -28,7 +28,8 @@ class CompiledMapping:
     `when`: None: the entry applies to every item. `each`: selects the items of the body; None: the items of a list, or the
     body itself. `body_named`: an expression reads the whole body as `_body`. `form_fields`: selects an object of fields with the
     names that people use. `plain_data`: the fields of `data` that are each a field of the item, with its name; None: there are others.
-    `texts` and `places`: the expressions as written, by field. `convert`: takes the place of all expressions.
+    `texts` and `places`: the expressions as written, by field; under the empty name that of all other fields. `convert`: takes the
+    place of all expressions.
     """
 
     type: str

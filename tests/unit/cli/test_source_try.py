@@ -108,3 +108,22 @@ def test_record_of_kafka_is_tried(attempt: Try) -> None:
 def test_file_that_cannot_be_read_is_named(attempt: Try, option: str, path: str) -> None:
     code, _, wrong = attempt("meta", sample("meta", "delivery"), option, path)
     assert (code, option in wrong, "Traceback" in wrong) == (BAD_INPUT, True, False)
+
+
+def test_fields_of_a_call_or_of_an_event_of_ours_say_how_they_were_made(attempt: Try, tmp_path: Path) -> None:
+    verify = "verify: {scheme: header, header: X-Key, secrets: [{file: a.secret}]}"
+    standard = "verify: {scheme: standard-webhooks, secrets: [{file: b.secret}]}"
+    Path("config/b.secret").write_text("whsec_c2l4dGVlbiBieXRlcyBvciBtb3Jl")
+    Path("config/sources.yaml").write_text(
+        f"sources:\n  - {{id: site, kind: webhook, calls: segment, {verify}}}\n"
+        f"  - {{id: ours, kind: webhook, {standard}}}\n"
+    )
+    body = tmp_path / "body.json"
+    body.write_text(json.dumps({"type": "identify", "userId": "ann@b.example", "traits": {"name": "Ann"}}))
+    code, shown, wrong = attempt("site", body)
+    assert (code, wrong) == (0, "")
+    [row] = [line for line in shown.splitlines() if line.startswith("name ")]
+    assert "by calls: segment" in row
+    body.write_text(json.dumps({"type": "lead.updated", "data": {"email": "ann@b.example", "name": "Ann"}}))
+    [row] = [line for line in attempt("ours", body)[1].splitlines() if line.startswith("name ")]
+    assert "as sent" in row
