@@ -42,7 +42,7 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
     "import": CommandEntry("importing", "Import a list from a CSV file: leads, companies, opportunities or costs."),
     "sources": CommandEntry(
         "sources",
-        "List the sources of events: last seen, accepted, refused by reason, lag, and the alarms: silent, surge.",
+        "List the sources of events: last seen, accepted, refused by reason, kept for a retry, lag, and the alarms: silent, surge.",
     ),
     "source": CommandEntry("source", "Sources of events: fields, try."),
     "bursts": CommandEntry("bursts", "Bursts of requests whose leads are held back: list, release, drop."),
