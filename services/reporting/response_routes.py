@@ -31,6 +31,7 @@ REPORTS_MAX: Final = 5
 _DAY: Final = timedelta(days=1)
 _EPOCH: Final = date(1970, 1, 1)
 _moment: Final = TypeAdapter(Moment)
+Since = Annotated[str, Query(max_length=64, description="A span such as `30d`, or a time. At most 400 days ago.")]
 GroupKey = Literal["source", "rep", "urgency", "day", "weekday", "hour"]
 
 
@@ -47,9 +48,7 @@ def add_response_routes(api: APIRouter, resources: Resources, queue: ReportQueue
     @api.get("/v1/reports/response", tags=["reports"])
     async def response(
         principal: Annotated[Principal, Depends(needs("sales"))],
-        since: Annotated[
-            str, Query(max_length=64, description="A span such as `30d`, or a time. At most 400 days ago.")
-        ] = SINCE,
+        since: Since = SINCE,
         by: Annotated[GroupKey | None, Query(description="One line for each of these; absent: the total only.")] = None,
         calendar: Annotated[
             str | None,
@@ -66,8 +65,7 @@ def add_response_routes(api: APIRouter, resources: Resources, queue: ReportQueue
         `raw` counts from the submit, `working` from the release of the burst. A rep who does not see all leads gets the requests
         of the reps whose leads they see.
         """
-        now, visible = resources.clock.business(), visible_leads(resources.config.current, principal)
-        reps = None if visible is None else visible.owners
+        now, reps = resources.clock.business(), _visible_reps(resources, principal)
         start, zone = _since(since, now), _zone(resources, calendar, timezone)
 
         def read(connection: Connection) -> tuple[list[Figures], list[Figures], bool]:
@@ -95,9 +93,7 @@ def add_hop_route(api: APIRouter, resources: Resources, queue: ReportQueue) -> N
     @api.get("/v1/reports/response/hops", tags=["reports"])
     async def use_of_the_hour(
         principal: Annotated[Principal, Depends(needs("sales"))],
-        since: Annotated[
-            str, Query(max_length=64, description="A span such as `30d`, or a time. At most 400 days ago.")
-        ] = SINCE,
+        since: Since = SINCE,
     ) -> dict[str, Any]:
         """The use of the hour, hop by hop, over the newest 300 requests of the period.
 
@@ -106,8 +102,7 @@ def add_hop_route(api: APIRouter, resources: Resources, queue: ReportQueue) -> N
         steps. The last two are `told` to `touched`, since not every rep accepts, and `submit` to `touched`. A rep who does
         not see all leads gets the requests of the reps whose leads they see.
         """
-        start, visible = _since(since, resources.clock.business()), visible_leads(resources.config.current, principal)
-        reps = None if visible is None else visible.owners
+        start, reps = _since(since, resources.clock.business()), _visible_reps(resources, principal)
         async with queue.turn():
             requests, found = await resources.reads(lambda connection: read_hops(connection, start, reps))
         items = [
@@ -121,6 +116,12 @@ def add_hop_route(api: APIRouter, resources: Resources, queue: ReportQueue) -> N
             for hop in found
         ]
         return {"since": start, "requests": requests, "items": items, "next": None}
+
+
+def _visible_reps(resources: Resources, principal: Principal) -> frozenset[str] | None:
+    """Return the reps whose leads a principal sees. None: all."""
+    visible = visible_leads(resources.config.current, principal)
+    return None if visible is None else visible.owners
 
 
 def _since(text: str, now: datetime) -> datetime:

@@ -1,5 +1,6 @@
 """The use of the hour, hop by hop: from the submit of a request over its way through the services to the first touch."""
 
+from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from schemas.events.leads import LeadScored
 from schemas.events.outside import ExternalEvent
 from schemas.events.pages import PageSent
 from schemas.events.routes import LeadAccepted, LeadAskedAgain, LeadAssigned, LeadQualified
+from services.reporting.domain.funnel_tally import nearest_rank
 
 STEPS: Final = ("submit", "received", "scored", "routed", "told", "accepted", "touched")
 """The steps of a request, in their usual order."""
@@ -92,12 +94,11 @@ def hops(requests: Sequence[Mapping[str, int]]) -> list[Hop]:
 
 
 def _hop(start: str, end: str, requests: Sequence[Mapping[str, int]]) -> Hop:
-    spans = sorted(
-        max(0, steps[end] - steps[start]) / 1_000_000 for steps in requests if start in steps and end in steps
-    )
-    return Hop(start, end, len(spans), _nearest(spans, 1, 2), _nearest(spans, 9, 10))
+    found = (max(0, steps[end] - steps[start]) for steps in requests if start in steps and end in steps)
+    spans = array("q", sorted(found))
+    median, p90 = (nearest_rank([spans], part, of) for part, of in ((1, 2), (9, 10)))
+    return Hop(start, end, len(spans), _seconds(median), _seconds(p90))
 
 
-def _nearest(values: Sequence[float], part: int, of: int) -> float | None:
-    """Return the percentile of the nearest rank, as in the report on the first hour."""
-    return values[(len(values) * part + of - 1) // of - 1] if values else None
+def _seconds(span: int | None) -> float | None:
+    return None if span is None else span / 1_000_000
