@@ -1,4 +1,4 @@
-"""What the services answered last, for pages that show several parts: one that cannot be loaded shows its last figures.
+"""The last answers of the services, for pages that show several parts: a part that cannot be loaded shows its last figures.
 
 Answers are kept by role, rep and address, so that no viewer sees what the services would not show them.
 """

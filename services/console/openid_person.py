@@ -1,4 +1,4 @@
-"""What an account of a provider may do in the console. Pure: its claims and `team.yaml` decide."""
+"""The role and the rep of an account of a provider. Pure: its claims and `team.yaml` decide."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final

@@ -1,6 +1,6 @@
 """The calls to an OpenID Connect provider: its metadata, its keys, and the exchange of a code for an id token.
 
-Answers are bounded in size and time by the client. What a provider answers is judged by its form, and every failure is a
+Answers are bounded in size and time by the client. The form of each answer is checked, and every failure is a
 `ProviderError` with the reason.
 """
 

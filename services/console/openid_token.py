@@ -30,7 +30,7 @@ TYPES: Final[Mapping[str, str]] = {
 """The accepted algorithms, and the type of the key of each."""
 _REGISTRY: Final = jws.JWSRegistry(algorithms=list(TYPES), strict_check_header=False)
 _MALFORMED: Final = (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
-"""What the library raises for texts and keys of the wrong form."""
+"""The errors of the library for texts and keys of the wrong form."""
 
 
 class TokenRefusedError(FirstHourError):
@@ -43,7 +43,7 @@ class UnknownSigningKeyError(TokenRefusedError):
 
 @dataclass(frozen=True)
 class ExpectedToken:
-    """What an id token must state."""
+    """The claims that an id token must have."""
 
     issuer: str
     client_id: str

@@ -26,7 +26,7 @@ _LETTERS: Final = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ
 
 
 class SearchQuery(NamedTuple):
-    """What is searched for: the beginning of words, of a phone number in digits, or of an id."""
+    """The parts of a search text: the beginning of words, of a phone number in digits, or of an id."""
 
     words: tuple[str, ...]
     phones: tuple[str, ...]

@@ -26,7 +26,7 @@ class DraftFinding(NamedTuple):
 
 
 class DraftReport(NamedTuple):
-    """What a check found. `version`: the one that the draft would have; None: it has mistakes. `more`: findings left out."""
+    """The result of a check. `version`: the one that the draft would have; None: it has mistakes. `more`: findings left out."""
 
     version: str | None
     findings: tuple[DraftFinding, ...]

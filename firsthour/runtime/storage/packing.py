@@ -28,7 +28,7 @@ _DATA.precompute_compress(compression_params=_FORM)
 
 
 class _Codec(threading.local):
-    """What packs and unpacks in one thread: neither may be used by two at once."""
+    """The compressor and the decompressor of one thread: the library allows neither in two threads at once."""
 
     def __init__(self) -> None:
         self.pack = zstandard.ZstdCompressor(dict_data=_DATA, compression_params=_FORM).compress

@@ -45,7 +45,7 @@ def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
 
     @api.get(PATH)
     async def listing(request: Request, cursor: str = "", done: str = "") -> Response:
-        """What is held back."""
+        """The deliveries and bursts that are held back."""
         return await listed(await viewers.find(request), cursor[:CURSOR_CHARS_MAX], done)
 
     @api.post(PATH + "/{kind}/{id}/{action}")

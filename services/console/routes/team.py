@@ -34,7 +34,7 @@ REGIONS: Final = ("pools", "reps")
 
 
 class TeamQuery:
-    """What a viewer has chosen to see. A choice that does not exist counts as none."""
+    """The filters that a viewer has chosen. A choice that does not exist counts as none."""
 
     def __init__(self, request: Request) -> None:
         chosen = request.query_params
