@@ -29,7 +29,9 @@ from services.console.openid_token import (
 
 TIMEOUT_SECONDS: Final = 5.0
 METADATA_SECONDS: Final = 3_600.0
-"""The age at which metadata and keys are read again."""
+"""The age at which metadata are read again."""
+KEYS_SECONDS: Final = 600.0
+"""The age at which keys are read again: so long a key that the provider has withdrawn is still accepted."""
 FAILED_SECONDS: Final = 5.0
 """How long a failed look is remembered: requests of strangers cause one call in this time."""
 KEYS_SECONDS_MIN: Final = 10.0
@@ -172,7 +174,7 @@ class OpenIdProvider:
 
     async def _known_keys(self, metadata: ProviderMetadata) -> tuple[Key, ...]:
         async with self._looking_for_keys:
-            if not self._keys or self._clock.monotonic() >= self._keys_at + METADATA_SECONDS:
+            if not self._keys or self._clock.monotonic() >= self._keys_at + KEYS_SECONDS:
                 await self._read_keys(metadata)
             return self._keys
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from joserfc.jwk import RSAKey
 from playwright.async_api import Page, async_playwright
 
 from devtools.browser import FLAGS
@@ -23,11 +24,14 @@ pytestmark = pytest.mark.slow
 CLIENT = "firsthour"
 SECRET = "secret-of-the-client:%+"
 PROVIDER_SECONDS = 30.0
+OLD, NEW = (
+    RSAKey.generate_key(2048, {"kid": kid, "use": "sig", "alg": "RS256"}, private=True) for kid in ("old", "new")
+)
 
 
 @dataclass
 class AccountSetting:
-    """A running installation, and a provider that can be restarted: it then has other keys."""
+    """A running installation, and a provider that can be restarted with other keys."""
 
     installation: ProcessInstallation
     node: Path
@@ -38,11 +42,12 @@ class AccountSetting:
         return f"http://localhost:{self.port}"
 
     @contextmanager
-    def provider(self) -> Iterator[None]:
-        """Run the provider."""
+    def provider(self, signing: RSAKey = OLD, published: RSAKey | None = None) -> Iterator[None]:
+        """Run the provider. `published`: the key that it shows, if it is another one than that with which it signs."""
+        keys = {"signing": signing.as_dict(private=True), "published": [(published or signing).as_dict(private=False)]}
         back = f"{self.installation.url}/console/sign-in/callback"
         process = subprocess.Popen(
-            ["node", "provider.mjs", str(self.port), CLIENT, SECRET, back],
+            ["node", "provider.mjs", str(self.port), CLIENT, SECRET, back, json.dumps(keys)],
             cwd=self.node,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -151,3 +156,20 @@ async def test_provider_that_is_away_is_a_page(setting: AccountSetting, page: Pa
     state = cookies["firsthour_sign_in"].partition(".")[0]
     await page.goto(f"{back}?code=x&state={state}")
     await page.get_by_text("The provider of accounts failed").wait_for()
+
+
+async def test_provider_changes_its_key_while_the_installation_runs(setting: AccountSetting, page: Page) -> None:
+    leads, account = f"{setting.installation.url}/console/leads", "lea@ourcompany.example"
+    with setting.provider():
+        await sign_in(page, setting, account)
+        assert page.url == leads
+    with setting.provider(NEW):
+        await page.context.clear_cookies()
+        await sign_in(page, setting, account)
+        assert page.url == leads
+    with setting.provider(OLD, published=NEW):
+        await page.context.clear_cookies()
+        await sign_in(page, setting, account)
+        assert "no key of the provider has signed the id token" in await page.locator("main").inner_text()
+        await page.goto(leads)
+        await page.get_by_role("heading", name="Sign in").wait_for()

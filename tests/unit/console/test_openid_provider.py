@@ -10,6 +10,7 @@ from schemas.sign_in import SignIn
 from services.console.openid_provider import (
     EXCHANGES_MAX,
     FAILED_SECONDS,
+    KEYS_SECONDS,
     KEYS_SECONDS_MIN,
     METADATA_SECONDS,
     OpenIdProvider,
@@ -47,7 +48,7 @@ def calls(fake: FakeProvider, path: str) -> int:
     return sum(call.target == path for call in fake.calls)
 
 
-async def test_metadata_and_keys_are_read_once_an_hour(fake: FakeProvider) -> None:
+async def test_metadata_and_keys_are_read_again_when_they_are_old(fake: FakeProvider) -> None:
     provider = opened(fake)
     for _ in range(3):
         assert (await exchange(fake, provider))["sub"] == "account-1"
@@ -71,6 +72,16 @@ async def test_new_key_of_the_provider_is_looked_for_at_once_but_not_without_end
     fake.clock.advance(seconds=KEYS_SECONDS_MIN)
     fake.published = [fake.key]
     assert (await exchange(fake, provider))["sub"] == "account-1"
+
+
+async def test_withdrawn_key_is_refused_after_ten_minutes_without_a_new_one_in_use(fake: FakeProvider) -> None:
+    provider = opened(fake)
+    await exchange(fake, provider)
+    fake.published = [signing_key("two")]
+    assert (await exchange(fake, provider))["sub"] == "account-1"
+    fake.clock.advance(seconds=KEYS_SECONDS)
+    with pytest.raises(TokenRefusedError, match="no key"):
+        await exchange(fake, provider)
 
 
 async def test_claims_beyond_the_token_come_from_the_endpoint_of_the_account(fake: FakeProvider) -> None:
