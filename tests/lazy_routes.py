@@ -65,6 +65,8 @@ def _attribute(route: APIRoute, name: str) -> Any:
 class LazyContext:
     """A route inside an application. It is built when a request has its path."""
 
+    starlette_route: Final = None  # it is a route of FastAPI; read at each inclusion, which shall not build it
+
     def __init__(self, original_route: APIRoute, include_context: Any) -> None:
         self.original_route, self._include = original_route, include_context
         self.path, self.name = include_context.path_for(original_route), original_route.name  # read at each inclusion
