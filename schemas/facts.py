@@ -2,12 +2,12 @@
 
 from typing import Final
 
-from schemas.conditions.fields import DERIVED_FIELDS
+from schemas.conditions.fields import DERIVED_FIELDS, NOW
 
 IDENTIFIERS: Final = frozenset({"email", "phone", "crm_id", "anonymous_id"})
 """Names of a person's identifiers. They come from senders, and are not facts."""
 
-PRODUCT_FACTS: Final = (frozenset(DERIVED_FIELDS) | {"owner", "score", "epoch", "lead_id"}) - IDENTIFIERS
+PRODUCT_FACTS: Final = (frozenset(DERIVED_FIELDS) | {"owner", "score", "epoch", "lead_id", NOW}) - IDENTIFIERS
 """Scores, statuses, owners and other values that are computed by the agreement."""
 
 PRODUCT_PREFIXES: Final = (

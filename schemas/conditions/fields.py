@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-TEXT, NUMBER, BOOL, ANY = "text", "number", "bool", "any"
+TEXT, NUMBER, BOOL, DATE, ANY = "text", "number", "bool", "date", "any"
 
 PERSON_FIELDS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("name", "first_name", "last_name", "title", "phone", "language", "country", "email"), TEXT),
@@ -19,7 +19,7 @@ DERIVED_FIELDS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("fit", "engagement", "total"), NUMBER),
     **dict.fromkeys(("grade", "status", "account.owner", "previous_owner"), TEXT),
     **dict.fromkeys(("segment", "persona", "recycled.reason", "urgency"), TEXT),
-    **dict.fromkeys(("attempts.unanswered", "attempts.total", "opportunity.amount"), NUMBER),
+    **dict.fromkeys(("touches", "attempts.unanswered", "attempts.total", "opportunity.amount"), NUMBER),
     **dict.fromkeys(("opportunity.stage", "opportunity.currency"), TEXT),
 }
 """Values that FirstHour computes, with their types."""
@@ -47,14 +47,22 @@ EVENT_FIELDS: Final[Mapping[str, str]] = dict.fromkeys(
 
 FIELDS: Final[Mapping[str, str]] = {**EVENT_FIELDS, **PERSON_FIELDS, **DERIVED_FIELDS}
 
+NOW: Final = "now"
+"""The name under which facts carry the time at which a condition is judged (microseconds). Only `within` reads it."""
+
 LIST_OPS = frozenset({"in", "not_in"})
 WORD_OPS = frozenset({"has_word", "starts_with", "ends_with", "contains"})
 ORDER_OPS = frozenset({"gt", "gte", "lt", "lte", "between"})
-OPS: Final = ("eq", "ne", "in", "not_in", "gt", "gte", "lt", "lte", "between", *sorted(WORD_OPS), "exists")
+DOMAIN, WITHIN = "matches_domain", "within"
+OPS: Final = (
+    *("eq", "ne", "in", "not_in", "gt", "gte", "lt", "lte", "between", *sorted(WORD_OPS)),
+    *(DOMAIN, WITHIN, "exists"),
+)
 OPS_OF: Final[Mapping[str, frozenset[str]]] = {
-    TEXT: frozenset(OPS) - ORDER_OPS,
-    NUMBER: frozenset(OPS) - WORD_OPS,
+    TEXT: frozenset(OPS) - ORDER_OPS - {WITHIN},
+    NUMBER: frozenset(OPS) - WORD_OPS - {DOMAIN, WITHIN},
     BOOL: frozenset({"eq", "ne", "exists"}),
+    DATE: ORDER_OPS | {WITHIN, "exists"},
     ANY: frozenset(OPS),
 }
-NOUNS: Final = {TEXT: "text", NUMBER: "a number", BOOL: "true or false"}
+NOUNS: Final = {TEXT: "text", NUMBER: "a number", BOOL: "true or false", DATE: "a date"}

@@ -7,13 +7,30 @@ from typing import Final
 
 from pydantic_core import PydanticCustomError
 
-from schemas.conditions.fields import ANY, BOOL, FIELDS, LIST_OPS, NOUNS, NUMBER, OPS, OPS_OF, ORDER_OPS, TEXT, WORD_OPS
+from schemas.conditions.fields import (
+    ANY,
+    BOOL,
+    DATE,
+    DOMAIN,
+    FIELDS,
+    LIST_OPS,
+    NOUNS,
+    NUMBER,
+    OPS,
+    OPS_OF,
+    ORDER_OPS,
+    TEXT,
+    WITHIN,
+    WORD_OPS,
+)
+from schemas.conditions.moments import instant, span_us
 from schemas.conditions.tree import ALWAYS, AllOf, AnyOf, Node, Not, Test
 from schemas.values import Loc, all_wrong, did_you_mean, quoted, shown, wrong
 
 DEPTH_MAX: Final = 20
 TESTS_MAX: Final = 1_000
 PROBLEMS_MAX: Final = 100
+_DATE: Final = "write a day such as `2026-12-31`, or a time such as `2026-12-31T09:00:00Z`"
 
 
 class _Parser:
@@ -93,12 +110,14 @@ class _Parser:
         if op == "exists":
             return self.scalar(field, BOOL, value, loc, f"`exists` of `{field}`")
         if op == "between":
-            return self.between(field, value, loc)
+            return self.between(field, kind, value, loc)
+        if op == WITHIN:
+            return self.span(value, loc)
         if op in ORDER_OPS:
-            return self.scalar(field, NUMBER, value, loc)
-        if op in WORD_OPS and not isinstance(value, (list, tuple)):
+            return self.scalar(field, DATE if kind == DATE else NUMBER, value, loc)
+        if op in WORD_OPS | {DOMAIN} and not isinstance(value, (list, tuple)):
             return self.scalar(field, TEXT, value, loc)
-        if op not in LIST_OPS | WORD_OPS:
+        if op not in LIST_OPS | WORD_OPS | {DOMAIN}:
             return self.scalar(field, kind, value, loc)
         if not isinstance(value, (list, tuple)) or not value:
             self.wrong(
@@ -107,18 +126,26 @@ class _Parser:
                 f"write `{op}: [...]`, with at least one value",
             )
             return None
-        kind = TEXT if op in WORD_OPS else kind
+        kind = TEXT if op in WORD_OPS | {DOMAIN} else kind
         values = [self.scalar(field, kind, item, (*loc, index)) for index, item in enumerate(value)]
         return None if None in values else tuple(values)
 
-    def between(self, field: str, value: object, loc: Loc) -> object | None:
+    def span(self, value: object, loc: Loc) -> object | None:
+        if not isinstance(value, str) or span_us(value) is None:
+            remedy = "write a duration such as `14d` for the last 14 days, or `next 14d` for the next ones"
+            self.wrong(loc, f"{shown(value)} is not a time span", remedy)
+            return None
+        return value
+
+    def between(self, field: str, kind: str, value: object, loc: Loc) -> object | None:
+        noun, of = ("dates", DATE) if kind == DATE else ("numbers", NUMBER)
         if not isinstance(value, (list, tuple)) or len(value) != 2:
-            self.wrong(loc, f"`between` of `{field}` is not two numbers", "write `between: [low, high]`")
+            self.wrong(loc, f"`between` of `{field}` is not two {noun}", "write `between: [low, high]`")
             return None
-        low, high = (self.scalar(field, NUMBER, bound, (*loc, index)) for index, bound in enumerate(value))
-        if not isinstance(low, (int, float)) or not isinstance(high, (int, float)):
+        low, high = (self.scalar(field, of, bound, (*loc, index)) for index, bound in enumerate(value))
+        if low is None or high is None:
             return None
-        if low > high:
+        if _position(low) > _position(high):
             self.wrong(loc, f"`between` of `{field}` ends below its start", f"write `between: [{high}, {low}]`")
             return None
         return low, high
@@ -128,6 +155,7 @@ class _Parser:
             TEXT: isinstance(value, str),
             NUMBER: isinstance(value, (int, float)) and not isinstance(value, bool),
             BOOL: isinstance(value, bool),
+            DATE: isinstance(value, str) and instant(value) is not None,
             ANY: isinstance(value, (str, int, float, bool)),
         }
         if not fits[kind]:
@@ -140,6 +168,11 @@ class _Parser:
         return value
 
 
+def _position(bound: object) -> float:
+    """Return the place of a bound among others: a number, or the microseconds of a date."""
+    return (instant(bound) or 0) if isinstance(bound, str) else bound if isinstance(bound, (int, float)) else 0
+
+
 def _remedy(kind: str, value: object) -> str:
     if value is None:
         return "to test for a missing value, write `{exists: false}`"
@@ -147,7 +180,9 @@ def _remedy(kind: str, value: object) -> str:
         return "to compare with several values, write `{in: [...]}`"
     if kind in (NUMBER, BOOL) and quoted(value):
         return "remove the quotes"
-    return {TEXT: "put it in quotes", NUMBER: "write digits", BOOL: "write true or false"}.get(kind, "write one value")
+    return {TEXT: "put it in quotes", NUMBER: "write digits", BOOL: "write true or false", DATE: _DATE}.get(
+        kind, "write one value"
+    )
 
 
 def parse(raw: object, *, of_event: bool = False) -> Node:

@@ -43,6 +43,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "account.owner": _("owner of the account"),
     "previous_owner": _("previous owner"),
     "recycled.reason": _("reason of the return to Marketing"),
+    "touches": _("touches"),
     "attempts.unanswered": _("attempts without an answer"),
     "attempts.total": _("attempts"),
     "opportunity.amount": _("amount of the opportunity"),
@@ -91,12 +92,15 @@ OPERATORS: Final[Mapping[str, str]] = {
     "starts_with": _("starts with"),
     "ends_with": _("ends with"),
     "has_word": _("has the word"),
+    "matches_domain": _("is in the domain"),
+    "within": _("is at most this far from now"),
 }
 OF_LISTS: Final[Mapping[str, str]] = {
     "contains": _("contains one of"),
     "starts_with": _("starts with one of"),
     "ends_with": _("ends with one of"),
     "has_word": _("has one of the words"),
+    "matches_domain": _("is in one of the domains"),
 }
 """Operators that hold for one of several values."""
 ACTORS: Final[Mapping[str, str]] = {

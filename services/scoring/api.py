@@ -34,7 +34,7 @@ def router(resources: Resources) -> APIRouter:
             "id": lead,
             "at": now,
             **msgspec.structs.asdict(score_of(profile, rules, now)),
-            "suppressed": suppression(rules, profile.flat_facts()),
+            "suppressed": suppression(rules, profile.flat_facts(), now),
             "agreement": resources.config.current.version,
             "kept": retention_of(profile, rules, now),
             "parts": [msgspec.structs.asdict(part) for part in parts_of(profile, rules, now)],

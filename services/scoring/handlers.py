@@ -97,11 +97,11 @@ def score_event(
 def _scored(
     lead: str, profile: Profile, trigger: Trigger, rules: ScoringRules, now: datetime, facts: Facts, fields: Facts
 ) -> LeadScored:
-    reason = suppression(rules, facts)
+    reason = suppression(rules, facts, now)
     score = _NO_SCORE if reason else score_of(profile, rules, now, facts)
     forget(profile, rules, now)
     profile.version += 1
-    met = () if reason else matched_lines(profile, rules, trigger.type, fields, facts, score)
+    met = () if reason else matched_lines(profile, rules, trigger.type, fields, facts, score, now)
     return LeadScored(
         lead_id=lead,
         version=profile.version,

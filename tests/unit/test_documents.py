@@ -14,6 +14,7 @@ from firsthour.operations import documents
 from firsthour.runtime import package_files
 from firsthour.runtime.config import reading
 from firsthour.runtime.settings import PREFIX, Settings
+from schemas.conditions.fields import OPS
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
@@ -150,3 +151,8 @@ def test_generated_pages_are_current() -> None:
     pages = documents.pages()
     assert pages
     assert [page.name for page, text in pages.items() if page.read_text() != text] == [], "run `make schemas`"
+
+
+def test_every_operator_of_conditions_is_documented() -> None:
+    rows = [line for line in (ROOT / "docs/conditions.md").read_text().splitlines() if line.startswith("| `")]
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])} >= set(OPS)

@@ -6,8 +6,11 @@ No text of the agreement becomes source, not even the name of a field: names and
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from firsthour.kernel.conditions.domain_forms import domain_pattern, is_below, place_of
 from firsthour.kernel.conditions.operands import normalised
 from firsthour.kernel.conditions.text_forms import fold, measured, sentence
+from schemas.conditions.fields import NOW
+from schemas.conditions.moments import instant, span_us
 from schemas.conditions.tree import AllOf, AnyOf, Node, Not, Test
 from schemas.errors import FirstHourError
 
@@ -24,6 +27,7 @@ class ConditionSource:
     def __init__(self, *, traced: bool = False) -> None:
         self.names: dict[str, Any] = {"__builtins__": {}, "type": type, "str": str, "int": int, "float": float}
         self.names |= {"fold": fold, "sentence": sentence, "measured": measured}
+        self.names |= {"instant": instant, "place_of": place_of, "is_below": is_below}
         self.lines: list[str] = []
         self.traces: list[str] = []
         self._traced = traced
@@ -80,6 +84,16 @@ class ConditionSource:
         expression = f"{number} if {number} is not None else measured({raw}) if type({raw}) is str else None"
         return self._form("m", raw, expression)
 
+    def instant(self, field: str) -> str:
+        """Return the name of the moment that a text names (microseconds), which is None for other values."""
+        raw = self.raw(field)
+        return self._form("i", raw, f"instant({raw}) if type({raw}) is str else None")
+
+    def place(self, field: str) -> str:
+        """Return the name of the host and the registrable domain that a text names, which is None for other values."""
+        raw = self.raw(field)
+        return self._form("d", raw, f"place_of({raw}) if type({raw}) is str else None")
+
     def node(self, node: Node) -> str:
         """Return an expression that is True or False. `schemas.conditions` bounds its depth, far below the parser's bound."""
         match node:
@@ -121,6 +135,10 @@ def _expression(source: ConditionSource, test: Test) -> str:
         case "starts_with" | "ends_with":
             text, affixes = source.text(field), source.constant(tuple(_folded(values)))
             return f"({text} is not None and {text}.{test.op.replace('_', '')}({affixes}))"
+        case "matches_domain":
+            return _below(source, field, values)
+        case "within":
+            return _within(source, field, test.value)
         case "exists":
             return f"({source.raw(field)} is {'not ' if test.value else ''}None)"
     raise UnknownOpError(f"condition on {field}: unknown operator {test.op!r}")
@@ -174,11 +192,35 @@ def _truths(values: Sequence[object]) -> list[str]:
 
 
 def _ordered(source: ConditionSource, field: str, comparison: str, limits: Sequence[object], count: int) -> str:
-    """Return the comparison of the field, as a number, with `count` limits."""
-    if len(limits) != count or not all(map(_is_number, limits)):
+    """Return the comparison of the field with `count` limits, all numbers or all dates."""
+    bounds: Sequence[object]
+    moments = [instant(limit) for limit in limits if isinstance(limit, str)]
+    if len(limits) == len(moments) == count and None not in moments:
+        form, bounds = source.instant(field), moments
+    elif len(limits) == count and all(map(_is_number, limits)):
+        form, bounds = source.measure(field), limits
+    else:
         return "False"
-    form = source.measure(field)
-    return f"({form} is not None and {comparison.format(form, *map(source.constant, limits))})"
+    return f"({form} is not None and {comparison.format(form, *map(source.constant, bounds))})"
+
+
+def _below(source: ConditionSource, field: str, domains: Iterable[object]) -> str:
+    """Return the test that the host of the field is one of these domains or below one."""
+    patterns = [pattern for name in domains if isinstance(name, str) and (pattern := domain_pattern(name)) is not None]
+    if not patterns:
+        return "False"
+    form = source.place(field)
+    return f"({form} is not None and is_below({form}, {source.constant(tuple(patterns))}))"
+
+
+def _within(source: ConditionSource, field: str, span: object) -> str:
+    """Return the test that the moment of the field lies in a span around now. Without a time of judgement it is false."""
+    bounds = span_us(span) if isinstance(span, str) else None
+    if bounds is None:
+        return "False"
+    form, now = source.instant(field), source.raw(NOW)
+    first, last = map(source.constant, bounds)
+    return f"({form} is not None and type({now}) is int and {first} <= {form} - {now} <= {last})"
 
 
 def _any_within(source: ConditionSource, form: str, texts: Sequence[str]) -> str:

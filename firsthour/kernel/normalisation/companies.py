@@ -40,24 +40,38 @@ def company_domain(domain_or_url: str) -> str | None:
 
 
 def _domain(domain_or_url: str) -> str | None:
+    host = ascii_host(domain_or_url)
+    return None if host is None else registrable_domain(host)
+
+
+def ascii_host(domain_or_url: str) -> str | None:
+    """Return the host of a URL, an address or a domain, in lower case and ASCII. None: the text names no host with a domain."""
     authority = re.split(r"[/?#\\]", _SCHEME.sub("", domain_or_url.strip()).removeprefix("//"), maxsplit=1)[0]
     host = authority.rpartition("@")[2].partition(":")[0].rstrip(".")
-    return _registrable(host) if 0 < len(host) <= _HOST_MAX else None
+    if not 0 < len(host) <= _HOST_MAX:
+        return None
+    lower = host.lower()
+    if not host.isascii():
+        try:
+            lower = idna.encode(host, uts46=True).decode()
+        except (idna.IDNAError, UnicodeError):
+            return None
+    if not _HOST(lower) or lower.rpartition(".")[2].isdigit():  # the latter is an IP address
+        return None
+    return lower
+
+
+def registrable_domain(host: str) -> str | None:
+    """Return the registrable domain of a host in ASCII. None: it is a public suffix itself."""
+    return suffixes().privatesuffix(host)
 
 
 _cached_domain = lru_cache(_CACHED)(_domain)
 
 
-def _registrable(host: str) -> str | None:
-    ascii_host = host.lower()
-    if not host.isascii():
-        try:
-            ascii_host = idna.encode(host, uts46=True).decode()
-        except (idna.IDNAError, UnicodeError):
-            return None
-    if not _HOST(ascii_host) or ascii_host.rpartition(".")[2].isdigit():  # the latter is an IP address
-        return None
-    return suffixes().privatesuffix(ascii_host)
+def is_public_suffix(name: str) -> bool:
+    """Return whether a name in ASCII is on the list of public suffixes, such as `com`, `co.uk` and `github.io`."""
+    return bool(name) and suffixes().publicsuffix(name, accept_unknown=False) == name
 
 
 def has_public_suffix(host: str) -> bool:

@@ -6,7 +6,9 @@ from typing import Final
 
 from firsthour.kernel import countries
 from firsthour.kernel.conditions import operands
+from firsthour.kernel.conditions.domain_forms import domain_pattern
 from firsthour.kernel.conditions.operands import EQUALITY, UnreadableError
+from firsthour.kernel.normalisation.companies import is_public_suffix
 from firsthour.runtime.config.documents import (
     ConfigDocuments,
     ConfigProblem,
@@ -17,6 +19,7 @@ from firsthour.runtime.config.documents import (
     urgencies,
 )
 from firsthour.runtime.config.written_conditions import WrittenTest, tests_of, texts
+from schemas.conditions.fields import DOMAIN
 from schemas.values import did_you_mean, shown
 
 _KINDS: Final = ("free", "disposable", "business")
@@ -29,7 +32,9 @@ def problems(files: ConfigDocuments) -> Iterator[ConfigProblem]:
     closed = _closed(files)
     for test in tests_of(files):
         for loc, text in texts(test):
-            mistake = _curly(text) or _unreadable(test, text) or _not_among(test, text, closed)
+            mistake = (
+                _curly(text) or _unreadable(test, text) or _no_domain(test, text) or _not_among(test, text, closed)
+            )
             if mistake is not None:
                 yield files.agreement.problem(loc, *mistake)
 
@@ -56,6 +61,22 @@ def _unreadable(test: WrittenTest, text: str) -> tuple[str, str] | None:
             test.field, text
         ) or wrong.remedy
     return None
+
+
+def _no_domain(test: WrittenTest, text: str) -> tuple[str, str] | None:
+    if test.op != DOMAIN:
+        return None
+    place = domain_pattern(text)
+    bare = text.strip().lower().rstrip(".").removeprefix("@").removeprefix("*.")
+    if place is None and is_public_suffix(bare):
+        return f"{shown(text)} is a public suffix, under which everyone has a domain", "name a domain below it"
+    if place is None:
+        return f"{shown(text)} is not a domain", "write it such as acme.com"
+    return (
+        None
+        if place.host == bare or not bare.isascii()
+        else (f"{shown(text)} is not a domain", f"write `{place.host}`")
+    )
 
 
 def _nearest(field: str, text: str) -> str | None:

@@ -2,7 +2,7 @@
 
 import difflib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from firsthour.kernel import languages
@@ -20,10 +20,16 @@ from schemas.conditions.tree import AllOf, AnyOf, Node, Not, Test
 from schemas.values import Loc, did_you_mean, shown
 
 _BEFORE_SCORE: Final = frozenset({("scoring", "fit", "rules"), ("scoring", "engagement", "rules"), ("suppress",)})
+_BEFORE_OWNER: Final = frozenset({*_BEFORE_SCORE, ("qualify",)})
 _COMPARED_MAX: Final = 100  # names used elsewhere, with which a misspelt one is compared
-_SCORED: Final = frozenset(
-    {"fit", "engagement", "total", "grade", "status", "urgency", "account.owner", "previous_owner"}
+_SCORED: Final = frozenset({"fit", "engagement", "total", "grade"})
+_OWNED: Final = frozenset(
+    {"status", "urgency", "account.owner", "previous_owner", "touches", "attempts.unanswered", "attempts.total"}
 )
+_DECIDED: Final[Mapping[tuple[str, ...], str]] = {
+    ("suppress",): "suppression is decided",
+    ("qualify",): "the lines of `qualify` are judged",
+}
 
 
 def warnings(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
@@ -32,8 +38,11 @@ def warnings(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
     yield from _forms(files, tests)
     yield from _languages(tests)
     for test in tests:
-        if test.path in _BEFORE_SCORE and test.field in _SCORED and test.op != "exists":
-            part = "suppression is decided" if test.path == ("suppress",) else "the score is computed"
+        early = (test.path in _BEFORE_SCORE and test.field in _SCORED) or (
+            test.path in _BEFORE_OWNER and test.field in _OWNED
+        )
+        if early and test.op != "exists":
+            part = _DECIDED.get(test.path, "the score is computed")
             yield test.loc, f"`{test.field}` has no value when {part}, so this never holds; remove it"
     yield from _bounds(files, tests)
     for path, loc, raw, on in conditions(files):

@@ -1,6 +1,6 @@
 """Requests for contact: events that may meet a qualify line with `on:`. They are never quarantined.
 
-The gateway knows the event and not the lead. A test of anything else, such as the score, counts as met: an event is only left
+The gateway knows the event and not the lead. A test of anything else, such as the score or the time, counts as met: an event is only left
 out if no lead could meet a line by it.
 """
 
@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from firsthour.kernel.conditions.evaluation import Holds, matches
 from firsthour.kernel.normalisation.emails import email_kind
 from schemas.agreement.scoring import QualifyLine
-from schemas.conditions.fields import DERIVED_FIELDS, PERSON_FIELDS
+from schemas.conditions.fields import DERIVED_FIELDS, PERSON_FIELDS, WITHIN
 from schemas.conditions.tree import ALWAYS, AllOf, AnyOf, Node, Not, Test, tests
 from services.gateway.domain.mapping import ParsedEvent
 
@@ -68,7 +68,7 @@ def _relaxed(node: Node, *, met: bool) -> Node:
     """Return the condition with each test of the lead replaced. `met`: by one that always holds; otherwise by one that never does."""
     match node:
         case Test():
-            if node.field in _OF_ADDRESS or not _is_of_lead(node.field):
+            if node.op != WITHIN and (node.field in _OF_ADDRESS or not _is_of_lead(node.field)):
                 return node
             return ALWAYS if met else _NEVER
         case Not():

@@ -13,6 +13,7 @@ import msgspec
 
 from firsthour.kernel.time_units import micros
 from schemas.agreement.routing import RoutingRule
+from schemas.conditions.fields import NOW
 from schemas.events.base import Facts
 from schemas.facts import is_product_fact
 from services.router.domain.eligibility import LEFT, declined_before, too_long_ago, unavailability
@@ -159,8 +160,8 @@ def summary(candidates: Sequence[Candidate]) -> str:
 
 def gather_inputs(rules: RoutingRules, lead: Lead, team: TeamState, now: datetime) -> Inputs:
     """Return everything that the choice for `lead` depends on: the rules that match, up to the first that finds a rep."""
-    facts = context(rules, lead)
     case = _Case(rules, lead, team, micros(now))
+    facts = context(rules, lead) | {NOW: case.now}
     steps: list[MatchedRule] = []
     for index in rules.matched(facts):
         rule = rules.routing[index]
@@ -192,6 +193,8 @@ def context(rules: RoutingRules, lead: Lead) -> Facts:
         facts |= {name: value for name, value in state.trigger.fields.items() if not is_product_fact(name)}
     facts |= {"status": lead.status, "urgency": lead.urgency, "grade": state.score.grade}
     facts |= {"fit": state.score.fit, "engagement": state.score.engagement, "total": state.score.total}
+    facts |= {"touches": state.attempts, "attempts.total": state.attempts - state.conversations}
+    facts["attempts.unanswered"] = state.unanswered
     owner = _account_owner(rules, facts)
     if owner is not None:
         facts["account.owner"] = owner

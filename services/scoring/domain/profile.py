@@ -14,6 +14,7 @@ import msgspec
 from firsthour.kernel.normalisation.companies import company_domain
 from firsthour.kernel.normalisation.emails import email_kind
 from firsthour.kernel.time_units import micros, moment
+from schemas.conditions.fields import NOW
 from schemas.events.base import Facts, Value
 from schemas.events.outside import ExternalEvent
 from services.scoring.domain import bounds
@@ -92,7 +93,7 @@ def learn(
     facts = profile.flat_facts()
     matched = rules.engagement_match.get(type)
     if matched is not None:
-        for index in matched({**facts, **bounds.outside_fields(event.fields)}):
+        for index in matched({**facts, **bounds.outside_fields(event.fields), NOW: when}):
             _add_hit(profile, rules.engagement[type][index].key, when, dropped)
     return facts
 

@@ -8,6 +8,7 @@ from math import fsum
 import msgspec
 
 from firsthour.kernel.time_units import micros, moment
+from schemas.conditions.fields import NOW
 from schemas.events.base import Value
 from schemas.events.leads import Score, ScoreReason
 from services.scoring.domain.profile import Profile, hits_in_horizon
@@ -31,11 +32,11 @@ class ScorePart(msgspec.Struct, frozen=True):
 
 def score_of(profile: Profile, rules: ScoringRules, now: datetime, facts: Mapping[str, Value] | None = None) -> Score:
     """Return fit, engagement, total and grade as of `now`. `facts`: of the profile, if already computed."""
-    fit = 0.0
-    for index in rules.fit(profile.flat_facts() if facts is None else facts):
+    fit, at = 0.0, micros(now)
+    for index in rules.fit({**(profile.flat_facts() if facts is None else facts), NOW: at}):
         fit += rules.fit_rules[index][0]
     fit = min(rules.fit_max, max(0.0, fit))
-    engagement = _engagement(profile, rules, micros(now)) if profile.hits else 0.0
+    engagement = _engagement(profile, rules, at) if profile.hits else 0.0
     total = fit * rules.mix[0] + engagement * rules.mix[1]
     return Score(_hundredths(fit), _hundredths(engagement), _hundredths(total), _grade(fit, rules))
 
@@ -74,7 +75,7 @@ def top_reasons(profile: Profile, rules: ScoringRules, now: int, facts: Mapping[
     """
     fit_weight, engagement_weight = rules.mix
     shares: list[tuple[float, str, int]] = []
-    for index in rules.fit(facts):
+    for index in rules.fit({**facts, NOW: now}):
         points, because = rules.fit_rules[index]
         shares.append((-points * fit_weight, because, 1))
     for key, hits in profile.hits.items():
@@ -90,11 +91,11 @@ def top_reasons(profile: Profile, rules: ScoringRules, now: int, facts: Mapping[
 
 def parts_of(profile: Profile, rules: ScoringRules, now: datetime) -> list[ScorePart]:
     """Return every part of the score as of `now`. Hits beyond the limit of a rule are marked as not counted."""
-    facts = profile.flat_facts()
+    at = micros(now)
+    facts = {**profile.flat_facts(), NOW: at}
     parts = [
         ScorePart("fit", rules.fit_rules[i][1], rules.fit_rules[i][0], rules.fit_rules[i][0]) for i in rules.fit(facts)
     ]
-    at = micros(now)
     for key, hits in profile.hits.items():
         rule = rules.by_key.get(key)
         if rule is None:

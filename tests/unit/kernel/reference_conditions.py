@@ -3,9 +3,14 @@
 import re
 import unicodedata
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 
+from schemas.conditions.fields import NOW
 from schemas.conditions.tree import AllOf, AnyOf, Node, Not, Test
 from schemas.events.base import Value
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+SUFFIX = "co.uk"
 
 
 def folded(text: str) -> str:
@@ -22,6 +27,30 @@ def same(had: Value, operand: object) -> bool:
     if kind(had) != kind(operand):
         return False
     return folded(had) == folded(str(operand)) if isinstance(had, str) else had == operand
+
+
+def days(text: str) -> float:
+    """Return the days of a span such as `2d` or `next 12h`, below zero for one that is over."""
+    number, unit = int(text.removeprefix("next ")[:-1]), text[-1]
+    return number * {"d": 1, "h": 1 / 24}[unit] * (1 if text.startswith("next") else -1)
+
+
+def lies_within(had: str, span: str, now: Value | None) -> bool:
+    try:
+        at = datetime.fromisoformat(had)
+    except ValueError:
+        return False
+    if not isinstance(now, int) or isinstance(now, bool) or "-" not in had or "W" in had:
+        return False
+    ahead = (at if at.tzinfo else at.replace(tzinfo=UTC)) - (EPOCH + timedelta(microseconds=now))
+    return min(0, days(span)) <= ahead / timedelta(days=1) <= max(0, days(span))
+
+
+def below(had: str, domain: str) -> bool:
+    """Return whether a host is a domain or below it, as long as the test data have no deeper public suffix."""
+    host = had.lower().rpartition("@")[2].removeprefix("https://").partition("/")[0]
+    known = domain.count(".") > 0 and not set(host + domain) - set("abcdefghijklmnopqrstuvwxyz.-")
+    return known and (host == domain or host.endswith("." + domain)) and domain != SUFFIX and not host.startswith(".")
 
 
 def words(text: str) -> list[str]:
@@ -49,10 +78,10 @@ def reference(node: Node, facts: Mapping[str, Value]) -> bool:
         case Not(part):
             return not reference(part, facts)
         case Test(field, op, operand):
-            return compare(op, operand, facts.get(field))
+            return compare(op, operand, facts.get(field), facts.get(NOW))
 
 
-def compare(op: str, operand: object, had: Value | None) -> bool:
+def compare(op: str, operand: object, had: Value | None, now: Value | None = None) -> bool:
     """Return whether one test holds. `had`: the value of the field; None: it is missing."""
     listed = operand if isinstance(operand, tuple) else (operand,)
     if op == "exists" or had is None:
@@ -65,6 +94,10 @@ def compare(op: str, operand: object, had: Value | None) -> bool:
         if isinstance(had, str) and re.fullmatch(r"-?[0-9]{1,15}(\.[0-9]{1,9})?", had):
             had = float(had)
         return kind(had) == "number" and ordered(op, had, listed)
+    if op == "within":
+        return isinstance(had, str) and lies_within(had, str(operand), now)
+    if op == "matches_domain":
+        return isinstance(had, str) and any(below(had, str(item)) for item in listed)
     return isinstance(had, str) and any(spelt(op, had, str(item)) for item in listed)
 
 

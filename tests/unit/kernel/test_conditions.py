@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from firsthour.kernel.conditions.evaluation import ComparisonTrace, compile_set, matches, trace, trace_set
 from firsthour.kernel.conditions.source import UnknownOpError
-from schemas.conditions.fields import OPS
+from schemas.conditions.fields import NOW, OPS
 from schemas.conditions.parser import parse
 from schemas.conditions.tree import ALWAYS, AllOf, AnyOf, Node, Not, Test
 from schemas.events.base import Value
@@ -155,10 +155,13 @@ def parse_deep(raw: object) -> Node:
 
 
 FIELDS = ["title", "fit", "custom.a", "custom.b"]
+DAYS = ["2026-01-01", "2026-01-02T12:00:00Z", "2026-01-03 01:00+01:00", "2026-02-30", "2025-12-30"]
+HOSTS = ["acme.co.uk", "eu.acme.co.uk", "notacme.co.uk", "co.uk", "ann@acme.co.uk", "https://eu.acme.co.uk/x", ".co.uk"]
+TODAY = 1_767_312_000_000_000  # 2026-01-02
 ALPHABET = "aB ß&ſİ\u0301éÉ1Ǆ①_ﬁकि"
 texts = st.text(ALPHABET, max_size=6) | st.sampled_from(["Head of Sales", "HEAD", "of sales", "R&D", "1", "true"])
 numbers = st.sampled_from([0, 1, -1, 2, 0.0, 1.0, 0.5, 10**30, 1e300]) | st.integers() | st.floats(allow_nan=False)
-values = texts | numbers | st.booleans()
+values = texts | st.sampled_from(DAYS + HOSTS) | numbers | st.booleans()
 
 
 def test_of(op: str) -> st.SearchStrategy[Test]:
@@ -167,6 +170,10 @@ def test_of(op: str) -> st.SearchStrategy[Test]:
         operand = st.booleans()
     elif op == "between":
         operand = st.tuples(numbers, numbers)
+    elif op == "within":
+        operand = st.sampled_from(["1d", "2d", "next 12h", "next 1d"])
+    elif op == "matches_domain":
+        operand = st.lists(st.sampled_from(["acme.co.uk", "eu.acme.co.uk", "co.uk"]), min_size=1, max_size=2).map(tuple)
     elif op in ("gt", "gte", "lt", "lte"):
         operand = numbers
     elif op in ("in", "not_in"):
@@ -189,7 +196,11 @@ nodes = st.recursive(
     ),
     max_leaves=8,
 )
-facts_of_all_kinds = st.dictionaries(st.sampled_from(FIELDS), values | st.floats() | st.text(max_size=5))
+facts_of_all_kinds = st.builds(
+    lambda facts, now: {**facts, **now},
+    st.dictionaries(st.sampled_from(FIELDS), values | st.floats() | st.text(max_size=5)),
+    st.sampled_from([{}, {NOW: TODAY}, {NOW: TODAY}, {NOW: "2026-01-02"}]),
+)
 
 
 @settings(max_examples=examples(300))
@@ -204,7 +215,7 @@ def test_compiled_conditions_equal_the_reference(rules: list[Node], facts: dict[
     for test in (test for rule in traced for test in rule.tests):
         had = facts.get(test.field)
         assert test.had is had or test.had == had
-        assert test.held == compare(test.op, test.wanted, had)
+        assert test.held == compare(test.op, test.wanted, had, facts.get(NOW))
 
 
 def test_trace_distinguishes_zero_from_false() -> None:
@@ -226,3 +237,49 @@ def test_compiled_conditions_never_raise_for_any_facts(rules: list[Node], facts:
 @pytest.mark.parametrize(("had", "held"), [("15000", True), ("15000.5", True), ("14999", False), ("a lot", False)])
 def test_number_as_text_is_ordered_among_numbers(had: str, held: bool) -> None:
     assert matches(parse({"custom.amount": {"gte": 15000}}))({"custom.amount": had}) is held
+
+
+@pytest.mark.parametrize(
+    ("had", "held"),
+    [
+        ("acme.com", True),
+        ("EU.Acme.com", True),
+        ("ann@eu.acme.com", True),
+        ("https://shop.acme.com:8080/x?y", True),
+        ("acme.com.evil.example", False),
+        ("notacme.com", False),
+        ("com", False),
+        ("acme", False),
+        ("192.168.1.1", False),
+    ],
+)
+def test_domain_matches_itself_and_what_is_below(had: str, held: bool) -> None:
+    assert matches(parse({"url": {"matches_domain": "acme.com"}}))({"url": had}) is held
+
+
+def test_domain_does_not_match_other_registrants_below_a_public_suffix() -> None:
+    node = parse({"url": {"matches_domain": ["amazonaws.com", "bücher.example"]}})
+
+    assert matches(node)({"url": "console.amazonaws.com"})
+    assert not matches(node)({"url": "firm.s3.amazonaws.com"})
+    assert matches(node)({"url": "www.xn--bcher-kva.example"})
+
+
+@pytest.mark.parametrize(
+    ("span", "had", "held"),
+    [
+        ("1d", "2026-01-02", True),
+        ("1d", "2026-01-01", True),
+        ("1d", "2025-12-31T23:59:59.999999Z", False),
+        ("1d", "2026-01-02T00:00:01Z", False),
+        ("next 1d", "2026-01-02T00:00:01Z", True),
+        ("next 1d", "2026-01-03T01:00:00+01:00", True),
+        ("next 1d", "2026-01-01", False),
+        ("next 1d", "tomorrow", False),
+    ],
+)
+def test_span_covers_the_time_from_now(span: str, had: str, held: bool) -> None:
+    holds = matches(parse({"starts_at": {"within": span}}))
+
+    assert holds({"starts_at": had, NOW: TODAY}) is held
+    assert not holds({"starts_at": had})

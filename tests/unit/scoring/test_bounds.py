@@ -98,7 +98,7 @@ def test_newest_facts_are_kept_and_time_of_newest_dropped_fact_is_shown() -> Non
 def test_facts_named_by_rules_are_not_displaced_by_newer_facts() -> None:
     profile = profile_of([(1_000, {"custom.school": "Lower"}), *flood(6, 120)], **NAMED)
     assert profile.flat_facts()["custom.school"] == "Lower"
-    assert suppression(rules(**NAMED), profile.flat_facts()) == "Pupil"
+    assert suppression(rules(**NAMED), profile.flat_facts(), NOW) == "Pupil"
     assert len(custom(profile)) == 100
 
 

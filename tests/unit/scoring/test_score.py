@@ -180,17 +180,19 @@ def test_line_with_a_type_is_met_by_events_of_that_type_only() -> None:
     profile = profile_of(dated_event("form.submitted", 0, **LARGE))
     facts = profile.flat_facts()
     scored = score_of(profile, rules(), NOW, facts)
-    met = matched_lines(profile, rules(), "form.submitted", {"form": "demo-request"}, facts, scored)
+    met = matched_lines(profile, rules(), "form.submitted", {"form": "demo-request"}, facts, scored, NOW)
     assert [(m.name, m.by_event) for m in met] == [("hand-raiser", True), ("score", False)]
-    met = matched_lines(profile, rules(), "page.viewed", {"path": "/"}, facts, scored)
+    met = matched_lines(profile, rules(), "page.viewed", {"path": "/"}, facts, scored, NOW)
     assert [m.name for m in met] == ["score"]
 
 
 def test_person_without_address_and_phone_meets_no_line() -> None:
     profile = profile_of(dated_event("form.submitted", 0, email=None, **LARGE))
     facts = profile.flat_facts()
-    assert matched_lines(profile, rules(), "form.submitted", {}, facts, score_of(profile, rules(), NOW)) == ()
+    assert matched_lines(profile, rules(), "form.submitted", {}, facts, score_of(profile, rules(), NOW), NOW) == ()
 
 
 def test_suppressed_person_has_the_reason_of_the_agreement() -> None:
-    assert suppression(rules(), profile_of(dated_event("page.viewed", 0, email="me@us.example")).flat_facts()) == "Us"
+    assert (
+        suppression(rules(), profile_of(dated_event("page.viewed", 0, email="me@us.example")).flat_facts(), NOW) == "Us"
+    )
