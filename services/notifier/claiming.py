@@ -27,7 +27,7 @@ from services.notifier.domain.firing import settled
 from services.notifier.domain.link_offers import OPEN, offered_in
 from services.notifier.domain.message import message_of
 from services.notifier.domain.message_text import words
-from services.notifier.domain.objection import Availability, objection
+from services.notifier.domain.objection import Availability, objection, unreachable, untrue
 from services.notifier.domain.page import Page
 from services.notifier.domain.page_words import Further
 from services.notifier.domain.quiet_hours import quiet_until
@@ -39,6 +39,7 @@ from services.notifier.store.pages import (
     SentMessage,
     WaitingPage,
     add_attempts,
+    add_pages,
     change_pages,
     find_messages,
     hurry_pages,
@@ -49,6 +50,7 @@ from services.notifier.store.pages import (
     put_off_pages,
     waiting_for,
 )
+from services.notifier.unattended import Unattended
 
 LINE_MAX = 30
 """Messages that a line over the channel with the strictest rate limit sends within the time of another channel."""
@@ -97,7 +99,7 @@ def claim_new(
     ]
     messages = _messages(unit, _counted_people([page for page in new if page.state == "pending"], terms), terms)
     look = _Look(unit, terms, context, messages)
-    stored, claims = {page.id: page for page in new}, []
+    stored, claims = {page.id: look.unattended.born_without_recipient(page, clocks[page.lead_id]) for page in new}, []
     pending = [page for page in new if page.state == "pending"] if not look.slots.closed else []
     for page in sorted(pending, key=attrgetter("rank")):
         if look.left(page) == 1:
@@ -107,10 +109,12 @@ def claim_new(
         if page_after.state == "sending":
             claims.append(Claim(page_after, message_of(page_after, clock, terms, look.now, context.public_url)))
         elif page_after.state == "cancelled":
-            clocks[page.lead_id] = settled(clock, page_after, terms, look.now, empty=page_after.error != BY_OWNER)
+            empty = page_after.error != BY_OWNER and page.id not in look.unattended.covered
+            clocks[page.lead_id] = settled(clock, page_after, terms, look.now, empty=empty)
             unit.wake(CLOCKS)
     look.count_delays()
-    return list(stored.values()), claims
+    look.unattended.tell_teams()
+    return [*stored.values(), *look.unattended.passed_on], claims
 
 
 def claim(unit: Unit, context: NotifierContext, limit: int) -> ClaimResult:
@@ -147,8 +151,11 @@ def claim(unit: Unit, context: NotifierContext, limit: int) -> ClaimResult:
             last += [len(claims) - 1] if look.left(page_after) == 0 and page_after.channel not in terms.single else []
     for index in last:
         claims[index] = look.with_fellows(claims[index], locked, clocks, changed)
-    settle_clocks(unit, clocks, [page for page in changed.values() if page.state == "cancelled"], terms)
+    ended = [page for page in changed.values() if page.state == "cancelled"]
+    settle_clocks(unit, clocks, ended, terms, covered=look.unattended.covered)
     change_pages(unit, changed.values())
+    add_pages(unit, look.unattended.passed_on)
+    look.unattended.tell_teams()
     add_attempts(unit, lost_attempts)
     update_alerts(unit, claims, {}, {})
     unit.after.append(partial(failing.succeeded, due_ids, real))
@@ -194,13 +201,21 @@ class _Look:
         self.slots = context.bulkhead.slots()
         self.now, self.real = unit.now, unit.clock.real()
         self._spending = Spending.of(budget_of(terms), self.now, [(one.person, one.at) for one in messages])
+        self.unattended = Unattended(unit, terms, self.now)
         self._delayed: list[tuple[str, str]] = []  # channel and reason
 
     def try_claim(self, page: Page, clock: ResponseClock | None, availability: Availability | None) -> Page:
         """Return the page as claimed (`sending`), cancelled, or pending until a channel can be used."""
-        why = objection(page, clock, self.terms, availability, self.now)
+        over = untrue(page, clock)
+        if over is not None or clock is None:
+            return paging.cancelled(page, over or "")
+        why = unreachable(page, clock, self.terms, availability, self.now)
         if why is not None:
-            return paging.cancelled(page, why)
+            page = self.unattended.page_after(page, clock, why)
+            if page.state == "cancelled":
+                return page
+        elif (page.error or "").startswith(paging.ALTHOUGH):
+            page = replace(page, error=None)  # the person is back
         if page.kind != "channel":
             page = replace(page, channels=self.terms.lasting(page.channels))
         after = self._unless_held(page, clock)

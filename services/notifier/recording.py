@@ -1,6 +1,6 @@
 """Record the outcomes of claimed pages: the unit after the sending of a page. No network here."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -158,14 +158,21 @@ def _page_after(
             return paging.refused_for_good(page, why, jitter, real, usable_count)
 
 
-def settle_clocks(unit: Unit, clocks: Mapping[str, ResponseClock], pages: Iterable[Page], terms: Terms) -> None:
-    """Apply the outcomes of these pages to their locked clocks."""
+def settle_clocks(
+    unit: Unit,
+    clocks: Mapping[str, ResponseClock],
+    pages: Iterable[Page],
+    terms: Terms,
+    *,
+    covered: Collection[str] = (),
+) -> None:
+    """Apply the outcomes of these pages to their locked clocks. `covered`: pages of which another recipient is told."""
     changed: dict[str, ResponseClock] = {}
     for page in pages:
         clock = changed.get(page.lead_id) or clocks.get(page.lead_id)
         if clock is None:
             continue
-        empty = page.state == "cancelled" and page.error != BY_OWNER
+        empty = page.state == "cancelled" and page.error != BY_OWNER and page.id not in covered
         if (after := settled(clock, page, terms, unit.now, empty=empty)) is not clock:
             changed[page.lead_id] = after
     if changed:

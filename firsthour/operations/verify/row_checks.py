@@ -122,9 +122,12 @@ def _clock_fault(row: Any) -> str:
 
 # --- I5 ----------------------------------------------------------------------------------------------------------
 
+# A page whose recipient is not there is cancelled, and another person gets one of the same rung and time.
 _FIRED_TWICE: Final = """
     SELECT lead_id, epoch, rung, count(*) AS times FROM notifier_pages
-    GROUP BY lead_id, epoch, rung HAVING count(*) > 1 ORDER BY lead_id, epoch, rung"""
+    GROUP BY lead_id, epoch, rung
+    HAVING count(DISTINCT created_at) > 1 OR sum(CASE WHEN state = 'cancelled' THEN 0 ELSE 1 END) > 1
+    ORDER BY lead_id, epoch, rung"""
 _EARLY: Final = "SELECT id FROM notifier_pages WHERE created_at < due_at ORDER BY id"
 _UNKNOWN_EPOCH: Final = """
     SELECT id, epoch FROM notifier_pages WHERE NOT EXISTS (

@@ -39,22 +39,24 @@ def absence(person: str, terms: Terms, availability: Availability | None, now: d
 def objection(
     page: Page, clock: ResponseClock | None, terms: Terms, availability: Availability | None, now: datetime
 ) -> str | None:
-    """Return why this page must not be sent now; None: it may be sent.
+    """Return why this page must not be sent now; None: it may be sent."""
+    return untrue(page, clock) or unreachable(page, clock, terms, availability, now)
+
+
+def untrue(page: Page, clock: ResponseClock | None) -> str | None:
+    """Return why this page is no longer true; None: it still is.
 
     The caller holds the lock of the clock: no page is claimed after a touch or an opt-out is stored.
     """
     if clock is not None and page.kind == "next_attempt":
-        return is_obsolete(page, clock) or _no_recipient(page, clock, terms, availability, now)
+        return is_obsolete(page, clock)
     if clock is not None and page.kind == "refused":
-        over = "the assignment ended" if clock.rep is None or page.epoch != clock.epoch else None
-        return over or _no_recipient(page, clock, terms, availability, now)
+        return "the assignment ended" if clock.rep is None or page.epoch != clock.epoch else None
     if clock is not None and page.kind == "lost":
-        again = f"{page.person} has the lead again" if clock.rep == page.person else None
-        return again or _no_recipient(page, clock, terms, availability, now)
+        return f"{page.person} has the lead again" if clock.rep == page.person else None
     if clock is not None and page.kind == "handed_on":
         ended = (clock.rep, clock.epoch) != (page.person, page.epoch) or clock.opted_out
-        why = "the assignment ended" if ended else "the ladder tells the owner" if clock.running else None
-        return why or _no_recipient(page, clock, terms, availability, now)
+        return "the assignment ended" if ended else "the ladder tells the owner" if clock.running else None
     if clock is None or not clock.running:
         return "a touch was recorded" if clock and clock.touched_at else "the clock has ended"
     if page.kind == "missed":
@@ -62,16 +64,16 @@ def objection(
             return "a newer request has its own clock"
     elif page.epoch != clock.epoch or (clock.rep is None) != (index_of(page.rung) >= WAITING):
         return "the assignment ended"
-    if clock.accepted and page.kind in TO_OWNER:
-        return BY_OWNER
-    return None if page.kind == "channel" else _no_recipient(page, clock, terms, availability, now)
+    return BY_OWNER if clock.accepted and page.kind in TO_OWNER else None
 
 
-def _no_recipient(
-    page: Page, clock: ResponseClock, terms: Terms, availability: Availability | None, now: datetime
+def unreachable(
+    page: Page, clock: ResponseClock | None, terms: Terms, availability: Availability | None, now: datetime
 ) -> str | None:
-    """Return why this person cannot be paged now; None: they can be."""
-    if availability is not None and _outdated(availability, page, clock):
+    """Return why the recipient of this page cannot be paged now; None: they can be. A Slack channel always can."""
+    if page.kind == "channel":
+        return None
+    if availability is not None and clock is not None and _outdated(availability, page, clock):
         availability = None
     gone = absence(page.person, terms, availability, now)
     if gone is not None:

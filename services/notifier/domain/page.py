@@ -22,6 +22,8 @@ WAIT = timedelta(seconds=15)
 WAIT_MAX = timedelta(minutes=10)
 """The wait while no channel of the page is up, from `WAIT` to `WAIT_MAX`. It grows with the number of pages: see `waiting`."""
 ERROR_CHARS_MAX = 500
+ALTHOUGH: Final = "sent although "
+"""The beginning of `error` of a page to a person who is away. It stays once the page is sent."""
 FIRST, REST = 0, 1
 """The ranks of pages: the first page about a lead of the most urgent urgency is claimed before the rest."""
 
@@ -206,7 +208,8 @@ def waiting(page: Page, why: str, real: datetime) -> Page:
 
 def accepted(page: Page, provider_id: str, at: datetime) -> Page:
     """Return the page as accepted by the channel; `at` in business time."""
-    return replace(page, state="sent", provider_id=storable(provider_id), sent_at=at, error=None, next_at=None)
+    error = page.error if page.error is not None and page.error.startswith(ALTHOUGH) else None
+    return replace(page, state="sent", provider_id=storable(provider_id), sent_at=at, error=error, next_at=None)
 
 
 def refused_for_now(page: Page, why: str, after_seconds: float | None, jitter: float, real: datetime, of: int) -> Page:
