@@ -1,4 +1,4 @@
-"""Pages of the console that stay open for long: they keep their clocks right, change under the focus, and fit."""
+"""Pages of the console that stay open for long: they keep their clocks right, change under the focus, and fit. The menu of a phone."""
 
 import re
 import subprocess
@@ -67,3 +67,19 @@ async def test_long_mail_address_of_a_person_without_a_name_fits_a_phone(
         await manager.open("/console/now")
         await manager.page.get_by_role("link", name=email).first.wait_for()
         await manager.fits()
+
+
+async def test_menu_of_a_phone_is_one_row_until_it_is_opened(
+    browser: Browser, installation: ProcessInstallation
+) -> None:
+    async with walk(browser, installation, "admin", size=PHONE) as operator:
+        await operator.open("/console/leads")
+        assert await operator.page.evaluate("document.querySelector('header').clientHeight") < 64
+        await operator.page.locator("header summary").focus()
+        await operator.page.keyboard.press("Enter")
+        await operator.page.get_by_role("button", name="Sign out").wait_for()
+        await operator.accessible()
+        await operator.fits()
+        await operator.page.keyboard.press("Tab")
+        await operator.page.keyboard.press("Enter")
+        await operator.page.wait_for_url("**/console/now")
