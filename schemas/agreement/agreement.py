@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from schemas.agreement.calendars import Calendar
+from schemas.agreement.custom_fields import CustomFields
 from schemas.agreement.fields import AtLeastOne, Day, Text
 from schemas.agreement.lifecycle import Lifecycle
 from schemas.agreement.marketing import Audience, Holds, RecycleRule, Suppression
@@ -43,6 +44,7 @@ class Agreement(Shape):
     name: Text = "Agreement"
     signed: Signed = Signed()
     calendars: dict[str, Calendar] = Field(default_factory=dict)
+    custom_fields: CustomFields = Field(default_factory=dict)
     scoring: Scoring
     personas: dict[str, Condition] = Field(default_factory=dict)
     qualify: Annotated[tuple[QualifyLine, ...], AtLeastOne]

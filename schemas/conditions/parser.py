@@ -36,8 +36,9 @@ _DATE: Final = "write a day such as `2026-12-31`, or a time such as `2026-12-31T
 class _Parser:
     """Parses one condition, and collects all its mistakes."""
 
-    def __init__(self, *, of_event: bool) -> None:
+    def __init__(self, *, of_event: bool, custom: Mapping[str, str]) -> None:
         self.of_event = of_event
+        self.custom = custom
         self.mistakes: list[tuple[Loc, PydanticCustomError]] = []
         self.tests = 0
 
@@ -72,6 +73,13 @@ class _Parser:
         """Return whether the name is a field; add a mistake if it is not."""
         if len(self.mistakes) >= PROBLEMS_MAX:
             return False
+        if field.startswith("custom.") and self.custom and field not in self.custom:
+            mistake = f"{shown(field)} is not declared in `custom_fields`"
+            near = difflib.get_close_matches(field, self.custom, n=1, cutoff=0.75)
+            self.wrong(
+                (*loc, "[key]"), mistake, did_you_mean(field, near) if near else "declare it there, with its type"
+            )
+            return False
         if field in FIELDS or (field.startswith("custom.") and len(field) > len("custom.")):
             return True
         matches = difflib.get_close_matches(field, FIELDS, n=1, cutoff=0.75)
@@ -93,7 +101,7 @@ class _Parser:
                 yield from self.test(field, str(op), operand, (*loc, str(op)))
 
     def test(self, field: str, op: str, value: object, loc: Loc) -> Iterator[Node]:
-        kind = FIELDS.get(field, ANY)
+        kind = self.custom.get(field) or FIELDS.get(field, ANY)
         if op not in OPS:
             self.wrong((*loc, "[key]"), f"{shown(op)} is not an operator", did_you_mean(op, OPS))
         elif op not in OPS_OF[kind]:
@@ -114,7 +122,7 @@ class _Parser:
         if op == WITHIN:
             return self.span(value, loc)
         if op in ORDER_OPS:
-            return self.scalar(field, DATE if kind == DATE else NUMBER, value, loc)
+            return self.scalar(field, _order_kind(kind, value), value, loc)
         if op in WORD_OPS | {DOMAIN} and not isinstance(value, (list, tuple)):
             return self.scalar(field, TEXT, value, loc)
         if op not in LIST_OPS | WORD_OPS | {DOMAIN}:
@@ -138,7 +146,9 @@ class _Parser:
         return value
 
     def between(self, field: str, kind: str, value: object, loc: Loc) -> object | None:
-        noun, of = ("dates", DATE) if kind == DATE else ("numbers", NUMBER)
+        first = value[0] if isinstance(value, (list, tuple)) and value else None
+        of = _order_kind(kind, first)
+        noun = "dates" if of == DATE else "numbers"
         if not isinstance(value, (list, tuple)) or len(value) != 2:
             self.wrong(loc, f"`between` of `{field}` is not two {noun}", "write `between: [low, high]`")
             return None
@@ -168,6 +178,12 @@ class _Parser:
         return value
 
 
+def _order_kind(kind: str, bound: object) -> str:
+    """Return whether numbers or dates are compared. A field of any type takes both."""
+    is_day = kind == ANY and isinstance(bound, str) and instant(bound) is not None
+    return DATE if kind == DATE or is_day else NUMBER
+
+
 def _position(bound: object) -> float:
     """Return the place of a bound among others: a number, or the microseconds of a date."""
     return (instant(bound) or 0) if isinstance(bound, str) else bound if isinstance(bound, (int, float)) else 0
@@ -185,13 +201,14 @@ def _remedy(kind: str, value: object) -> str:
     )
 
 
-def parse(raw: object, *, of_event: bool = False) -> Node:
+def parse(raw: object, *, of_event: bool = False, custom: Mapping[str, str] | None = None) -> Node:
     """Return the tree of a condition. `of_event`: it belongs to a rule with `on:`, so it may name fields of the event.
+    `custom`: the kinds of the declared custom fields by their full names. Empty or None: any custom field may be named.
 
     Raises:
         pydantic_core.ValidationError: for all mistakes, each with its location.
     """
-    parser = _Parser(of_event=of_event)
+    parser = _Parser(of_event=of_event, custom=custom or {})
     node = parser.node(raw, ())
     if parser.mistakes:
         raise all_wrong("condition", parser.mistakes)

@@ -11,6 +11,7 @@ from firsthour.runtime.http.principal import READ, Principal
 from firsthour.runtime.http.visibility import unknown_lead
 from firsthour.runtime.processing.service import Resources
 from services.scoring import store
+from services.scoring.domain.custom_facts import PREFIX
 from services.scoring.domain.profile import dated_facts, retention_of
 from services.scoring.domain.qualify import suppression
 from services.scoring.domain.rules import rules_of
@@ -44,13 +45,20 @@ def router(resources: Resources) -> APIRouter:
     async def facts(lead: str, principal: Annotated[Principal, Depends(needs(READ))]) -> dict[str, Any]:
         """The facts of the person, by field, each with the time of the event that stated it.
 
-        `at` null: the fact follows from the address. The timeline has the event of that time, with its source.
+        `at` null: the fact follows from the address. `type`: of a custom field that the agreement declares; null: of all others. The timeline has the event of that time, with its source.
         """
         profile = await resources.reads(lambda connection: store.find_profile(connection, lead))
         if profile is None:
             raise unknown_lead(lead)
+        declared = resources.config.current.agreement.custom_fields
+        types = {f"{PREFIX}{name}": field.type for name, field in declared.items()}
         items = [
-            {"field": fact.field, "value": fact.value, "at": None if fact.at is None else moment(fact.at)}
+            {
+                "field": fact.field,
+                "type": types.get(fact.field),
+                "value": fact.value,
+                "at": None if fact.at is None else moment(fact.at),
+            }
             for fact in dated_facts(profile)
         ]
         return {"id": lead, "items": items, "next": None}

@@ -14,7 +14,7 @@ from firsthour.operations import documents
 from firsthour.runtime import package_files
 from firsthour.runtime.config import reading
 from firsthour.runtime.settings import PREFIX, Settings
-from schemas.conditions.fields import OPS
+from schemas.conditions.fields import DERIVED_FIELDS, OPS, PERSON_FIELDS
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
@@ -156,3 +156,8 @@ def test_generated_pages_are_current() -> None:
 def test_every_operator_of_conditions_is_documented() -> None:
     rows = [line for line in (ROOT / "docs/conditions.md").read_text().splitlines() if line.startswith("| `")]
     assert {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])} >= set(OPS)
+
+
+def test_every_field_of_conditions_is_documented() -> None:
+    text = (ROOT / "docs/conditions.md").read_text()
+    assert [field for field in {**PERSON_FIELDS, **DERIVED_FIELDS} if f"`{field}`" not in text] == []

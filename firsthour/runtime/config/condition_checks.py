@@ -4,6 +4,8 @@ import difflib
 from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
+from pydantic import ValidationError
+
 from firsthour.kernel import countries
 from firsthour.kernel.conditions import operands
 from firsthour.kernel.conditions.domain_forms import domain_pattern
@@ -18,8 +20,9 @@ from firsthour.runtime.config.documents import (
     statuses,
     urgencies,
 )
-from firsthour.runtime.config.written_conditions import WrittenTest, tests_of, texts
+from firsthour.runtime.config.written_conditions import WrittenTest, custom_kinds, custom_values, tests_of, texts
 from schemas.conditions.fields import DOMAIN
+from schemas.conditions.parser import parse
 from schemas.values import did_you_mean, shown
 
 _KINDS: Final = ("free", "disposable", "business")
@@ -30,6 +33,7 @@ _CURLY_SINGLE: Final = "\u2018\u2019\u201a\u201b"
 def problems(files: ConfigDocuments) -> Iterator[ConfigProblem]:
     """Yield the values that no fact has."""
     closed = _closed(files)
+    yield from _declared(files)
     for test in tests_of(files):
         for loc, text in texts(test):
             mistake = (
@@ -37,6 +41,26 @@ def problems(files: ConfigDocuments) -> Iterator[ConfigProblem]:
             )
             if mistake is not None:
                 yield files.agreement.problem(loc, *mistake)
+
+
+def _declared(files: ConfigDocuments) -> Iterator[ConfigProblem]:
+    """Yield the tests of custom fields that the agreement does not declare, or declares with another type."""
+    kinds = custom_kinds(files.agreement)
+    for test in tests_of(files) if kinds else ():
+        if not test.field.startswith("custom."):
+            continue
+        raw = {test.field: {test.op: test.value}}
+        base = test.loc[:-1] if test.loc[-1] == test.op else test.loc
+        try:
+            parse(raw)
+        except ValidationError:
+            continue  # the model reports it
+        try:
+            parse(raw, custom=kinds)
+        except ValidationError as failure:
+            for error in failure.errors(include_url=False):
+                context = error.get("ctx", {})
+                yield files.agreement.problem((*base, *error["loc"][1:]), context["mistake"], context["remedy"])
 
 
 def _curly(text: str) -> tuple[str, str] | None:
@@ -98,6 +122,7 @@ def _closed(files: ConfigDocuments) -> dict[str, Collection[str]]:
         values["urgency"] = urgencies(agreement)
     if files.team.data is not None:
         values |= dict.fromkeys(("account.owner", "previous_owner"), defined(files.team, "reps"))
+    values |= custom_values(agreement)
     for field, path in (("persona", "personas"), ("segment", "segments")):
         named = at(agreement.data, path)
         values[field] = list(named) if isinstance(named, Mapping) else []

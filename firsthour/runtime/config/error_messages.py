@@ -9,6 +9,7 @@ from pydantic_core import ErrorDetails
 
 from firsthour.runtime.config.documents import ConfigProblem, Document
 from firsthour.runtime.value_faults import bounds, expected_words
+from schemas.agreement.custom_fields import NAME_PATTERN
 from schemas.agreement.response import CHANNEL_PATTERN
 from schemas.values import EMAIL_PATTERN, ID_PATTERN, did_you_mean, quoted, shown
 
@@ -82,6 +83,7 @@ def fields_at(root: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
 _AS_EXAMPLES: Final = "write it as in the commented examples of `firsthour init DIR`"
 _PATTERNS: Final[Mapping[str, str]] = {
     ID_PATTERN: "write letters, digits, `.`, `_` and `-`, beginning with a letter or digit, 64 at most",
+    NAME_PATTERN: "write the name alone, such as `seats`: letters, digits, `_`, `-` and `.`, 64 at most",
     CHANNEL_PATTERN: 'write the name of a Slack channel, such as "#inbound", or its id, such as C012AB3CD',
     EMAIL_PATTERN: "write an address such as ana@example.com",
     r"^[ -~]*$": "write printable ASCII on one line",

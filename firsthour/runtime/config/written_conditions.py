@@ -4,7 +4,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from firsthour.runtime.config.documents import ConfigDocuments, at, names, rows
+from firsthour.runtime.config.documents import ConfigDocuments, Document, at, names, rows
+from schemas.agreement.custom_fields import KINDS
+from schemas.conditions.fields import ANY
 from schemas.values import Loc
 
 _LISTS: Final = (
@@ -67,3 +69,25 @@ def tests_of(files: ConfigDocuments) -> Iterator[WrittenTest]:
 
 def texts(test: WrittenTest) -> Iterator[tuple[Loc, str]]:
     return names(test.value, test.loc)
+
+
+def _custom_fields(agreement: Document) -> Iterator[tuple[str, Mapping[str, object]]]:
+    declared = at(agreement.data, "custom_fields")
+    for name, field in declared.items() if isinstance(declared, Mapping) else ():
+        if isinstance(field, Mapping):
+            yield f"custom.{name}", field
+
+
+def custom_kinds(agreement: Document) -> dict[str, str]:
+    """Return the kind of each declared custom field, by its full name."""
+    return {name: KINDS.get(str(field.get("type")), ANY) for name, field in _custom_fields(agreement)}
+
+
+def custom_values(agreement: Document) -> dict[str, list[str]]:
+    """Return the only values of each declared custom field that has a list of them."""
+    fields = ((name, field.get("one_of")) for name, field in _custom_fields(agreement))
+    return {
+        name: [value for value in values if isinstance(value, str)]
+        for name, values in fields
+        if isinstance(values, list)
+    }

@@ -166,7 +166,7 @@ class Telemetry:
         self.promises.labels(outcome).inc()
 
     def profile_dropped(self, numbers: Mapping[str, int]) -> None:
-        """Count data beyond the bounds of a profile. Kinds: `fact`, `text` (shortened), `hit`, `field`, `refused`."""
+        """Count data beyond the bounds of a profile. Kinds: `fact`, `text` (shortened), `hit`, `field`, `refused`, `untyped`, `origin`."""
         for kind, number in numbers.items():
             self.profile_data_dropped.labels(kind).inc(number)
 

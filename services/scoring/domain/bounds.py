@@ -44,8 +44,9 @@ class NamedFacts(NamedTuple):
 
 
 def named_facts(agreement: Agreement) -> NamedFacts:
-    """Return the custom facts that the agreement names, at most 100 in the order of names. Other facts never displace them."""
+    """Return the custom facts that the agreement names or declares, at most 100 in the order of names. Other facts never displace them."""
     fields = {test.field for node in _conditions(agreement) for test in tests(node)}
+    fields |= {f"{CUSTOM_PREFIX}{name}" for name in agreement.custom_fields}
     for promise in agreement.promises.marketing:
         fields |= set(promise.complete) if isinstance(promise, CompletePromise) else set()
     names = sorted(name for name in fields if name.startswith(CUSTOM_PREFIX))[:CUSTOM_FACTS_MAX]

@@ -19,6 +19,7 @@ from schemas.events.base import Facts, Value
 from schemas.events.outside import ExternalEvent
 from services.scoring.domain import bounds
 from services.scoring.domain.bounds import DatedValue
+from services.scoring.domain.custom_facts import typed
 from services.scoring.domain.rules import ScoringRules
 
 
@@ -89,7 +90,7 @@ def learn(
     when = micros(at)
     profile.active_at = max(profile.active_at, when)
     dropped = Counter() if dropped is None else dropped
-    _learn_facts(profile, event, when, rules, dropped)
+    _learn_facts(profile, event, type, when, rules, dropped)
     facts = profile.flat_facts()
     matched = rules.engagement_match.get(type)
     if matched is not None:
@@ -106,11 +107,13 @@ def _add_hit(profile: Profile, key: str, when: int, dropped: Counter[str]) -> No
         dropped["hit"] += 1
 
 
-def _learn_facts(profile: Profile, event: ExternalEvent, when: int, rules: ScoringRules, dropped: Counter[str]) -> None:
+def _learn_facts(
+    profile: Profile, event: ExternalEvent, type: str, when: int, rules: ScoringRules, dropped: Counter[str]
+) -> None:
     if event.email and profile.email is None:
         profile.email = event.email
         profile.derived = _derived_facts(event.email)
-    person, phone = event.person, event.phone
+    person, phone = typed(rules.declared, event.person, event, type, dropped), event.phone
     if phone:
         person = {**person, "phone": phone}
         if bounds.replaces((phone, when), None if profile.phone is None else (profile.phone, profile.phone_at)):

@@ -10,6 +10,7 @@ from firsthour.kernel.config import Config
 from schemas.agreement.scoring import EngagementRule, QualifyLine
 from schemas.events.leads import MatchedLine
 from services.scoring.domain.bounds import NamedFacts, named_facts
+from services.scoring.domain.custom_facts import Declared, declared_facts
 
 HALF_LIVES_KEPT = 12  # a hit older than this is worth 1/4096 of its points and is dropped
 HORIZON_MAX = timedelta(days=400)
@@ -63,6 +64,7 @@ class ScoringRules:
     lines: Mapping[str, Lines]  # by event type; empty string: lines without a type
     suppress: tuple[tuple[str, Holds], ...]
     named_facts: NamedFacts
+    declared: Declared
 
 
 @once_per_version
@@ -98,6 +100,7 @@ def rules_of(config: Config) -> ScoringRules:
         lines={on: _lines(agreement.qualify, on) for on in {"", *(q.on for q in agreement.qualify if q.on)}},
         suppress=tuple((s.because, matches(s.when)) for s in agreement.suppress),
         named_facts=named_facts(agreement),
+        declared=declared_facts(agreement.custom_fields),
     )
 
 

@@ -101,6 +101,57 @@ def test_value_that_no_fact_has_is_refused_at_its_position(
     assert message in here[0]
 
 
+OWN = """
+custom_fields:
+  seats: {type: number, from: [form, crm]}
+  plan: {type: text, one_of: [free, team, business]}
+  renewal: {type: date}
+  trial: {type: flag}
+scoring:"""
+OWN_ERRORS = [
+    ("{«custom.seat: 5}", "`custom.seat` is not declared in `custom_fields`; did you mean `custom.seats`?"),
+    ("{«custom.color: red}", "`custom.color` is not declared in `custom_fields`; declare it there, with its type"),
+    ("{custom.seats: {gte: 5, «has_word: many}}", "`has_word` does not work on `custom.seats`, which is a number"),
+    ("{custom.seats: «many}", "`custom.seats` takes a number, and `many` is not; write digits"),
+    ("{custom.plan: {in: [team, «busines]}}", "`busines` is not a value of `custom.plan`; did you mean `business`?"),
+    ("{custom.renewal: {between: [2026-12-01, «tomorrow]}}", "takes a date, and `tomorrow` is not; write a day such as"),
+    ("{custom.renewal: {between: «[2026-12-02, 2026-12-01]}}", "ends below its start; write `between: [2026-12-01, 2026-12-02]`"),
+    ("{custom.trial: «yes}", "takes true or false"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("when", "message"), OWN_ERRORS, ids=[when for when, _ in OWN_ERRORS])
+def test_test_of_custom_field_fits_its_declaration(harness: ConfigHarness, when: str, message: str) -> None:
+    harness.change(A, "\nscoring:", OWN)
+    place = harness.change(A, FRENCH, when)
+    (complaint,) = harness.complaints()
+    assert complaint.startswith(f"{place}: ")
+    assert message in complaint
+
+
+def test_custom_fields_with_their_types_are_accepted_in_conditions(harness: ConfigHarness) -> None:
+    harness.change(A, "\nscoring:", OWN)
+    tests = "custom.seats: {gte: 5}, custom.plan: TEAM, custom.renewal: {within: next 30d, lt: 2027-01-01}, custom.trial: false"
+    harness.change(A, FRENCH, f"{{{tests}}}")
+    assert harness.load().warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ("se ats: {type: number}", "write the name alone, such as `seats`"),
+        ("seats: {type: «integer}", "`integer`"),
+        ("seats: {type: number, from: [«mail]}", "`mail`"),
+        ("seats: «{type: number, one_of: [a]}", "`one_of` is for texts, and this is a number"),
+    ],
+)
+def test_wrong_declaration_of_custom_field_is_refused(harness: ConfigHarness, field: str, message: str) -> None:
+    place = harness.change(A, "\nscoring:", f"\ncustom_fields:\n  {'' if '«' in field else '«'}{field}\nscoring:")
+    (complaint,) = harness.complaints()
+    assert complaint.startswith(f"{place}: ")
+    assert message in complaint
+
+
 @pytest.mark.parametrize(("old", "new", "message"), TEAM_ERRORS)
 def test_value_of_team_that_no_fact_equals_is_refused(harness: ConfigHarness, old: str, new: str, message: str) -> None:
     place = harness.change(T, old, new)
