@@ -13,7 +13,7 @@ from firsthour.runtime.processing.service import Resources
 from schemas.http import Name, RequestModel
 from services.console import sessions
 from services.console.sessions import LINK_LASTS, Session, SignInLink
-from services.console.viewer import Viewers
+from services.console.viewer import Viewers, holder_of
 
 Admin = Annotated[Principal, Depends(needs("admin"))]
 
@@ -42,7 +42,7 @@ def session_router(resources: Resources, viewers: Viewers) -> APIRouter:
                 pointer="#/rep", detail=f"there is no rep {body.rep!r} in team.yaml; use an id of that file"
             )
             raise Problem(422, "Unknown rep", f"`rep`: {fault['detail']}.", [fault])
-        name = reps[body.rep].name if body.rep is not None else f"link of {principal.name}"
+        name = reps[body.rep].name if body.rep is not None else holder_of(principal)
         name_target(request, body.rep or body.role)
         now = resources.clock.real()
         granted = SignInLink(name, body.role, body.rep, principal.id)

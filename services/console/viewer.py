@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from fastapi import Request, Response
 
 from firsthour.kernel.time_zones import known_zone
-from firsthour.runtime.http.auth import Keys
+from firsthour.runtime.http.auth import UNSTORED_KEYS, Keys
 from firsthour.runtime.http.form_fields import form_fields
 from firsthour.runtime.http.in_process import InnerAnswer, Query, inner_scope, send_inside
 from firsthour.runtime.http.middleware import request_id_of
@@ -80,6 +80,11 @@ def problem_of(answer: InnerAnswer) -> Problem:
     """Return the problem that the interface answered."""
     content: Mapping[str, Any] = answer.json()
     return Problem(answer.status, content["title"], content.get("detail", ""), content.get("errors", ()))
+
+
+def holder_of(principal: Principal) -> str:
+    """Return the name that people read of the holder of a key. The keys of the process are those of its operator."""
+    return "operator" if principal.id in UNSTORED_KEYS else principal.name
 
 
 class Viewers:

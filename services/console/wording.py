@@ -4,7 +4,7 @@ A name that is not here, as one of the author's own, is shown as it is written.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from babel import Locale
@@ -123,6 +123,78 @@ FILES: Final[Mapping[str, str]] = {
     "team": _("team"),
     "sources": _("sources"),
 }
+STATUSES: Final[Mapping[str, str]] = {
+    "new": _("new"),
+    "nurturing": _("nurturing"),
+    "qualified": _("qualified"),
+    "assigned": _("assigned"),
+    "accepted": _("accepted"),
+    "working": _("working"),
+    "opportunity": _("opportunity"),
+    "customer": _("customer"),
+    "disqualified": _("disqualified"),
+    "opted-out": _("opted out"),
+}
+"""The statuses of the built-in lifecycle."""
+GROUPS: Final[Mapping[str, str]] = {
+    "source": _("source"),
+    "campaign": _("campaign"),
+    "form": _("form"),
+    "persona": _("persona"),
+    "grade": _("grade"),
+    "rep": _("rep"),
+    "team": _("team"),
+    "cohort": _("week of arrival"),
+    "urgency": _("urgency"),
+    "day": _("day"),
+    "week": _("week"),
+    "month": _("month"),
+    "weekday": _("weekday"),
+    "hour": _("hour"),
+}
+"""The groups of reports, and the parts of a period."""
+_OTHERS: Final[Mapping[str, str]] = {
+    "all": _("all"),
+    "waiting": _("waiting"),
+    "unmatched": _("no lead matches"),
+    "retried": _("retried"),
+    "dropped": _("dropped"),
+    "failed": _("failed"),
+    "pending": _("waiting"),
+    "sending": _("on its way"),
+    "sent": _("sent"),
+    "delivered": _("delivered"),
+    "cancelled": _("no longer needed"),
+    "cover": _("cover of the owner"),
+    "owner": _("owner"),
+    "manager": _("manager"),
+    "reassigned": _("new owner"),
+    "reminder": _("reminder"),
+    "missed": _("promise missed"),
+    "queued": _("no owner found"),
+    "again": _("asked again"),
+    "lost": _("taken away"),
+    "handed_on": _("handed on"),
+    "refused": _("refused"),
+    "next_attempt": _("next attempt"),
+    "test": _("trial"),
+    "wrong": _("wrong"),
+    "warning": _("warning"),
+    "ok": _("in order"),
+    "reject": _("given back"),
+    "recycle": _("returned to Marketing"),
+    "opt-out": _("opted out"),
+    "marketing": _("Marketing"),
+    "sales": _("Sales"),
+    "nobody": _("no team"),
+    "phone": _("phone"),
+    "email": _("mail"),
+    "meeting": _("meeting"),
+    "rate_limit": _("too many messages at a time"),
+    "quiet_hours": _("outside of the hours"),
+}
+WORDS: Final[Mapping[str, str]] = {**_OTHERS, **GROUPS, **STATUSES}
+"""Words for the names of states, kinds and groups that the interface uses."""
 _UNITS: Final = {"d": "day", "h": "hour", "m": "minute", "s": "second"}
 _PART: Final = re.compile(r"([0-9]+)([dhms])")
 VALUES_MAX: Final = 30  # of a list in a sentence
@@ -156,6 +228,12 @@ def values(value: Any) -> list[str]:
     """Return the values of a test as texts; those beyond `VALUES_MAX` become dots."""
     items = value if isinstance(value, list) else [value]
     return [*map(_text, items[:VALUES_MAX]), *(["…"] if len(items) > VALUES_MAX else [])]
+
+
+def plain(name: str, translate: Callable[[str], str]) -> str:
+    """Return a name of the interface or the agreement in words. One that is not known stays, without its hyphens."""
+    known = WORDS.get(name)
+    return translate(known) if known is not None else name.replace("-", " ").replace("_", " ")
 
 
 def number(value: float) -> str:

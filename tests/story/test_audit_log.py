@@ -177,5 +177,5 @@ async def test_link_is_listed_when_it_is_made_and_when_it_is_used(world: World) 
     await Browser(world).post(f"/console/{link}", {})
     assert [(one[0], one[1]) for one in await actions(world)] == [
         ("key:given", "console-links.create"),
-        ("key:link of given", "sessions.begin"),
+        ("key:operator", "sessions.begin"),
     ]

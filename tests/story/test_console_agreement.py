@@ -57,13 +57,13 @@ async def test_fences_are_drawn_with_the_same_content_as_a_table(world: World) -
     page = (await (await signed_in(world, "marketing")).get(PATH)).text
     picture = page[page.index('<svg class="fences"') : page.index("</svg>")]
     assert "<title" in picture
-    for status in ("new", "nurturing", "assigned", "customer", "opted-out"):
+    for status in ("new", "nurturing", "assigned", "customer", "opted out"):
         assert f">{status}</text>" in picture
     assert picture.count('class="way handover"') >= 2
     assert "from any status" in picture
     text = words_of(page)
-    assert "assigned nurturing the owner with a reason: not-now, wrong-person, no-budget, competitor" in text
-    assert "any status opted-out everyone" in text
+    assert "assigned nurturing the owner with a reason: not now, wrong person, no budget, competitor" in text
+    assert "any status opted out everyone" in text
 
 
 async def test_names_of_the_author_are_shown_as_text(open_world: OpenWorld) -> None:

@@ -194,7 +194,7 @@ async def test_refused_action_shows_the_lead_with_the_reason(world: World) -> No
     other = next(rep for rep in ("ana", "bo", "cy") if rep != owner)
     answer = await do(world, await signed_in(world, "sales", other), await lead_path(world), "accept")
     assert answer.status_code == 403
-    assert "may not" in answer.text
+    assert "Only its owner can do this with a lead that is assigned" in answer.text
     assert "Standing" in answer.text
     assert await world.status_of(CTO) == "assigned"
 

@@ -38,8 +38,8 @@ async def opened(world: World, *people: tuple[str, str | None]) -> tuple[str, li
     ("first", "second", "status", "told"),
     [
         ("accept", "accept", 303, ""),
-        ("assign", "accept", 403, "may not change"),
-        ("assign", "reject", 403, "may not change"),
+        ("assign", "accept", 403, "Only its owner"),
+        ("assign", "reject", 403, "Only its owner"),
         ("reject", "accept", 409, "nurturing cannot become accepted"),
         ("reject", "reject", 303, ""),
         ("opt-out", "accept", 409, "opted-out cannot become accepted"),

@@ -78,7 +78,7 @@ async def test_timeline_lists_events_in_order(world: World, profile: Backends | 
     assert lines[0] == "page.viewed /pricing/eu (from ingest of no rep)"
     assert lines[4:7] == [
         "qualified by `hand-raiser` (hot)",
-        "assigned to ana (epoch 1)",
+        "assigned to ana",
         "ana paged by slack (owner)",
     ]
     assert lines[-2] == "back with Marketing (recycle): no-answer"

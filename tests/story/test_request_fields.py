@@ -98,7 +98,7 @@ async def test_reason_of_a_manual_assignment_is_in_the_timeline(world: World) ->
     answer = await world.act(CTO, "assign", "max", rep="cy", reason="knows the company")
     assert answer.status_code == 200, answer.text
     await world.settle()
-    assert "assigned to cy (epoch 2): knows the company" in await timeline_lines(world)
+    assert "assigned to cy: knows the company" in await timeline_lines(world)
 
 
 # --- every field of the API description -----------------------------------------------------------------------------

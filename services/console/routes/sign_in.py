@@ -19,7 +19,7 @@ from services.console.console import Console
 from services.console.markup import PAGE_HEADERS, Pages
 from services.console.page_route import SIGN_IN
 from services.console.sessions import SESSION_LASTS, SignInLink
-from services.console.viewer import TOKEN_CHARS_MAX, Viewers, end_session, may_enter
+from services.console.viewer import TOKEN_CHARS_MAX, Viewers, end_session, holder_of, may_enter
 
 HOME: Final = "/console"
 KEY_CHARS_MAX: Final = 500
@@ -94,7 +94,7 @@ class Entrance:
             return self.form(request, target, problem)
         if not may_enter(principal.role):
             return self.form(request, target, Problem(403, "", "A key with the role ingest only sends events."))
-        granted = SignInLink(principal.name, principal.role, principal.rep, principal.id)
+        granted = SignInLink(holder_of(principal), principal.role, principal.rep, principal.id)
         return await self.begin(request, granted, local_path(target), way=principal.id)
 
     async def show_link(self, request: Request, token: str) -> Response:

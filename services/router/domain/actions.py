@@ -68,7 +68,7 @@ def snooze(lead: Lead, actor: Actor, rules: RoutingRules, now: int, until: int) 
     if lead.status not in (ASSIGNED, ACCEPTED) or lead.owner is None:
         return Refused(f"a lead that is {lead.status} cannot be snoozed", "a lead is snoozed before its first touch")
     if not actor.roles & {"owner", "manager"}:
-        return Refused(f"{actor.name} may not snooze a lead of {lead.owner}", "allowed for: owner, manager", "actor")
+        return Refused("only its owner or a manager can snooze a lead", "ask there", "actor")
     if rules.snooze_us is not None and until - now > rules.snooze_us:
         longest = duration_text(moment(rules.snooze_us) - EPOCH)
         return Refused("the snooze is longer than the agreement allows", f"at most {longest}", "until")

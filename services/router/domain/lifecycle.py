@@ -25,6 +25,14 @@ class Actor:
 
 
 _PARTICIPLES: Mapping[Verb, str] = {"reject": "rejected", "recycle": "recycled", "reassign": "reassigned"}
+_HOLDERS: Mapping[str, str] = {
+    "owner": "its owner",
+    "manager": "a manager",
+    "marketing": "Marketing",
+    "sales": "Sales",
+    "system": "FirstHour",
+}
+"""The roles of the agreement towards a lead, in words."""
 SYSTEM = Actor("system", frozenset({"system"}))
 
 
@@ -69,8 +77,12 @@ def move(
         return Refused(f"a lead that is {status} cannot {_change(to, verb)}", possible(lifecycle, status))
     allowed = [transition for transition in transitions if _may(lifecycle, status, transition, actor)]
     if not allowed:
-        by = ", ".join(dict.fromkeys(role for transition in transitions for role in transition.by))
-        return Refused(f"{actor.name} may not change a lead that is {status}", f"allowed for: {by}", "actor")
+        by = " or ".join(dict.fromkeys(_HOLDERS.get(role, role) for way in transitions for role in way.by))
+        return Refused(
+            f"only {by} can do this with a lead that is {status}",
+            "it happens by itself" if by == "FirstHour" else "ask there",
+            "actor",
+        )
     return _by_reason(allowed, reason)
 
 

@@ -63,7 +63,7 @@ def assign(lead: Lead, actor: Actor, rules: RoutingRules, now: int, rep: str, re
     request = OwnerRequest(rep, BY_HAND, reason)
     if lead.status == QUALIFIED:
         if "manager" not in actor.roles:
-            return Refused(f"{actor.name} may not assign leads that wait", "allowed for: manager", "actor")
+            return Refused("only a manager can assign a lead that waits", "ask there", "actor")
         after = copy_of(lead)
         note_change(after, now)
         return Outcome(after, next_owner=request)

@@ -3,18 +3,21 @@
 import pytest
 from babel import Locale
 
+from schemas.agreement import lifecycle
 from schemas.conditions.fields import OPS
 from schemas.events.outside import ABOUT_NO_LEAD, OUTSIDE_TYPES
 from services.console.wording import (
     EVENTS,
     OF_LISTS,
     OPERATORS,
+    STATUSES,
     VALUES_MAX,
     browser,
     duration,
     languages,
     number,
     operator_of,
+    plain,
     values,
 )
 
@@ -69,3 +72,15 @@ def test_operator_of_several_values_says_that_one_is_enough() -> None:
     assert operator_of("has_word", ["cto", "ceo"]) == OF_LISTS["has_word"]
     assert operator_of("has_word", ["cto"]) == operator_of("has_word", "cto") == OPERATORS["has_word"]
     assert operator_of("in", ["a", "b"]) == OPERATORS["in"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("opted-out", "opted out"), ("handed_on", "handed on"), ("on-trial", "on trial"), ("100%-sure", "100% sure")],
+)
+def test_name_of_a_status_or_kind_is_shown_in_words(name: str, words: str) -> None:
+    assert plain(name, str) == words
+
+
+def test_words_of_the_lifecycle_cover_the_built_in_one() -> None:
+    assert STATUSES.keys() == lifecycle.STATUSES.keys()

@@ -352,8 +352,8 @@ def test_reasons_of_a_rejection_are_those_of_the_agreement() -> None:
             "Bo cannot take the lead: at capacity: 3 of 3 open",
         ),
         (
-            "rep:ana may not change a lead that is working; allowed for: owner",
-            "Ana may not change a lead that is working",
+            "only its owner can do this with a lead that is working; ask there",
+            "only its owner can do this with a lead that is working",
         ),
         ("assignment 3 has ended; the lead is at 4 now", "that assignment has ended"),
         ("zoe may not do it", "zoe may not do it"),

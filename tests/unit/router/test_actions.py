@@ -173,8 +173,18 @@ def test_snooze_is_published_and_changes_nothing_else(status: str, actor: Actor)
 
 
 REFUSALS: dict[str, tuple[Lead, Decide, str, str]] = {
-    "another rep accepts": (lead(), lambda one, by: actions.accept(one, OTHER, by, NOW), "actor", "rep:bo may not"),
-    "another rep snoozes": (lead(), lambda one, by: actions.snooze(one, OTHER, by, NOW, NOW + HOUR), "actor", "rep:bo"),
+    "another rep accepts": (
+        lead(),
+        lambda one, by: actions.accept(one, OTHER, by, NOW),
+        "actor",
+        "only its owner can do this",
+    ),
+    "another rep snoozes": (
+        lead(),
+        lambda one, by: actions.snooze(one, OTHER, by, NOW, NOW + HOUR),
+        "actor",
+        "only its owner or a manager",
+    ),
     "snoozing a touched lead": (
         lead("working"),
         lambda one, by: actions.snooze(one, OWNER, by, NOW, NOW + HOUR),
@@ -215,7 +225,7 @@ REFUSALS: dict[str, tuple[Lead, Decide, str, str]] = {
         lead("accepted"),
         lambda one, by: actions.recycle(one, MARKETER, by, NOW, "stalled"),
         "actor",
-        "may not",
+        "its owner or FirstHour can do this",
     ),
     "reassigning a touched lead": (
         lead(touched_at=NOW),
@@ -233,7 +243,7 @@ REFUSALS: dict[str, tuple[Lead, Decide, str, str]] = {
         lead("qualified"),
         lambda one, by: ownership.assign(one, OTHER, by, NOW, "bo", None),
         "actor",
-        "may not assign",
+        "only a manager can assign",
     ),
 }
 
