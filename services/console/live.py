@@ -5,7 +5,7 @@ there are viewers. A viewer gets the parts that differ from the text before; one
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -15,6 +15,7 @@ from firsthour.runtime.http.errors import as_problem
 from firsthour.runtime.http.event_streams import HEARTBEAT, event_bytes
 from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.storage.unit import StorageError
+from services.console.pacing import PacedWork
 from services.console.viewer import SignInNeededError, Viewer, Viewers
 
 PAUSE_SECONDS: Final = 0.25
@@ -28,8 +29,12 @@ HEARTBEAT_SECONDS: Final = 15.0
 """After it the parts are rendered in any case, because times pass, and the session is examined again."""
 AGE_SECONDS: Final = 5.0
 """A new viewer does not get a text that is older."""
-WOKEN_AT_ONCE: Final = 5
+WOKEN_AT_ONCE: Final = 4
 """Viewers who get a new text before other work of the process has its turn."""
+
+WAKE_PAUSE_SECONDS: Final = 0.003
+TURN_SECONDS: Final = 0.001
+"""Rendering before other work of the process has its turn."""
 
 Regions = Mapping[str, str]
 """HTML by the name of the part."""
@@ -59,6 +64,21 @@ class LivePage:
 
     shared: Hashable
     render: RenderRegions
+
+
+async def rendered(names: Iterable[str], pieces: Callable[[str], Iterator[str]]) -> Regions:
+    """Render parts. `pieces`: of the HTML of one part. Other work of the process has its turn several times meanwhile."""
+    loop, regions = asyncio.get_running_loop(), dict[str, str]()
+    begun_at = loop.time()
+    for name in names:
+        texts = []
+        for text in pieces(name):
+            texts.append(text)
+            if loop.time() - begun_at > TURN_SECONDS:
+                await asyncio.sleep(0)
+                begun_at = loop.time()
+        regions[name] = "".join(texts)
+    return regions
 
 
 def sight_of(viewer: Viewer) -> Hashable:
@@ -121,9 +141,11 @@ class SharedPart:
                 await self._changes.next(number, HEARTBEAT_SECONDS)
                 number, now = self._changes.number, asyncio.get_running_loop().time()
                 async with self._rendering:
-                    await self._render()
-                earned, ended_at = (now - ended_at) * SHARE, asyncio.get_running_loop().time()
-                self._credit = min(self._credit + earned, CREDIT_SECONDS_MAX) - (ended_at - now)
+                    self._credit = min(self._credit + (now - ended_at) * SHARE, CREDIT_SECONDS_MAX)
+                    text = PacedWork(self._render(), spread=self._credit < CREDIT_SECONDS_MAX / 2)
+                    await text
+                    self._credit -= text.spent
+                ended_at = asyncio.get_running_loop().time()
         except Exception as failure:
             self._failure = failure
             await self._wake()
@@ -147,7 +169,7 @@ class SharedPart:
             if not waiter.done():
                 waiter.set_result(None)
             if number % WOKEN_AT_ONCE == 0:
-                await asyncio.sleep(0)
+                await asyncio.sleep(WAKE_PAUSE_SECONDS)
 
 
 def pause_of(credit: float) -> float:

@@ -1,11 +1,13 @@
 """HTML of the console from templates. Every value is escaped; no template marks text as safe."""
 
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from babel import Locale
 from babel.dates import format_date, format_datetime, format_timedelta
 from fastapi import Request, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -76,6 +78,17 @@ def templates(language: str) -> Environment:
     return environment
 
 
+EXACT_SECONDS: Final = 90.0
+"""Up to here a span is written to the second; a longer one is written in minutes or longer units."""
+ROUNDED_SECONDS: Final = 5.0
+"""Longer spans are rounded, so that most clocks of a page share a text that is already made."""
+
+
+@lru_cache(maxsize=4_096)
+def _ago(seconds: float, locale: Locale) -> str:
+    return format_timedelta(timedelta(seconds=seconds), add_direction=True, locale=locale)
+
+
 class Times:
     """Writes times for one reader. `now`: business time."""
 
@@ -110,7 +123,11 @@ class Times:
 
     def ago(self, moment: datetime | str) -> str:
         """Return how long ago a time was, or how far ahead it is."""
-        return format_timedelta(_moment(moment) - self._now, add_direction=True, locale=self._locale)
+        seconds = (_moment(moment) - self._now).total_seconds()
+        return _ago(
+            round(seconds / ROUNDED_SECONDS) * ROUNDED_SECONDS if abs(seconds) > EXACT_SECONDS else seconds,
+            self._locale,
+        )
 
 
 _FIRST, _LAST = datetime(2, 1, 1, tzinfo=UTC), datetime(9998, 12, 31, tzinfo=UTC)
@@ -139,6 +156,10 @@ class Pages:
 
     def text(self, viewer: Viewer, template: str, **values: Any) -> str:
         """Return the HTML of a template for this viewer."""
+        return "".join(self.pieces(viewer, template, **values))
+
+    def pieces(self, viewer: Viewer, template: str, **values: Any) -> Iterator[str]:
+        """Yield the HTML of a template for this viewer, a few characters at a time."""
         now = self._clock.business()
         navigation: list[NavigationEntry] = entries(viewer)
         values.setdefault("once", new_id)
@@ -157,16 +178,16 @@ class Pages:
         """Return a page for a person without a session."""
         language = language_of_request(request)
         times = Times(language, zone_of_request(request), self._clock.real())
-        text = self._render(language, template, viewer=None, navigation=(), now=None, times=times, **values)
-        return Response(text, code, PAGE_HEADERS, media_type="text/html")
+        pieces = self._render(language, template, viewer=None, navigation=(), now=None, times=times, **values)
+        return Response("".join(pieces), code, PAGE_HEADERS, media_type="text/html")
 
-    def _render(self, language: str, template: str, **values: Any) -> str:
+    def _render(self, language: str, template: str, **values: Any) -> Iterator[str]:
         values.setdefault("path", "")
         files = static_files.static_files()
         return (
             templates(language)
             .get_template(template)
-            .render(
+            .generate(
                 language=language,
                 speed=self._speed,
                 style=files["console.css"].url,

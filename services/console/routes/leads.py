@@ -12,7 +12,7 @@ from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
 from services.console.actions import CHANNELS, act, permitted, snoozes
 from services.console.console import Console
-from services.console.live import LivePage, sight_of
+from services.console.live import LivePage, Regions, rendered, sight_of
 from services.console.markup import PAGE_HEADERS, Pages
 from services.console.viewer import Viewer, problem_of
 
@@ -56,9 +56,9 @@ def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
         """The parts of the page that change, without its forms."""
         viewer = await viewers.find(request)
 
-        async def render() -> dict[str, str]:
+        async def render() -> Regions:
             facts = await facts_of(viewer, lead)
-            return {name: pages.text(viewer, f"lead_{name}.html", **facts) for name in REGIONS}
+            return await rendered(REGIONS, lambda name: pages.pieces(viewer, f"lead_{name}.html", **facts))
 
         return EventStreamResponse(
             console.live.stream(viewer, LivePage(("lead", lead, sight_of(viewer)), render)), viewer.session.id

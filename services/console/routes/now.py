@@ -10,7 +10,7 @@ from firsthour.runtime.http.event_streams import EventStreamResponse
 from firsthour.runtime.processing.service import Resources
 from services.console.charts import columns
 from services.console.console import Console
-from services.console.live import LivePage, sight_of
+from services.console.live import LivePage, Regions, rendered, sight_of
 from services.console.viewer import Viewer
 
 PATH = "/console/now"
@@ -38,9 +38,9 @@ def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
         """The parts of the page."""
         viewer = await viewers.find(request)
 
-        async def render() -> dict[str, str]:
+        async def render() -> Regions:
             state = await state_of(viewer, resources.clock.business())
-            return {name: pages.text(viewer, f"now_{name}.html", **state) for name in REGIONS}
+            return await rendered(REGIONS, lambda name: pages.pieces(viewer, f"now_{name}.html", **state))
 
         return EventStreamResponse(
             console.live.stream(viewer, LivePage(("now", sight_of(viewer)), render)), viewer.session.id

@@ -17,7 +17,7 @@ from firsthour.runtime.processing.service import Resources
 from services.console import wording
 from services.console.catalogue import locale_of
 from services.console.console import Console
-from services.console.live import LivePage, sight_of
+from services.console.live import LivePage, Regions, rendered, sight_of
 from services.console.markup import PAGE_HEADERS
 from services.console.viewer import Viewer, problem_of
 
@@ -76,9 +76,9 @@ def add_routes(api: APIRouter, resources: Resources, console: Console) -> None:
         """The parts of the page, whenever they change."""
         viewer, query = await viewers.find(request), TeamQuery(request)
 
-        async def render() -> dict[str, str]:
+        async def render() -> Regions:
             shown = await team_of(viewer, query)
-            return {name: pages.text(viewer, f"team_{name}.html", **shown) for name in REGIONS}
+            return await rendered(REGIONS, lambda name: pages.pieces(viewer, f"team_{name}.html", **shown))
 
         shared = ("team", sight_of(viewer), query.url())
         return EventStreamResponse(console.live.stream(viewer, LivePage(shared, render)), viewer.session.id)
