@@ -31,6 +31,17 @@ def marks(moments: Sequence[datetime], begins: Sequence[datetime], end: datetime
     return [round(min(1.0, max(0.0, place)) * WIDTH, 1) for place in places]
 
 
+def shades(marked: Sequence[bool]) -> list[tuple[float, float]]:
+    """Return begin and width of a shade around each marked point of a chart with one point for each bucket."""
+    step = WIDTH / max(len(marked) - 1, 1)
+    places = [
+        (max(0.0, (n - 0.5) * step), min(float(WIDTH), (n + 0.5) * step))
+        for n, is_marked in enumerate(marked)
+        if is_marked
+    ]
+    return [(round(start, 1), round(end - start, 1)) for start, end in places]
+
+
 class ChartColumn(NamedTuple):
     """One column: the attributes of an SVG rectangle."""
 

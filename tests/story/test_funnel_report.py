@@ -11,6 +11,7 @@ from services.reporting.funnel_passes import passes
 from services.reporting.rebuilding import models
 from services.reporting.reports.funnel_days import FUNNEL_DAYS
 from tests.story.conftest import OpenWorld
+from tests.story.test_console import signed_in
 from tests.story.world import World
 
 FORGET = (statements.Sql(lambda _: sa.delete(passes)), statements.Sql(lambda _: sa.delete(models)))
@@ -156,3 +157,24 @@ async def test_funnel_rejects_what_it_cannot_count(world: World) -> None:
     assert answer.status_code == 422
     assert "use one of: new, nurturing" in answer.text
     assert (await world.ask("GET", "/v1/reports/funnel", "ingest")).status_code == 403
+
+
+async def test_parts_of_the_period_that_cannot_be_compared_are_marked(world: World) -> None:
+    await world.submit_form(email=ANN)
+    await world.wait(hours=30)
+    await world.accept(ANN, by=str(await world.owner_of(ANN)))
+    await world.wait(days=3)
+    query = "?from=30d&per=day&by=cohort"
+    answer = await report(world, query)
+    marks = [(bucket["partial"], bucket["young"]) for bucket in answer["trend"]]
+    assert marks == [(False, False), (False, False), (False, False), (False, True), (True, True)]
+    assert [(item["partial"], item["young"]) for item in answer["items"]] == [(False, False)]
+    assert not any(bucket["young"] for bucket in (await report(world, f"{query}&basis=activity"))["trend"])
+    (first, *_) = (await report(world, "?from=104h&per=month"))["trend"]
+    assert first["partial"]
+    page = (await (await signed_in(world, "marketing")).get("/console/funnel?since=30d&per=day&by=cohort")).text
+    assert page.count('class="shade"') == 2
+    assert "a part only" in page
+    lines = (await world.ask("GET", f"/v1/reports/funnel.csv{query}")).text.splitlines()
+    assert lines[0].endswith(",partial,young")
+    assert lines[-1].endswith(",False,False")

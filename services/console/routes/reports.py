@@ -12,7 +12,7 @@ from firsthour.runtime.http.problem import Problem
 from firsthour.runtime.processing.service import Resources
 from schemas.agreement.calendars import DAYS
 from services.console.catalogue import locale_of
-from services.console.charts import lines, marks
+from services.console.charts import lines, marks, shades
 from services.console.console import Console
 from services.console.markup import PAGE_HEADERS
 from services.console.viewer import Viewer, problem_of
@@ -61,6 +61,7 @@ def _add_funnel(api: APIRouter, console: Console) -> None:
             top=top,
             marks=marks(changed, begins, datetime.fromisoformat(report["to"])) if begins else [],
             shown=reached,
+            unsettled=shades([row["partial"] or row["young"] for row in report["trend"]]),
             behind=behind,
             labels=await _labels(viewer, by),
             chosen={"since": since, "by": by, "basis": basis, "per": per},

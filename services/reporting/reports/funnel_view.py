@@ -12,6 +12,8 @@ from firsthour.kernel.time_units import micros, moment
 from services.reporting.domain.funnel_steps import FunnelStep
 from services.reporting.domain.funnel_tally import Figure, FunnelTally, figures, nearest_rank, reached
 from services.reporting.funnel_passes import DAY_US
+from services.reporting.reports.funnel_buckets import COLUMNS as MARKS
+from services.reporting.reports.funnel_buckets import marks_of, settling_us
 from services.reporting.reports.funnel_counting import (
     OTHER,
     Both,
@@ -41,6 +43,7 @@ _COLUMNS: Final = (
 
 def report_view(query: FunnelQuery, counts: FunnelCounts, now: int, teams: Mapping[str, str]) -> dict[str, Any]:
     """Return the report. `now`: microseconds. `teams`: of the statuses."""
+    settling = settling_us([tally for both in counts.total for tally in chosen_of(both, query.passes)])
     return {
         "from": moment(query.start),
         "to": moment(query.end),
@@ -53,12 +56,17 @@ def report_view(query: FunnelQuery, counts: FunnelCounts, now: int, teams: Mappi
         "steps": [step._asdict() for step in query.steps],
         "total": group_view(query, counts.total, {}),
         "items": [
-            {"key": None if key == OTHER else key, "other": key == OTHER, **group_view(query, days, _of(query, key))}
+            {
+                "key": None if key == OTHER else key,
+                "other": key == OTHER,
+                **_cohort_marks(query, key, now, settling),
+                **group_view(query, days, _of(query, key)),
+            }
             for key, days in counts.groups.items()
         ],
         "cycles": _cycles(query, counts.total),
         "standing": _standing(query, counts.total, now, teams),
-        "trend": _trend(query, counts.trend),
+        "trend": _trend(query, counts.trend, now, settling),
     }
 
 
@@ -70,8 +78,19 @@ def _of(query: FunnelQuery, key: str | None) -> Mapping[str, Any] | None:
         return {query.by: key or ""}
     if query.basis == "activity":
         return None
-    begin = micros(datetime.fromisoformat(f"{key}T00:00:00+00:00"))
+    begin = _begin(key)
     return {"from": moment(max(begin, query.start)), "to": moment(min(bucket_end(begin, query.per), query.end))}
+
+
+def _begin(key: str | None) -> int:
+    return micros(datetime.fromisoformat(f"{key}T00:00:00+00:00"))
+
+
+def _cohort_marks(query: FunnelQuery, key: str | None, now: int, settling: int) -> dict[str, bool]:
+    """Return the marks of a group. Groups that are no part of the period have none."""
+    if query.by != "cohort" or key == OTHER:
+        return {}
+    return marks_of(query, _begin(key), now, settling)._asdict()
 
 
 def group_view(query: FunnelQuery, days: Sequence[Both], of: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -199,7 +218,7 @@ def _age(now: int, at: int | None) -> float | None:
     return None if at is None else _seconds(max(now - at, 0))
 
 
-def _trend(query: FunnelQuery, trend: Mapping[int, Sequence[int]]) -> list[dict[str, Any]]:
+def _trend(query: FunnelQuery, trend: Mapping[int, Sequence[int]], now: int, settling: int) -> list[dict[str, Any]]:
     """Return the steps reached by bucket: of the pass that began in it, or with `activity`, in it.
 
     The first bucket is that of the first pass. A later one without a pass has zeros, so that a pause is seen.
@@ -213,6 +232,7 @@ def _trend(query: FunnelQuery, trend: Mapping[int, Sequence[int]]) -> list[dict[
             {
                 "from": moment(start),
                 "to": moment(end),
+                **marks_of(query, begin, now, settling)._asdict(),
                 "reached": {step.key: counts[n] for n, step in enumerate(query.steps)},
                 "leads": link(query, _texts({"from": moment(start), "to": moment(end)})),
             }
@@ -243,10 +263,11 @@ def csv_text(report: Mapping[str, Any]) -> str:
     """Return the figures as CSV: one row for each group and step, the total first, in which the group is empty."""
     text = StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow([report["by"] or "group", *_COLUMNS])
+    writer.writerow([report["by"] or "group", *_COLUMNS, *MARKS])
     for key, group in _groups(report):
         for step in group["steps"]:
-            writer.writerow([_cell(key), *(_cell(step[column]) for column in _COLUMNS)])
+            cells = [*(step[column] for column in _COLUMNS), *(group.get(mark) for mark in MARKS)]
+            writer.writerow([_cell(key), *map(_cell, cells)])
     return text.getvalue()
 
 

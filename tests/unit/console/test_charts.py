@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from services.console.charts import HEIGHT, WIDTH, columns, lines, marks
+from services.console.charts import HEIGHT, WIDTH, columns, lines, marks, shades
 
 START = datetime(2026, 12, 1, tzinfo=UTC)
 
@@ -46,3 +46,9 @@ def test_mark_lies_between_the_points_of_its_buckets_however_long_these_are() ->
     begins = [START, START + timedelta(days=1), START + timedelta(days=8)]  # of a period that begins within a week
     times = [START + timedelta(days=n) for n in (0.5, 1, 4.5)]
     assert marks(times, begins, START + timedelta(days=15)) == [WIDTH / 4, WIDTH / 2, WIDTH * 3 / 4]
+
+
+def test_shades_surround_the_marked_points_and_stay_within_the_chart() -> None:
+    assert shades([True, False, False, False, True]) == [(0.0, 80.0), (560.0, 80.0)]
+    assert shades([True]) == [(0.0, 640)]
+    assert shades([]) == []
