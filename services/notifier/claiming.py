@@ -24,12 +24,10 @@ from services.notifier.domain.clock import ResponseClock
 from services.notifier.domain.clock_events import BY_OWNER
 from services.notifier.domain.failing import PUT_OFF
 from services.notifier.domain.firing import settled
-from services.notifier.domain.link_offers import OPEN, offered_in
+from services.notifier.domain.further_lines import further_line
 from services.notifier.domain.message import message_of
-from services.notifier.domain.message_text import words
 from services.notifier.domain.objection import Availability, objection, unreachable, untrue
 from services.notifier.domain.page import Page
-from services.notifier.domain.page_words import Further
 from services.notifier.domain.quiet_hours import quiet_until
 from services.notifier.domain.rank import rank_of
 from services.notifier.domain.terms import Terms
@@ -259,9 +257,7 @@ class _Look:
                 continue
             changed[page.id] = after = paging.carried(page, claim.page, self.real, self.now)
             carried.append(after)
-            content = message_of(after, clock, self.terms, self.now, None)
-            opens = OPEN in offered_in(content, after.channel)
-            also.append(Further(words(content).headline, page.id if opens else ""))
+            also.append(further_line(message_of(after, clock, self.terms, self.now, None), after.channel))
         self._context.pace.joined(claim.page, self.real)
         message = dataclasses.replace(claim.message, also=tuple(also))
         return Claim(claim.page, message, tuple(carried))

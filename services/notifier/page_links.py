@@ -67,13 +67,13 @@ class PageLinks:
 
     async def _further(self, message: Message) -> tuple[Further, ...]:
         """Return the further pages of the message, each with a link that opens its lead."""
-        if message.public_url is None or not any(page.page_id for page in message.also):
+        if message.public_url is None or not any(page.page_id and page.opens for page in message.also):
             return message.also
         key, until = await self._keys.signing(), self._clock.real() + LIFETIME
         base = message.public_url.rstrip("/") + PATH
         return tuple(
             msgspec.structs.replace(page, url=base + new_token("open", page.page_id, until, key))
-            if _is_uuid(page.page_id)
+            if page.opens and _is_uuid(page.page_id)
             else page
             for page in message.also
         )

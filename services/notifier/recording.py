@@ -129,8 +129,8 @@ def _note_messages(
     messages, stale = [], set()
     for page, content, place in shown:
         channel, _, ts = place.partition(":")
-        identity, clock = content.standing.identity, clocks.get(page.lead_id)
-        if clock is not None and standing(page, clock, terms).identity != identity:
+        identity, clock = content.identity, clocks.get(page.lead_id)
+        if clock is not None and standing(page, clock, terms).identity != content.standing.identity:
             stale.add(page.id)
         recipient = content.person_slack or ""
         messages.append(

@@ -7,7 +7,7 @@ pages never wait for it.
 import asyncio
 import dataclasses
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -19,8 +19,12 @@ from firsthour.runtime.storage.unit import Lane, StorageError, Unit
 from services.notifier.channels.base import RETRY_AFTER_SECONDS_MAX, GiveUp, Outcome, Sent, TryAgain
 from services.notifier.channels.slack import SlackChannel
 from services.notifier.context import SLACK_UPDATES, Claim, NotifierContext
+from services.notifier.domain.clock import ResponseClock
+from services.notifier.domain.further_lines import further_line, gone
 from services.notifier.domain.message import Message, message_of
-from services.notifier.domain.page import LEASE, backoff_seconds, storable
+from services.notifier.domain.page import LEASE, Page, backoff_seconds, storable
+from services.notifier.domain.page_words import Further
+from services.notifier.domain.terms import Terms
 from services.notifier.page_links import PageLinks
 from services.notifier.store.clocks import find_readable_clocks
 from services.notifier.store.pages import find_pages
@@ -155,8 +159,9 @@ def claim_updates(unit: Unit, context: NotifierContext) -> tuple[list[Update], d
     if not due:
         return [], next_message_due(unit)
     postpone(unit, [message.page_id for message in due], real + LEASE)
-    pages = find_pages(unit.connection, [message.page_id for message in due])
-    clocks = find_readable_clocks(unit.connection, {message.lead_id for message in due})
+    further = [line.page_id for message in due for line in message.also if line.page_id]
+    pages = find_pages(unit.connection, [message.page_id for message in due] + further)
+    clocks = find_readable_clocks(unit.connection, {page.lead_id for page in pages.values()})
     terms, updates = context.terms(unit), []
     for message in due:
         page, clock = pages.get(message.page_id), clocks.get(message.lead_id)
@@ -165,14 +170,33 @@ def claim_updates(unit: Unit, context: NotifierContext) -> tuple[list[Update], d
             continue
         try:
             content = message_of(page, clock, terms, now, context.public_url).noticed(message.notice)
+            also = tuple(_line(line, page.channel, pages, clocks, terms, now) for line in message.also)
+            content = dataclasses.replace(content, also=also)
         except Exception as error:  # noqa: BLE001  # a fault of one message must not hold up the others
             _log.error("slack update failed", page=message.page_id, exc_info=error)
             settle_message(unit, message, message.shown, error=_CANNOT_BE_MADE)
             continue
-        content = dataclasses.replace(content, also=message.also)
-        shown = content.standing.identity
+        shown = content.identity
         if shown == message.shown:
             settle_message(unit, message, shown)
         else:
             updates.append(Update(message, Claim(page, content), shown))
     return updates, real
+
+
+def _line(
+    line: Further,
+    channel: str,
+    pages: Mapping[str, Page],
+    clocks: Mapping[str, ResponseClock],
+    terms: Terms,
+    now: datetime,
+) -> Further:
+    """Return the line about a page that a message carries, as its lead stands now."""
+    if not line.page_id:
+        return line
+    page = pages.get(line.page_id)
+    clock = clocks.get(page.lead_id) if page is not None else None
+    if page is None or clock is None:
+        return gone(line)
+    return further_line(message_of(page, clock, terms, now, None), channel)

@@ -183,3 +183,26 @@ async def test_message_tells_an_attempt_from_a_contact_once_the_attempt_is_read(
         assert text_of(shown(world, "U0ANA")) == "A contact or an attempt is recorded: the clock has stopped."
     await world.wait(seconds=30)
     assert text_of(shown(world, "U0ANA")) == "Tried, without an answer: the clock has stopped."
+
+
+async def test_lines_of_other_leads_show_their_present_state_when_a_message_is_shown_anew(
+    open_world: OpenWorld,
+) -> None:
+    world = await open_world(
+        team=reps(pool=["ana"]),
+        agreement={"response": {"budget": {"pages": 1, "per": "10m"}, "quiet_hours": None}},
+    )
+    with world.down("notifier"):
+        for name in ("one", "two", "three"):
+            await world.submit_form(email=f"{name}@{name}.example")
+    await world.settle()
+    message = shown(world, "U0ANA")
+    carrier = next(name for name in ("one", "two", "three") if name in str(message["blocks"][0]))
+    others = [name for name in ("one", "two", "three") if name != carrier]
+    assert all(f"call {name}" in str(message) or f"to {name}@" in str(message) for name in others)
+
+    await world.touch(f"{others[0]}@{others[0]}.example", by="ana")
+    await click(world, "U0ANA", "accept")
+    lines = str(shown(world, "U0ANA")["blocks"])
+    assert f"{others[0]}@{others[0]}.example: Contacted: the clock has stopped." in lines
+    assert f"write to {others[1]}@{others[1]}.example" in lines

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from hashlib import sha256
 from typing import Final, NamedTuple, Self
 
 from schemas.agreement.response import Rung
@@ -71,6 +72,12 @@ class Message:
     links: tuple[ActionLink, ...] = ()  # signed when the page is sent
     mail_thread: str | None = None  # the Message-ID of the first mail about the lead to this person; None: this one
     slack_thread: SlackPlace | None = None  # the first message of the assignment to this person; None: this one
+
+    @property
+    def identity(self) -> str:
+        """What a message that shows it looks like, apart from the lead of its own page."""
+        lines = "\n".join(line.headline for line in self.also)
+        return f"{self.standing.identity}|{sha256(lines.encode()).hexdigest()}" if lines else self.standing.identity
 
     def completed(self, *, lead_url: str | None, links: tuple[ActionLink, ...], mail_thread: str | None) -> Self:
         """Return the message with the parts that are known when it is sent."""

@@ -45,8 +45,9 @@ class Further(msgspec.Struct, frozen=True, array_like=True):
     """A further page that a message carries. It is stored without `url`, which is signed for each message."""
 
     headline: str
-    page_id: str = ""  # empty: the lead cannot be opened
+    page_id: str = ""  # empty: unknown, in a row of an older release
     url: str | None = None
+    opens: bool = True  # the recipient may open the lead
 
 
 class ActionWords(msgspec.Struct, frozen=True):

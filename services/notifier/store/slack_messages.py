@@ -97,7 +97,7 @@ def add_messages(unit: Unit, new: Sequence[SlackMessage], stale: Collection[str]
     rows = [
         {
             **message._asdict(),
-            "also": _json([(page.headline, page.page_id) for page in message.also]).decode(),
+            "also": _json([msgspec.structs.replace(page, url=None) for page in message.also]).decode(),
             "next_at": real if message.page_id in stale else None,
             "error": None,
             "day": real // _DAY_US,
