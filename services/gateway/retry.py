@@ -86,7 +86,7 @@ def _parse(letter: DeadLetter, body: bytes, sources: SourceIndex, team: Team, no
     if path == EVENTS_PATH:
         return ParsedLetter(_parse_events(letter, body, id, team, now))
     if path == BATCH_PATH:
-        return ParsedLetter([parse_call(request_bodies.parse_json(body).value, letter.id, letter.source, now)])
+        return ParsedLetter(_parse_calls(letter, body, now))
     if path.startswith(FORMS_PATH) and (form := sources.forms.get(path.removeprefix(FORMS_PATH))):
         return ParsedLetter([_parse_form(letter, body, id, form, now)])
     if path.startswith(HOOKS_PATH) and (endpoint := sources.webhooks.get(path.removeprefix(HOOKS_PATH))):
@@ -101,6 +101,18 @@ def _parse_events(letter: DeadLetter, body: bytes, rep: str, team: Team, now: da
     media, options = _content_type(letter)
     events = parse_events(body, media, options, None, key=letter.source, now=now)
     return [_attributed(event, rep, team) if event.type == TOUCH else event for event in events]
+
+
+def _parse_calls(letter: DeadLetter, body: bytes, now: datetime) -> list[ParsedEvent]:
+    """Return the event of a call, or those of the calls that share one letter."""
+    value = request_bodies.parse_json(body).value
+    calls = value.get("batch") if isinstance(value, dict) else None
+    if not isinstance(calls, list):
+        return [parse_call(value, letter.id, letter.source, now)]
+    return [
+        parse_call(call, f"{letter.id}-{index}", letter.source, now, f"#/batch/{index}")
+        for index, call in enumerate(calls)
+    ]
 
 
 def _parse_inbound(

@@ -1,7 +1,7 @@
 """`/v1/events`: events in the short form, or CloudEvents (structured, binary, batch), under an API key."""
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Final
 
@@ -103,9 +103,20 @@ def parse_events(
     if type(value) is dict and media != cloudevents.BATCH:
         return [_parse(value, "#", key, now, parsed.altered)]
     if type(value) is list and media != cloudevents.STRUCTURED:
-        return (_parse(item, f"#/{index}", key, now, parsed.altered) for index, item in enumerate(value))
+        return _distinct(_parse(item, f"#/{index}", key, now, parsed.altered) for index, item in enumerate(value))
     expected = "a list of events" if media == cloudevents.BATCH else "an object"
     raise UnmappableError("#", f"is not {expected}", _SHAPE)
+
+
+def _distinct(events: Iterable[ParsedEvent]) -> Iterator[ParsedEvent]:
+    """Yield the events of a list. Raises `UnmappableError` for one with the id of another and other data: it would be lost."""
+    earlier: dict[str, tuple[int, ParsedEvent]] = {}
+    for index, event in enumerate(events):
+        first, same = earlier.setdefault(event.event_id, (index, event))
+        if event != same:
+            fault = f"is the id of #/{first} too, which has other data"
+            raise UnmappableError(f"#/{index}/id", fault, "give each event an id of its own")
+        yield event
 
 
 def _parse(item: Json, pointer: str, key: str, now: datetime, altered: bool) -> ParsedEvent:

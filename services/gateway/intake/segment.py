@@ -3,7 +3,7 @@
 import base64
 import binascii
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
 from typing import Final
@@ -123,7 +123,7 @@ async def decide(
         return Rejected(problem_of(error), source=sender.name)
     except Problem as problem:
         return Rejected(problem, source=sender.name)
-    bodies = [RejectedBody(BATCH_PATH, sender.name, JSON, body, str(error)) for error, body in rejected[:LETTERS_MAX]]
+    bodies = list(_rejected_bodies(rejected, sender.name))
     if rejected and not events:
         refusal = problem_of(rejected[0][0])
         refusal.status = 400  # the libraries of Segment repeat a call after other errors
@@ -133,9 +133,52 @@ async def decide(
     return Accepted(sender.name, ids, events, rows, bodies=bodies, faults=faults, reply=_SUCCESS)
 
 
+def _rejected_bodies(rejected: Sequence[tuple[UnmappableError, bytes]], key: str) -> Iterator[RejectedBody]:
+    """Yield a body for each rejected call. Those beyond `LETTERS_MAX` share one, as a batch."""
+    for error, body in rejected[:LETTERS_MAX]:
+        yield RejectedBody(BATCH_PATH, key, JSON, body, str(error))
+    if rest := rejected[LETTERS_MAX:]:
+        body = b'{"batch":[' + b",".join(body for _, body in rest) + b"]}"
+        yield RejectedBody(BATCH_PATH, key, JSON, body, f"{len(rest)} calls, the first: {rest[0][0]}")
+
+
+class _Messages:
+    """Numbers the calls of one batch that have the same `messageId` and other data: none of them is lost."""
+
+    def __init__(self, key: str, now: datetime) -> None:
+        self._key, self._now = key, now
+        self._first: dict[str, ParsedEvent] = {}  # by event id
+        self._others: dict[tuple[str, bytes], ParsedEvent] = {}  # by event id, and a digest of the call
+        self._numbers: dict[str, int] = {}
+
+    def parsed(self, call: Json, id: str, pointer: str) -> ParsedEvent:
+        """Return the event of a call. Raises `UnmappableError`."""
+        event = parse_call(call, id, self._key, self._now, pointer)
+        first = self._first.setdefault(event.event_id, event)
+        if event == first or not isinstance(call, dict):
+            return event
+        content = event.event_id, sha256(msgspec.json.encode(call)).digest()
+        if content not in self._others:
+            self._others[content] = self._numbered(call, event, pointer)
+        return self._others[content]
+
+    def _numbered(self, call: dict[str, Json], event: ParsedEvent, pointer: str) -> ParsedEvent:
+        """Return the event under the id `m#2` for the second call with the id `m`. No number is tried twice."""
+        number = self._numbers.get(event.event_id, 1)
+        while True:
+            number += 1
+            id = f"{event.sent_id}#{number}"
+            numbered = parse_call({**call, "messageId": id}, id, self._key, self._now, pointer)
+            if numbered.event_id not in self._first:
+                self._numbers[event.event_id] = number
+                self._first[numbered.event_id] = numbered
+                return numbered
+
+
 def _parsed(
     calls: list[Json], kind: str | None, sent: datetime | None, delivery: str, key: str, now: datetime
 ) -> Iterator[ParsedEvent | tuple[UnmappableError, bytes]]:
+    messages = _Messages(key, now)
     for index, call in enumerate(calls):
         pointer = f"#/batch/{index}" if kind is None else "#"
         call_sent = segment.instant(call.get("sentAt")) if isinstance(call, dict) and sent is None else sent
@@ -147,7 +190,7 @@ def _parsed(
         if isinstance(written, dict) and kind is not None:
             written["type"] = kind
         try:
-            yield parse_call(written, f"{delivery}-{index}", key, now, pointer)
+            yield messages.parsed(written, f"{delivery}-{index}", pointer)
         except UnmappableError as error:
             yield error, msgspec.json.encode(written)
 

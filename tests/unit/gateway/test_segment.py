@@ -216,6 +216,37 @@ async def test_bad_call_of_a_batch_is_kept_and_can_be_retried(harness: GatewayHa
     assert await harness.units.run(lambda unit: retry.retry(unit, letter, corrected)) == ["m-9"]
 
 
+async def test_calls_with_one_message_id_and_other_data_are_all_kept(harness: GatewayHarness) -> None:
+    other = {**IDENTIFY, "traits": {"title": "CEO"}}
+    third = {**IDENTIFY, "traits": {"title": "CTO"}}
+    batch = {"batch": [IDENTIFY, other, IDENTIFY, third, other], "sentAt": AT}
+    for _ in range(2):
+        await call(harness, "/v1/batch", batch)
+    own = IDENTIFY["messageId"]
+    before = IDENTIFY["traits"].get("title")
+    titles = {record.event.source_id: record.event.person.get("title") for record in harness.records}
+    assert titles == {own: before, f"{own}#2": "CEO", f"{own}#3": "CTO"}
+    assert len({row.event_id for row in harness.units.rows}) == 3
+
+
+async def test_thousand_calls_with_one_message_id_cost_one_parse_more_each(harness: GatewayHarness) -> None:
+    batch = [{"type": "identify", "userId": "a@b.example", "messageId": "m", "traits": {"n": n}} for n in range(1000)]
+    await call(harness, "/v1/batch", {"batch": batch})
+    assert len({row.event_id for row in harness.units.rows}) == 1000
+
+
+async def test_many_bad_calls_share_a_letter_and_none_is_lost(harness: GatewayHarness) -> None:
+    bad = [{"type": "track", "event": "x", "messageId": f"m-{n}", "timestamp": AT} for n in range(25)]
+    await call(harness, "/v1/batch", {"batch": [IDENTIFY, *bad]})
+    assert len(harness.letters) == 21
+    [rest] = [letter for letter in harness.letters if b'"batch"' in letter.body]
+    assert rest.error is not None
+    assert rest.error.startswith("5 calls, the first: #/batch/21")
+    corrected = {"batch": [{**one, "userId": "ann@acme.example"} for one in json.loads(rest.body)["batch"]]}
+    ids = await harness.units.run(lambda unit: retry.retry(unit, rest, json.dumps(corrected).encode()))
+    assert ids == [f"m-{n}" for n in range(20, 25)]
+
+
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
     lambda inner: (
