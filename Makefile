@@ -5,7 +5,7 @@
 #   KAFKA_VERSION=3.9.1 the Apache Kafka that `make kafka` and the tests start
 #   BROKERS=3           the number of brokers of `make kafka` and `make prove`
 #   PROFILE=distributed the profile of `make bench` and `make replay`
-#   COVERAGE=yes        `make test` also prints the branches that unit tests and embedded stories do not reach
+#   COVERAGE=yes        `make test` also prints the branches that no test reaches
 #   EXAMPLES_SHARE=1    the share of the random examples that `make test` tries; `make prove-long` tries all
 #   WORKERS=1           how many processes run the tests; by default one for each processor, four at most
 #   ALL=1               `make quick` runs all its tests
@@ -32,7 +32,7 @@ TESTED := PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(abspath $(VENV))/byteco
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(if $(TIMES),-p tests.directory_times)
 PYTEST := $(TESTED) -m pytest $(PARALLEL)
 QUICK := --quiet -m "not servers and not slow and not long"
-COVERED := --cov --cov-report=term:skip-covered
+COVERED := -p tests.branches
 
 # An environment is current if it has the stamp of these files. `dev.txt` includes `run.txt` with the same versions, so
 # `make test` only adds to the environment of a running `make up`.

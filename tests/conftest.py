@@ -87,19 +87,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before the selection by marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests that use servers, and tests that repeat on a second profile. In a parallel run, sort long files first.
-
-    Coverage is measured in unit tests and embedded stories that are quick. It makes them two or three times slower, so tests
-    that wait for processes, or try many examples, are left out.
-    """
+    """Mark tests that use servers, and tests that repeat on a second profile. In a parallel run, sort long files first."""
     for item in items:
         distributed = "distributed" in getattr(getattr(item, "callspec", None), "params", {}).values()
         if distributed and _directory(item) == "story" and not _is_for_both_profiles(item):
             item.add_marker("long")
         if distributed or _SERVERS & set(getattr(item, "fixturenames", ())):
             item.add_marker("servers")
-        if _directory(item) not in ("unit", "story") or _is_long(item):
-            item.add_marker("no_cover")
     if shared.WORKER:
         items.sort(key=lambda item: _ORDER.index(_directory(item)))
 
@@ -107,11 +101,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _is_for_both_profiles(item: pytest.Item) -> bool:
     profiles = any(mark.args[0] == "profile" for mark in item.iter_markers("parametrize"))  # the test names its profile
     return profiles or item.get_closest_marker("both_profiles") is not None
-
-
-def _is_long(item: pytest.Item) -> bool:
-    many_examples = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
-    return many_examples or any(map(item.get_closest_marker, ("servers", "slow", "long")))
 
 
 def _directory(item: pytest.Item) -> str:
