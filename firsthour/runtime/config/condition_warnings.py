@@ -7,8 +7,9 @@ from typing import Final
 
 from firsthour.kernel import languages
 from firsthour.kernel.conditions.operands import EQUALITY
+from firsthour.kernel.conditions.reasoning import excluded_field, impossible
 from firsthour.kernel.languages import language_code
-from firsthour.runtime.config import ranges
+from firsthour.runtime.config import range_gaps, ranges
 from firsthour.runtime.config.documents import (
     ConfigDocuments,
     names,
@@ -16,11 +17,12 @@ from firsthour.runtime.config.documents import (
 )
 from firsthour.runtime.config.written_conditions import WrittenTest, conditions, tests_of, texts
 from schemas.conditions.parser import parse
-from schemas.conditions.tree import AllOf, AnyOf, Node, Not, Test
+from schemas.conditions.tree import Node, Not, Test
 from schemas.values import Loc, did_you_mean, shown
 
 _BEFORE_SCORE: Final = frozenset({("scoring", "fit", "rules"), ("scoring", "engagement", "rules"), ("suppress",)})
 _BEFORE_OWNER: Final = frozenset({*_BEFORE_SCORE, ("qualify",)})
+_SIDE_BY_SIDE: Final = (("scoring", "fit", "rules"), ("qualify",), ("routing", "rules"), ("segments",))
 _COMPARED_MAX: Final = 100  # names used elsewhere, with which a misspelt one is compared
 _SCORED: Final = frozenset({"fit", "engagement", "total", "grade"})
 _OWNED: Final = frozenset(
@@ -45,15 +47,46 @@ def warnings(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
             part = _DECIDED.get(test.path, "the score is computed")
             yield test.loc, f"`{test.field}` has no value when {part}, so this never holds; remove it"
     yield from _bounds(files, tests)
+    yield from _judged(files)
+
+
+def _judged(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
+    """Yield the conditions that cannot hold, with their alternatives that cannot, and the gaps between ranges."""
+    lists: dict[tuple[str, ...], list[tuple[Loc, Node]]] = {}
     for path, loc, raw, on in conditions(files):
         if raw is None:
             continue
         node = parse(raw, of_event=on is not None)
-        if path == ("suppress",) and _holds(node):
+        lists.setdefault(path, []).append((loc, node))
+        if path == ("suppress",) and impossible(Not(node)):
             yield loc, "this holds for every person, so no lead is ever scored or routed; add a condition in `when:`"
-        for both in _alls(node):
-            if (excluded := _contradiction(both)) is not None:
-                yield loc, f"the bounds of `{excluded}` exclude each other, so this never holds; change one of them"
+        yield from _impossible(loc, raw, node, of_event=on is not None)
+    for path in _SIDE_BY_SIDE:
+        yield from range_gaps.warnings(lists.get(path, []))
+
+
+def _impossible(loc: Loc, raw: object, node: Node, *, of_event: bool) -> Iterator[tuple[Loc, str]]:
+    if impossible(node):
+        field = excluded_field(node)
+        which = f"the tests of `{field}`" if field else "its tests"
+        yield loc, f"{which} exclude each other, so this never holds; change one of them"
+        return
+    for below, part in _alternatives(raw, loc):
+        alternative = parse(part, of_event=of_event)
+        if impossible(alternative):
+            field = excluded_field(alternative)
+            which = f"the tests of `{field}`" if field else "its tests"
+            yield below, f"{which} exclude each other, so this alternative never holds; change or remove it"
+
+
+def _alternatives(raw: object, loc: Loc) -> Iterator[tuple[Loc, object]]:
+    """Yield every alternative of an `any:` that is not below a `not:`, with its location."""
+    for key in ("any", "all"):
+        parts = raw.get(key) if isinstance(raw, Mapping) else None
+        for index, part in enumerate(parts if isinstance(parts, list) else ()):
+            if key == "any":
+                yield (*loc, key, index), part
+            yield from _alternatives(part, (*loc, key, index))
 
 
 def _bounds(files: ConfigDocuments, tests: Iterable[WrittenTest]) -> Iterator[tuple[Loc, str]]:
@@ -68,43 +101,6 @@ def _bounds(files: ConfigDocuments, tests: Iterable[WrittenTest]) -> Iterator[tu
         if verdict is not None:
             how = "always" if verdict else "never"
             yield test.loc, f"`{test.field}` lies between {low:g} and {high:g}, so this {how} holds; change the bound"
-
-
-def _alls(node: Node) -> Iterator[AllOf]:
-    if isinstance(node, AllOf):
-        yield node
-    for part in node.parts if isinstance(node, AllOf | AnyOf) else (node.part,) if isinstance(node, Not) else ():
-        yield from _alls(part)
-
-
-def _contradiction(node: AllOf) -> str | None:
-    """Return a field whose tests together exclude every number."""
-    spans: dict[str, ranges.NumberRange] = {}
-    for part in node.parts:
-        span = ranges.span_of(part) if isinstance(part, Test) else None
-        if span is not None and isinstance(part, Test):
-            spans[part.field] = spans[part.field].within(span) if part.field in spans else span
-            if spans[part.field].empty:
-                return part.field
-    return None
-
-
-def _holds(node: Node) -> bool | None:
-    """Return whether a condition holds for all facts (True) or for none (False). None: it depends on the facts."""
-    match node:
-        case Test():
-            return None
-        case Not(part):
-            inner = _holds(part)
-            return None if inner is None else not inner
-        case AllOf(parts):
-            each = [_holds(part) for part in parts]
-            return False if False in each else True if all(each) else None
-        case AnyOf(parts):
-            each = [_holds(part) for part in parts]
-            tests = {(part.field, bool(part.value)) for part in parts if isinstance(part, Test) and part.op == "exists"}
-            either = any((field, not there) in tests for field, there in tests)
-            return True if True in each or either else False if None not in each else None
 
 
 def _forms(files: ConfigDocuments, tests: Iterable[WrittenTest]) -> Iterator[tuple[Loc, str]]:

@@ -1,24 +1,20 @@
 """Checks rules that are never reached, promises that the ladder breaks, and weights and floors that do not match."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from typing import Any
 
 from firsthour.kernel.languages import language_code
 from firsthour.kernel.normalisation.emails import email_kind
-from firsthour.runtime.config import ranges
+from firsthour.runtime.config import ranges, swallowed_rules
 from firsthour.runtime.config.documents import ConfigDocuments, at, names, rows, urgencies
 from firsthour.runtime.config.ranges import number
 from schemas.agreement.response import LADDER, OWNER
 from schemas.values import Loc, duration, duration_text, shown
 
-Row = tuple[Loc, Mapping[str, Any]]
-
 
 def agreement(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
     """Yield the warnings about agreement.yaml."""
-    yield from _unreached(list(rows(files.agreement, "routing", "rules")))
-    yield from _never_met(list(rows(files.agreement, "qualify")))
+    yield from swallowed_rules.warnings(files.agreement)
     yield from _scoring(files)
     yield from _ladder(files)
     yield from _unspoken(files)
@@ -64,39 +60,6 @@ def _idle_pools(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
         if members and idle.issuperset(members):
             mistake = f"no member of the pool {shown(pool.get('id'))} takes leads (`active: false`, or a capacity of 0)"
             yield (*loc, "id"), f"{mistake}, so its leads wait in the queue; add a member who takes leads"
-
-
-def _unreached(rules: Sequence[Row]) -> Iterator[tuple[Loc, str]]:
-    """Yield the rules after a rule that takes every lead, or after a rule with the same condition."""
-    whole: str | None = None
-    seen: list[tuple[object, object, str]] = []
-    for loc, rule in rules:
-        name, when, require = shown(rule.get("name")), rule.get("when") or {}, rule.get("require") or {}
-        same = next(
-            (first for condition, required, first in seen if condition == when and required in ({}, require)), None
-        )
-        if whole is not None:
-            mistake = f"the rule {name} comes after {whole}, which takes every lead"
-            yield (*loc, "name"), f"{mistake}, so only leads that no member of its pool can take get here; move it up"
-        elif same is not None:
-            mistake = f"the rule {name} has the condition of {same}, which comes first"
-            yield (*loc, "name"), f"{mistake}; change one of them"
-        if "pool" in rule:
-            seen.append((when, require, name))
-            if not when and not require and whole is None:
-                whole = name
-
-
-def _never_met(lines: Sequence[Row]) -> Iterator[tuple[Loc, str]]:
-    """Yield the qualify lines after a line that the same events always meet: the first line that is met counts."""
-    whole: dict[object, str] = {}
-    for loc, line in lines:
-        on, name = line.get("on"), shown(line.get("name"))
-        if on is not None and on in whole:
-            mistake = f"the line {name} comes after {whole[on]}, which every `{on}` meets"
-            yield (*loc, "name"), f"{mistake}, so it is never met; move it up, or give the other a `when:`"
-        elif on is not None and not line.get("when"):
-            whole[on] = name
 
 
 def _scoring(files: ConfigDocuments) -> Iterator[tuple[Loc, str]]:
