@@ -280,7 +280,7 @@ async def test_version_of_the_agreement_is_marked_on_the_trend(world: World) -> 
 
 
 async def test_funnel_without_leads_says_so(world: World) -> None:
-    assert "No lead in this period" in (await (await signed_in(world, "manager")).get("/console/funnel")).text
+    assert "No lead came in this period" in (await (await signed_in(world, "manager")).get("/console/funnel")).text
 
 
 async def test_wrong_period_is_a_page_for_people(world: World) -> None:
