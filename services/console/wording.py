@@ -144,7 +144,7 @@ GROUPS: Final[Mapping[str, str]] = {
     "grade": _("grade"),
     "rep": _("rep"),
     "team": _("team"),
-    "cohort": _("week of arrival"),
+    "cohort": _("time of arrival"),
     "urgency": _("urgency"),
     "day": _("day"),
     "week": _("week"),

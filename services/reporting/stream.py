@@ -216,8 +216,8 @@ class ChangeFeed:
     ) -> AsyncIterator[bytes]:
         """Yield the events of a viewer, from `last_id` on. Without it, from now on.
 
-        An event may come twice; its id tells. `reset`: changes are missing, so load what you show again. The events end when the
-        viewer is no longer allowed to see them.
+        An event may come twice; its id tells. `reset`: changes are missing, or the viewer sees other leads since the agreement or
+        the team has changed, so load what you show again. The events end before the first one that the viewer may no longer see.
 
         Args:
             last_id: the id of the last event that the viewer has had.
@@ -229,22 +229,22 @@ class ChangeFeed:
         self._reps += is_rep
         try:
             after, examined_at = self.number, asyncio.get_running_loop().time()
+            visible = self._visible_to(principal)
             yield b"retry: 2000\n\n"
             async for part in self._resumed(last_id, principal):
                 yield part
             while True:
                 newest = await self.next(after, HEARTBEAT_SECONDS)
                 now = asyncio.get_running_loop().time()
-                if now >= examined_at + HEARTBEAT_SECONDS:
+                changes = self.beyond(after)
+                if changes != [] or now >= examined_at + HEARTBEAT_SECONDS:
                     if not is_allowed():
                         return
                     examined_at = now
-                changes = self.beyond(after)
-                after = newest
-                if changes is None:
+                after, before, visible = newest, visible, self._visible_to(principal)
+                if changes is None or visible != before:
                     yield event_bytes(b"{}", event="reset")
                 else:
-                    visible = self._visible_to(principal)
                     seen = [one for one in changes if one.lead and one.is_visible(visible)]
                     yield b"".join(one.encoded() for one in seen) or HEARTBEAT
         finally:
