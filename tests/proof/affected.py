@@ -4,6 +4,7 @@ A test file is affected by the modules that it imports, directly or through othe
 Where imports do not show it, the rules select more than needed:
 
 - Files that are not Python affect all tests, except documents. Documents affect the tests of the whole tree.
+- Templates, styles and texts of the console affect the tests that name the console, and presets those that name presets.
 - Another release of Python affects all tests.
 - A module of the program that imports by name may import each module of its package.
 - A test that starts programs, imports by name, lists Python files or names a document is a test of the whole tree.
@@ -13,8 +14,10 @@ import argparse
 import ast
 import hashlib
 import json
+import resource
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -34,6 +37,13 @@ _PACKAGES: Final = ("schemas", "firsthour", "services", "devtools", "tests")
 _BY_NAME: Final = {"import_module", "__import__"}
 _LISTS: Final = {"rglob", "glob"}
 _PROGRAMS: Final = {"subprocess", "multiprocessing"}
+_NAMED: Final = {
+    "services/console/templates/": "console",
+    "services/console/static/": "console",
+    "services/console/locales/": "console",
+    "firsthour/runtime/config/preset_files/": "preset",
+}
+"""Directories of files that are not Python, with the word that is in each test that reads them or asks for what they make."""
 _NOT_NEEDED: Final = {"tests/conftest.py": "tests/backends.py"}
 """Imports that do not count. `tests/backends.py` imports the whole program, and its fixtures are for tests on servers; a story
 imports it by itself."""
@@ -49,6 +59,7 @@ class ModuleImports:
     names: Set[str]  # every name that an import may mean: `a.b` and `a.b.c` for `from a.b import c`
     by_name: bool  # it imports modules whose names are computed
     whole_tree: bool  # as a test, it sees files that it does not import
+    words: Sequence[str] = ()  # those of directories, if it names them
 
 
 def module_imports(source: str) -> ModuleImports:
@@ -69,7 +80,8 @@ def module_imports(source: str) -> ModuleImports:
             lists = lists or (called in _LISTS and _matches_python(text))
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             lists = lists or _is_document(node.value)
-    return ModuleImports(names, by_name, by_name or lists or bool(names & _PROGRAMS))
+    words = sorted({word for word in _NAMED.values() if word in source.lower()})
+    return ModuleImports(names, by_name, by_name or lists or bool(names & _PROGRAMS), words)
 
 
 def _text(call: ast.Call) -> str:
@@ -100,6 +112,11 @@ class Tree:
         return PurePosixPath(test).match(WHOLE_TREE) or any(
             self.modules[path].whole_tree for path in self.needs(test) if path.startswith(PARTS)
         )
+
+    def names(self, test: str, words: Set[str]) -> bool:
+        """Return whether a test, or another file of the tests that it needs, has one of these words."""
+        needed = (path for path in self.needs(test) if path.startswith("tests/"))
+        return any(not words.isdisjoint(self.modules[path].words) for path in needed)
 
     def needs(self, test: str) -> frozenset[str]:
         """Return the paths of all modules that a test file imports, directly or through others, and its own."""
@@ -143,9 +160,15 @@ def _files_of(module: str) -> Iterator[str]:
 def affected(tree: Tree, changed: Iterable[str]) -> list[str]:
     """Return the test files whose result can differ after a change of these files."""
     paths = [path for path in changed if not _is_document(path)]
-    if any(path not in tree.modules for path in paths):
+    words = {path: word for path in paths for directory, word in _NAMED.items() if path.startswith(directory)}
+    if any(path not in tree.modules and path not in words for path in paths):
         return tree.tests()
-    return [test for test in tree.tests() if not tree.needs(test).isdisjoint(paths) or tree.sees_whole_tree(test)]
+    named = set(words.values())
+    return [
+        test
+        for test in tree.tests()
+        if not tree.needs(test).isdisjoint(paths) or tree.names(test, named) or tree.sees_whole_tree(test)
+    ]
 
 
 def _is_document(path: str) -> bool:
@@ -197,7 +220,7 @@ def _known_imports(root: Path) -> dict[str, ModuleImports]:
 def keep_imports(root: Path, now: Hashes, tree: Tree) -> None:
     """Note what each file imports, for the next run."""
     files = {
-        now[path]: (sorted(found.names), found.by_name, found.whole_tree)
+        now[path]: (sorted(found.names), found.by_name, found.whole_tree, found.words)
         for path, found in tree.modules.items()
         if path in now
     }
@@ -234,9 +257,13 @@ def run(root: Path, arguments: Sequence[str], *, everything: bool, partial: bool
         places = affected(tree, changed)
         print(f"{len(places)} of {len(tree.tests())} test files, {len(changed)} changed; ALL=1 runs all", flush=True)
     here = ["-n", "0"] if changed and len(places) <= FEW else []
+    begun = time.perf_counter()
     code = subprocess.run(
         [sys.executable, "-m", "pytest", *arguments, *here, *places], cwd=root, check=False
     ).returncode
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    processor = used.ru_utime + used.ru_stime
+    print(f"tests took {time.perf_counter() - begun:.0f} s, and {processor:.0f} s of processor time", flush=True)
     if code in (0, NO_TESTS) and not partial:
         file.parent.mkdir(exist_ok=True)
         file.write_text(json.dumps({"python": sys.version, "files": now}))

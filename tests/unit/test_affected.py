@@ -35,6 +35,9 @@ SOURCES = {
     "tests/unit/cli/test_data.py": "from pathlib import Path\nNAMES = Path().glob('*.yaml')",
     "tests/story/test_day.py": "import tests.story.world",
     "tests/story/world.py": "from services.router import queue",
+    "tests/story/test_pages.py": "PATH = '/console/now'",
+    "tests/story/test_vendors.py": "import tests.vendor_cases",
+    "tests/vendor_cases.py": "CASE = {'preset': 'stripe'}",
     "tests/e2e/test_kill.py": "import services.router.queue",
 }
 TREE = Tree({path: module_imports(text) for path, text in SOURCES.items()})
@@ -64,7 +67,9 @@ def selected(*changed: str) -> set[str]:
         ("tests/backends.py", set()),
         ("README.md", set()),
         ("tests/conftest.py", ALL),
-        ("firsthour/runtime/config/preset_files/hubspot.yaml", ALL),
+        ("firsthour/runtime/config/preset_files/hubspot.yaml", {"story/test_vendors.py"}),
+        ("services/console/templates/now.html", {"story/test_pages.py"}),
+        ("services/notifier/templates/page.html", ALL),
         ("tests/unit/gateway/vendor_bodies/stripe.json", ALL),
         ("requirements/run.txt", ALL),
         ("pyproject.toml", ALL),
