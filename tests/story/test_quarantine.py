@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.story.conftest import OpenWorld
 from tests.story.test_sources import source
 from tests.story.world import World
 
@@ -97,3 +98,23 @@ async def test_list_of_the_quarantine_continues(world: World) -> None:
     people = [item["person"] for item in (*first["items"], *second["items"])]
     assert (sorted(people), second["next"]) == ([f"late{n}@two.example" for n in range(3)], None)
     assert first["sources"]["website"]["events"] == 3
+
+
+async def test_requests_for_contact_beyond_leads_per_hour_wait_and_their_alerts_are_bundled(
+    open_world: OpenWorld,
+) -> None:
+    website = {**SOURCES["sources"][0], "quota": {"leads_per_hour": 2}}
+    world = await open_world(sources={"sources": [website]})
+    for rep in ("ana", "bo", "cy"):
+        await world.is_away(rep)
+    people = [f"person{n}@prospect{n}.example" for n in range(12)]
+    for person in people:
+        await world.submit_form(email=person)
+    await world.wait(minutes=17)
+
+    assert (await world.get("/v1/quarantine"))["items"] == []
+    assert {(await world.lead(person))["status"] for person in people} == {"qualified"}
+    pages = [page for person in people for page in await world.pages(person)]
+    assert {(page["kind"], page["person"], page["state"]) for page in pages} == {("queued", "max", "sent")}
+    assert len(pages) == len(people)
+    assert len(world.slack.messages) == 2, "one alert at once, and one that carries the others"

@@ -123,12 +123,13 @@ async def test_time_of_a_completed_event_is_that_of_the_thin_one(open_world: Ope
 @pytest.mark.parametrize("refusal", ["slow", "rate", "fails", "broken", "limited"])
 async def test_temporary_failure_of_the_api_is_retried(open_world: OpenWorld, graph: FakeService, refusal: str) -> None:
     world = await open_meta(open_world, graph)
+    fetcher = world.system.runners[FETCHER]
+    assert isinstance(fetcher, Fetcher)
+    patience = fetcher.timeout_seconds
     match refusal:
         case "slow":
             graph.hang()
-            fetcher = world.system.runners[FETCHER]
-            assert isinstance(fetcher, Fetcher)
-            fetcher.timeout_seconds = 0.1
+            fetcher.timeout_seconds = 0.5
         case "rate":
             graph.respond(429, retry_after="600")
         case "fails":
@@ -141,6 +142,7 @@ async def test_temporary_failure_of_the_api_is_retried(open_world: OpenWorld, gr
     await deliver(world, "901")
     await world.settle()
     assert (len(graph.calls), await waiting(world)) == (1, 1)
+    fetcher.timeout_seconds = patience
     if refusal == "rate":
         await world.wait(minutes=9, seconds=59)
         assert len(graph.calls) == 1
