@@ -33,6 +33,8 @@ def marks(moments: Sequence[datetime], begins: Sequence[datetime], end: datetime
 
 def shades(marked: Sequence[bool]) -> list[tuple[float, float]]:
     """Return begin and width of a shade around each marked point of a chart with one point for each bucket."""
+    if len(marked) == 1:  # its line is as long as the chart
+        return [(0.0, float(WIDTH))] if marked[0] else []
     step = WIDTH / max(len(marked) - 1, 1)
     places = [
         (max(0.0, (n - 0.5) * step), min(float(WIDTH), (n + 0.5) * step))

@@ -18,7 +18,7 @@ from services.console import static_files
 from services.console.catalogue import languages, locale_of
 from services.console.navigation import NavigationEntry, entries, operation_tabs
 from services.console.viewer import Viewer, language_of_request, zone_of_request
-from services.console.wording import browser, plain
+from services.console.wording import FIELDS, browser, plain
 
 _FOLDER: Final = Path(__file__).parent / "templates"
 PAGE_HEADERS: Final = {
@@ -73,6 +73,7 @@ def templates(language: str) -> Environment:
         finalize=shown,
     )
     environment.filters |= {"short": short, "whole": WholeText, "browser": browser}
+    environment.filters["field"] = lambda name: languages()[language].gettext(FIELDS.get(name, name))
     environment.filters["said"] = lambda name: plain(str(name), languages()[language].gettext) if name else ""
     environment.install_gettext_translations(languages()[language], newstyle=True)  # type: ignore[attr-defined]
     return environment

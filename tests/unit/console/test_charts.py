@@ -50,5 +50,5 @@ def test_mark_lies_between_the_points_of_its_buckets_however_long_these_are() ->
 
 def test_shades_surround_the_marked_points_and_stay_within_the_chart() -> None:
     assert shades([True, False, False, False, True]) == [(0.0, 80.0), (560.0, 80.0)]
-    assert shades([True]) == [(0.0, 320.0)]
+    assert shades([True]) == [(0.0, 640.0)]
     assert shades([]) == []
