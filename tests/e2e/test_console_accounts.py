@@ -12,15 +12,15 @@ from pathlib import Path
 
 import httpx
 import pytest
+import pytest_asyncio
 from joserfc.jwk import RSAKey
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Browser, Page
 
-from devtools.browser import FLAGS
 from devtools.machine import MissingError
 from tests.e2e.processes import ROOT, ProcessInstallation, end, environment, free_port, until
 from tests.node import libraries
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]  # that of the browser
 CLIENT = "firsthour"
 SECRET = "secret-of-the-client:%+"
 PROVIDER_SECONDS = 30.0
@@ -93,17 +93,15 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AccountSetting
         yield AccountSetting(running, node, provider_port)
 
 
-@pytest.fixture
-async def page(chromium: str) -> AsyncIterator[Page]:
-    """Return a page of a new browser. The test fails if the browser reports a violation of a policy of ours."""
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
-        opened = await browser.new_page()
-        complaints: list[str] = []
-        opened.on("console", lambda message: complaints.append(f"{opened.url}: {message.text}"))
-        yield opened
-        await browser.close()
-        assert [line for line in complaints if line.startswith("http://127.0.0.1") and "Policy" in line] == []
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(browser: Browser) -> AsyncIterator[Page]:
+    """Return a page without cookies. The test fails if the browser reports a violation of a policy of ours."""
+    opened = await browser.new_page()
+    complaints: list[str] = []
+    opened.on("console", lambda message: complaints.append(f"{opened.url}: {message.text}"))
+    yield opened
+    await opened.close()
+    assert [line for line in complaints if line.startswith("http://127.0.0.1") and "Policy" in line] == []
 
 
 async def sign_in(page: Page, setting: AccountSetting, account: str) -> None:

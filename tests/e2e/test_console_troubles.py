@@ -1,40 +1,26 @@
 """The script of the console while a proxy or the service refuses what it sends, in a real browser."""
 
 import re
-import subprocess
-import sys
-from collections.abc import Iterator
 
 import httpx
 import pytest
 from playwright.async_api import Browser, Page, Route, expect
 
-from tests.e2e.processes import ADMIN, ROOT, ProcessInstallation, environment
-from tests.e2e.test_console_walks import browser  # noqa: F401
+from tests.e2e.processes import ADMIN, ProcessInstallation
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessInstallation]:
-    """Return a running installation with the example files."""
-    directory = tmp_path_factory.mktemp("troubles")
-    command = [sys.executable, "-m", "firsthour", "init", str(directory / "config")]
-    subprocess.run(command, cwd=ROOT, env=environment(), check=True, capture_output=True)
-    with ProcessInstallation(directory / "config", directory / "data") as running:
-        yield running
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]  # that of the browser
 
 
-async def opened(browser: Browser, installation: ProcessInstallation) -> Page:  # noqa: F811
+async def opened(browser: Browser, example_installation: ProcessInstallation) -> Page:
     """Return *My leads* of a rep."""
     page = await (await browser.new_context()).new_page()
     answer = httpx.post(
-        f"{installation.url}/v1/console-links",
+        f"{example_installation.url}/v1/console-links",
         json={"role": "sales", "rep": "noor"},
         headers={"authorization": f"Bearer {ADMIN}"},
         trust_env=False,
     )
-    await page.goto(re.sub(r"^https?://[^/]+", installation.url, answer.json()["url"]))
+    await page.goto(re.sub(r"^https?://[^/]+", example_installation.url, answer.json()["url"]))
     await page.get_by_role("button", name="Open the console").click()
     await page.wait_for_url("**/console/mine")
     return page
@@ -42,11 +28,11 @@ async def opened(browser: Browser, installation: ProcessInstallation) -> Page:  
 
 @pytest.mark.parametrize("status", [502, 503, 504])
 async def test_tap_survives_an_answer_of_a_proxy(
-    browser: Browser,  # noqa: F811
-    installation: ProcessInstallation,
+    browser: Browser,
+    example_installation: ProcessInstallation,
     status: int,
 ) -> None:
-    page = await opened(browser, installation)
+    page = await opened(browser, example_installation)
     refused = 0
 
     async def refuse_once(route: Route) -> None:
@@ -64,8 +50,10 @@ async def test_tap_survives_an_answer_of_a_proxy(
     assert refused == 3
 
 
-async def test_refused_form_keeps_the_page_and_says_why(browser: Browser, installation: ProcessInstallation) -> None:  # noqa: F811
-    page = await opened(browser, installation)
+async def test_refused_form_keeps_the_page_and_says_why(
+    browser: Browser, example_installation: ProcessInstallation
+) -> None:
+    page = await opened(browser, example_installation)
     await page.evaluate("document.querySelectorAll('main [name=csrf]').forEach((field) => { field.value = '0'; })")
     button = page.get_by_role("button", name="I am away")
     await button.click()
@@ -75,10 +63,10 @@ async def test_refused_form_keeps_the_page_and_says_why(browser: Browser, instal
 
 
 async def test_live_page_goes_on_after_its_stream_was_refused(
-    browser: Browser,  # noqa: F811
-    installation: ProcessInstallation,
+    browser: Browser,
+    example_installation: ProcessInstallation,
 ) -> None:
-    page = await opened(browser, installation)
+    page = await opened(browser, example_installation)
     await page.route("**/console/mine/stream", lambda route: route.fulfill(status=502, body="bad gateway"))
     await page.reload()
     await expect(page.locator(".offline")).to_be_visible()

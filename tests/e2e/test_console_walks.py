@@ -13,16 +13,15 @@ from typing import Any, Final
 import httpx
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, BrowserContext, Page, ViewportSize, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, ViewportSize
 
-from devtools.browser import FLAGS
 from devtools.kafka import KafkaCluster
 from devtools.postgres import PostgresServer
 from tests.e2e.processes import ADMIN, ROOT, ProcessInstallation, environment, until
 from tests.e2e.served import ServedInstallation, served
 from tests.shared import named
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]  # that of the browser
 ADMIN_NAME = "given"  # the key of the settings
 PHONE: ViewportSize = {"width": 360, "height": 740}
 DESK: ViewportSize = {"width": 1280, "height": 900}
@@ -53,14 +52,13 @@ def installation(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[WalkedInstallation]:
     """Return a running installation with the example files, on the profile of the parameter."""
+    if request.param == "embedded":
+        yield request.getfixturevalue("example_installation")
+        return
     directory = tmp_path_factory.mktemp("console")
     config = directory / "config"
     command = [sys.executable, "-m", "firsthour", "init", str(config)]
     subprocess.run(command, cwd=ROOT, env=environment(), check=True, capture_output=True)
-    if request.param == "embedded":
-        with ProcessInstallation(config, directory / "data") as running:
-            yield running
-        return
     postgres: PostgresServer = request.getfixturevalue("postgres")
     kafka: KafkaCluster = request.getfixturevalue("kafka")
     postgres.drop(DATABASE)
@@ -100,19 +98,11 @@ class ConsoleWalk:
         assert not self.examined or await self.page.evaluate(wider) <= 0
 
 
-@pytest.fixture
-async def browser(chromium: str) -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        opened = await playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
-        yield opened
-        await opened.close()
-
-
 @asynccontextmanager
-async def walk(
+async def invited(
     browser: Browser, installation: WalkedInstallation, role: str, rep: str | None = None, size: ViewportSize = DESK
 ) -> AsyncIterator[ConsoleWalk]:
-    """Sign a person in by a one-time link."""
+    """Open the page of a one-time link."""
     context = await browser.new_context(viewport=size, timezone_id="Europe/Berlin", has_touch=size == PHONE)
     page = await context.new_page()
     one = ConsoleWalk(context, page, installation.url, examined=isinstance(installation, ProcessInstallation))
@@ -125,11 +115,19 @@ async def walk(
         trust_env=False,
     ).json()["url"]
     await page.goto(re.sub(r"^https?://[^/]+", installation.url, link))
-    await one.accessible()
-    await page.get_by_role("button", name="Open the console").click()
     yield one
     await context.close()
     assert one.complaints == []
+
+
+@asynccontextmanager
+async def walk(
+    browser: Browser, installation: WalkedInstallation, role: str, rep: str | None = None, size: ViewportSize = DESK
+) -> AsyncIterator[ConsoleWalk]:
+    """Sign a person in by a one-time link."""
+    async with invited(browser, installation, role, rep, size) as one:
+        await one.page.get_by_role("button", name="Open the console").click()
+        yield one
 
 
 def submit(installation: WalkedInstallation, number: int, name: str) -> str:
@@ -151,6 +149,15 @@ def lead_of(installation: WalkedInstallation, email: str) -> dict[str, Any]:
     """Return a lead; empty while it is unknown."""
     items = installation.get(f"/v1/leads?email={email}")["items"]
     return dict(items[0]) if items else {}
+
+
+@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
+async def test_page_of_a_link_fits_and_is_accessible(
+    browser: Browser, installation: WalkedInstallation, size: ViewportSize
+) -> None:
+    async with invited(browser, installation, "manager", size=size) as manager:
+        await manager.fits()
+        await manager.accessible()
 
 
 @pytest.mark.both_profiles
@@ -386,6 +393,6 @@ async def test_every_page_works_by_keyboard_alone(browser: Browser, installation
         await operator.fits()
 
 
-def test_pages_are_small(installation: WalkedInstallation) -> None:
+async def test_pages_are_small() -> None:
     style, script = (ROOT / "services/console/static" / name for name in ("console.css", "console.js"))
     assert Path(style).stat().st_size + Path(script).stat().st_size < 60_000
