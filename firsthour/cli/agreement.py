@@ -1,23 +1,29 @@
-"""`firsthour agreement check`: checks the three configuration files."""
+"""`firsthour agreement`: checks the three configuration files, and counts the facts that their rules lack."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from firsthour.cli.installation import ask
 from firsthour.runtime import settings
 from firsthour.runtime.config import reading, source_secrets
 from firsthour.runtime.config.reading import ConfigError
 from firsthour.runtime.http.errors import BAD_INPUT
-from firsthour.runtime.terminal import AsJson, complain, print_json, say
+from firsthour.runtime.terminal import AsJson, ConfigDir, DataDir, complain, print_json, print_table, say
 from services.notifier import channel_warnings, ways
 
-app = typer.Typer(help="Configuration files: check.", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+app = typer.Typer(
+    help="Configuration files: check; facts that their rules lack: missing.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
 
 
 @app.callback()
 def group() -> None:
-    """Configuration files: check."""
+    """Configuration files: check; facts that their rules lack: missing."""
 
 
 @app.command()
@@ -67,3 +73,32 @@ def check(
         say(f"warning: {warning}")
     reps, rules = len(config.team.reps), len(config.agreement.routing.rules)
     say(f"{config_dir} is correct: version {config.version}, {reps} reps, {rules} routing rules.")
+
+
+@app.command()
+def missing(
+    leads: Annotated[int, typer.Option(help="Newest leads that are counted.", min=1, max=5_000)] = 1_000,
+    data: DataDir = None,
+    config: ConfigDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Count the leads that lack a fact which a rule tests, for each rule. A test of a missing fact is false.
+
+    Example: firsthour agreement missing
+    """
+    answer = ask("GET", f"/v1/agreement/missing-facts?leads={leads}", data, config, configured=True)
+    if as_json:
+        print_json(answer)
+        return
+    if not answer["items"]:
+        say(f"No rule lacks a fact of the newest {answer['leads']} leads.")
+        return
+    say(f"Of the newest {answer['leads']} leads, these lack a fact that a rule tests:")
+    print_table(
+        ("section", "rule", "leads", "missing"),
+        ([one["section"], one["rule"], one["leads"], _fields(one)] for one in answer["items"]),
+    )
+
+
+def _fields(rule: dict[str, Any]) -> str:
+    return ", ".join(f"{one['field']} ({one['leads']})" for one in rule["fields"])

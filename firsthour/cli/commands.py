@@ -33,7 +33,7 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
     "bench": CommandEntry("bench", "Measure this machine against the performance goals."),
     "version": CommandEntry("version", "Print the version."),
     "spool": CommandEntry("spool", "Spool of a gateway: drain."),
-    "agreement": CommandEntry("agreement", "Configuration files: check."),
+    "agreement": CommandEntry("agreement", "Configuration files: check; facts that their rules lack: missing."),
     "page-test": CommandEntry(
         "page_test", "Send a marked test page over each channel of a rep, and show the result of each."
     ),

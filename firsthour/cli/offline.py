@@ -33,7 +33,7 @@ from firsthour.runtime.storage.sqlite_engines import reader_engine, writer_engin
 from schemas import topics
 from schemas.errors import FirstHourError
 
-COMMANDED: Final = frozenset({"gateway", "router", "reporting", "notifier"})
+COMMANDED: Final = frozenset({"gateway", "scoring", "router", "reporting", "notifier"})
 """The services that a command asks."""
 
 

@@ -1,9 +1,9 @@
-"""The routes of scoring: the current score and its parts with their reasons, and the facts of a person."""
+"""The routes of scoring: the current score and its parts, the facts of a person, and the facts that rules lack."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Query
 
 from firsthour.kernel.time_units import moment
 from firsthour.runtime.http.auth import needs
@@ -12,10 +12,13 @@ from firsthour.runtime.http.visibility import unknown_lead
 from firsthour.runtime.processing.service import Resources
 from services.scoring import store
 from services.scoring.domain.custom_facts import PREFIX
+from services.scoring.domain.missing_facts import gaps, rule_facts
 from services.scoring.domain.profile import dated_facts, retention_of
 from services.scoring.domain.qualify import suppression
 from services.scoring.domain.rules import rules_of
 from services.scoring.domain.score import parts_of, score_of
+
+LEADS_MAX: Final = 5_000
 
 
 def router(resources: Resources) -> APIRouter:
@@ -63,4 +66,24 @@ def router(resources: Resources) -> APIRouter:
         ]
         return {"id": lead, "items": items, "next": None}
 
+    _add_missing_facts(api, resources)
     return api
+
+
+def _add_missing_facts(api: APIRouter, resources: Resources) -> None:
+    @api.get("/v1/agreement/missing-facts", tags=["agreement"])
+    async def missing_facts(
+        principal: Annotated[Principal, Depends(needs(READ))],
+        leads: Annotated[int, Query(ge=1, le=LEADS_MAX, description="Newest leads that are counted.")] = 1_000,
+    ) -> dict[str, Any]:
+        """Count the leads that lack a fact, for each rule that tests it: such a test is false. Most leads first.
+
+        `leads`: the leads that were counted, the newest; of a rule, those that lack at least one of its facts. Rules of all sections
+        are listed, 500 at most, without those for which no lead lacks a fact. Tests of `exists`, of fields of the event, and of values
+        that FirstHour computes are not counted.
+        """
+        config = resources.config.current
+        profiles = await resources.reads(lambda connection: store.newest_profiles(connection, leads))
+        rules = gaps(rule_facts(config), (profile.flat_facts() for profile in profiles))
+        items = [{**rule._asdict(), "fields": [field._asdict() for field in rule.fields]} for rule in rules]
+        return {"agreement": config.version, "leads": len(profiles), "items": items, "next": None}

@@ -116,6 +116,11 @@ _ONE = statements.Sql(lambda _: sa.select(profiles.c.state).where(profiles.c.lea
 _SAVE = statements.Sql(lambda f: f.upsert(profiles, ["lead_id"]))
 
 _encode = msgspec.json.Encoder().encode
+_NEWEST = statements.Sql(
+    lambda _: (
+        sa.select(profiles.c.state).order_by(profiles.c.lead_id.desc()).limit(sa.bindparam("limit", type_=sa.Integer))
+    )
+)
 _decode = msgspec.json.Decoder(Profile).decode
 
 
@@ -201,6 +206,11 @@ def find_profile(connection: Connection, lead: str) -> Profile | None:
     """Return one profile without a lock. None: unknown lead."""
     row = _ONE.first(connection, lead=lead)
     return _decode(row[0]) if row else None
+
+
+def newest_profiles(connection: Connection, limit: int) -> list[Profile]:
+    """Return the profiles of the newest leads: their ids are in the order of creation."""
+    return [_decode(row[0]) for row in _NEWEST.all(connection, limit=limit)]
 
 
 def save(unit: Unit, profiles: Mapping[str, Profile], now: datetime) -> None:

@@ -29,3 +29,20 @@ async def test_custom_fields_of_forms_and_lists_are_typed_scored_and_shown(world
     assert await own_facts(world, COO) == shown | {"custom.seats": (250, "number")}
     for email in (CTO, COO):
         assert (await world.lead(email))["score"]["fit"] == 30
+
+
+async def test_facts_that_rules_lack_are_counted_for_the_agreement_in_force(world: World) -> None:
+    await world.change("agreement", CHANGES)
+    await world.submit_form(email=CTO, seats="200")
+    await world.submit_form(email=COO, seats="200", plan="team")
+
+    answer = await world.get("/v1/agreement/missing-facts")
+    assert answer["leads"] == 2
+    [rule] = [item for item in answer["items"] if item["section"] == "scoring.fit"]
+    assert rule == {
+        "section": "scoring.fit",
+        "rule": "Large",
+        "leads": 1,
+        "fields": [{"field": "custom.plan", "leads": 1}],
+    }
+    assert (await world.get("/v1/agreement/missing-facts?leads=1"))["leads"] == 1

@@ -54,6 +54,7 @@ NEEDED: Final[dict[str, str | None]] = {
     "GET /v1/pools": "sales",
     "GET /v1/pools/{pool}/shares": "sales",
     "GET /v1/agreement": READ,  # it binds both teams
+    "GET /v1/agreement/missing-facts": READ,
     "GET /v1/agreement/versions": READ,
     "GET /v1/agreement/versions/{version}/changes": READ,
     "POST /v1/agreement/check": READ,  # it changes nothing
