@@ -154,6 +154,7 @@ async def test_leave_of_the_team_file_cannot_be_ended_here(open_world: OpenWorld
     assert changeable(page) == {"cy", "max"}
 
 
+@pytest.mark.slow
 async def test_large_team_is_shown_in_parts_below_100_kilobytes(open_world: OpenWorld) -> None:
     people = [
         {"id": f"rep-{number:03}", "name": f"Person {number:03} <i>", "email": f"rep-{number:03}@acme.example"}

@@ -91,6 +91,7 @@ async def test_funnel_equals_a_hand_count(open_world: OpenWorld) -> None:
     assert [item["lead"] for item in leads["items"]] == [(await world.lead(CID))["id"]]
 
 
+@pytest.mark.slow
 @pytest.mark.both_profiles
 async def test_stored_tallies_and_rebuilt_passes_give_the_same_report(world: World) -> None:
     await five_leads(world)
