@@ -27,7 +27,8 @@ def router(resources: Resources) -> APIRouter:
 
     @api.get("/v1/leads/{lead}/score")
     async def score(lead: str, principal: Annotated[Principal, Depends(needs(READ))]) -> dict[str, Any]:
-        """Fit, engagement, total and grade as of now, with every part: its points, their worth now, and the reason.
+        """Fit, engagement, total and grade as of now, with every part: its points, their worth now, the reason,
+        and the type and time of its event.
 
         `kept`: how much of the person is stored, and up to when facts or hits beyond the bounds were dropped."""
         profile = await resources.reads(lambda connection: store.find_profile(connection, lead))

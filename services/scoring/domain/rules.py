@@ -22,6 +22,7 @@ class CompiledEngagement:
     """One engagement rule: its points and its limit."""
 
     key: str
+    on: str  # the type of the event
     because: str
     points: float
     times: int | None  # None: no limit
@@ -79,6 +80,7 @@ def rules_of(config: Config) -> ScoringRules:
         limit = rule.at_most
         engagement = CompiledEngagement(
             key=key,
+            on=rule.on,
             because=rule.because,
             points=rule.points,
             times=limit.times if limit else None,

@@ -28,6 +28,7 @@ class ScorePart(msgspec.Struct, frozen=True):
     worth: float
     at: datetime | None = None
     counted: bool = True
+    event: str | None = None  # the type of the event; None: fit follows from facts
 
 
 def score_of(profile: Profile, rules: ScoringRules, now: datetime, facts: Mapping[str, Value] | None = None) -> Score:
@@ -106,5 +107,5 @@ def parts_of(profile: Profile, rules: ScoringRules, now: datetime) -> list[Score
             counts = left[hit] > 0
             left[hit] -= 1
             worth = round(rule.points * _worth(at - hit, rules), 2) if counts else 0.0
-            parts.append(ScorePart("engagement", rule.because, rule.points, worth, moment(hit), counts))
+            parts.append(ScorePart("engagement", rule.because, rule.points, worth, moment(hit), counts, rule.on))
     return parts

@@ -161,6 +161,12 @@ def test_hits_beyond_the_limit_of_a_rule_do_not_count() -> None:
     assert counted == [True, True, False]
 
 
+def test_part_names_the_type_and_the_time_of_its_event() -> None:
+    parts = parts_of(profile_of(dated_event("form.submitted", 2, **LARGE)), rules(), NOW)
+    named = [(part.because, part.event, part.at) for part in parts]
+    assert named == [("Right size", None, None), ("Demo", "form.submitted", NOW - timedelta(days=2))]
+
+
 def test_later_event_that_arrives_first_is_not_overwritten() -> None:
     late, early = dated_event("page.viewed", 0, title="CTO"), dated_event("page.viewed", 5, title="Intern")
     assert profile_of(late, early).flat_facts()["title"] == "CTO"
