@@ -1,18 +1,20 @@
 """Reads the rows of a CSV file, one at a time and in bounded memory. A row that is not CSV is a faulty row, not an end."""
 
 import csv
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, TextIO
+from typing import Final, NamedTuple, TextIO
 
 from firsthour.operations.importing.csv_format import CsvFormat
-from firsthour.operations.importing.rejected_rows import has_errors, own_columns, unescaped
+from firsthour.operations.importing.rejected_rows import CELL_MAX, has_errors, own_columns, unescaped
 
 LINE_CHARS_MAX: Final = 1_000_000
 CELL_CHARS_MAX: Final = 10_000
 ROW_CHARS_MAX: Final = 60_000
-RAW_CHARS_MAX: Final = 2_000
+RAW_CHARS_MAX: Final = CELL_MAX
 """Characters of a row that is not CSV, which the file of rejected rows shows."""
+_UNCLOSED: Final = "has a quotation mark without its second one; add it, or double it if it is a character"
 
 
 @dataclass(frozen=True)
@@ -25,31 +27,67 @@ class CsvRecord:
     fault: str = ""
 
 
+class _Line(NamedTuple):
+    """A line: what the reader of the rows gets, and how it begins. `is_cut`: it was too long, and the reader gets none of it."""
+
+    text: str
+    raw: str
+    is_cut: bool
+
+
 class _Lines:
     """The lines of a text, each of at most `LINE_CHARS_MAX` characters. The rest of a longer line is dropped."""
 
     def __init__(self, text: TextIO) -> None:
         self._text = text
+        self._again: deque[_Line] = deque()
+        self._of_row: list[_Line] = []
         self.number = 0
-        self.too_long = False
-        self.raw = ""
 
     def __iter__(self) -> "_Lines":
         return self
 
     def __next__(self) -> str:
+        line = self._again.popleft() if self._again else self._read()
+        self.number += 1
+        self._of_row.append(line)
+        return line.text
+
+    def begin_row(self) -> None:
+        """Begin the next row."""
+        self._of_row.clear()
+
+    @property
+    def raw(self) -> str:
+        """How the row begins."""
+        return self._of_row[0].raw.rstrip("\r\n") if self._of_row else ""
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether a line of the row was too long."""
+        return any(line.is_cut for line in self._of_row)
+
+    @property
+    def has_several(self) -> bool:
+        """Whether the row has several lines."""
+        return len(self._of_row) > 1
+
+    def read_again(self) -> None:
+        """End the row after its first line. The others are rows of their own: a quotation mark too many took them in."""
+        self._again.extendleft(reversed(self._of_row[1:]))
+        self.number -= len(self._of_row) - 1
+        del self._of_row[1:]
+
+    def _read(self) -> _Line:
         line = self._text.readline(LINE_CHARS_MAX)
         if not line:
             raise StopIteration
-        self.number += 1
-        if len(self.raw) < RAW_CHARS_MAX:
-            self.raw = (self.raw + line)[:RAW_CHARS_MAX]
-        if len(line) == LINE_CHARS_MAX and not line.endswith("\n"):
-            self.too_long = True
-            while (rest := self._text.readline(LINE_CHARS_MAX)) and not rest.endswith("\n"):
-                pass
-            return "\n"
-        return line
+        raw = line[:RAW_CHARS_MAX]
+        if len(line) < LINE_CHARS_MAX or line.endswith("\n"):
+            return _Line(line, raw, is_cut=False)
+        while (rest := self._text.readline(LINE_CHARS_MAX)) and not rest.endswith("\n"):
+            pass
+        return _Line("\n", raw, is_cut=True)
 
 
 def records(file: CsvFormat) -> Iterator[CsvRecord]:
@@ -62,28 +100,38 @@ def records(file: CsvFormat) -> Iterator[CsvRecord]:
         reader = csv.reader(lines, delimiter=file.separator, strict=True)
         number = 0
         while True:
-            line, lines.too_long, lines.raw = lines.number + 1, False, ""
-            fault, cells = "", []
+            line = lines.number + 1
+            lines.begin_row()
             try:
-                cells = next(reader)
+                cells, fault = _next_row(reader, lines)
             except StopIteration:
                 return
-            except csv.Error as error:
-                fault = _not_csv(error)
             except UnicodeError:
                 yield CsvRecord(number + 1, line, (), f"is not {file.encoding}; name the encoding with --encoding")
                 return  # the decoder does not go on
-            if lines.too_long:
-                fault = f"is longer than {LINE_CHARS_MAX:,} characters; shorten it"
-            if not fault and not any(cells):
-                continue
-            number += 1
             if fault:
-                yield CsvRecord(number, line, (lines.raw.rstrip("\r\n"),), fault)
-                continue
-            if ignores_error:
-                cells = [unescaped(cell) for cell in cells[1:]]
-            yield _checked(number, line, cells, count, file.encoding)
+                number += 1
+                yield CsvRecord(number, line, (lines.raw,), fault)
+                lines.read_again()
+                reader = csv.reader(lines, delimiter=file.separator, strict=True)
+            elif any(cells):
+                number += 1
+                if ignores_error:
+                    cells = [unescaped(cell) for cell in cells[1:]]
+                yield _checked(number, line, cells, count, file.encoding)
+
+
+def _next_row(reader: Iterator[list[str]], lines: _Lines) -> tuple[list[str], str]:
+    """Return the cells of the next row, and why it cannot be used; empty: it can."""
+    try:
+        cells = next(reader)
+    except csv.Error as error:
+        return [], _not_csv(error)
+    if lines.is_cut:
+        return [], f"is longer than {LINE_CHARS_MAX:,} characters; shorten it" if not lines.has_several else _UNCLOSED
+    if lines.has_several and any(len(cell) > CELL_CHARS_MAX for cell in cells):
+        return [], _UNCLOSED
+    return cells, ""
 
 
 def _checked(number: int, line: int, cells: list[str], count: int, encoding: str) -> CsvRecord:
@@ -105,5 +153,5 @@ def _checked(number: int, line: int, cells: list[str], count: int, encoding: str
 def _not_csv(error: csv.Error) -> str:
     text = str(error)
     if "field larger" in text or "unexpected end" in text:
-        return "has a quotation mark without its second one; add it, or double it if it is a character"
+        return _UNCLOSED
     return f"is not CSV ({text}); correct the row"

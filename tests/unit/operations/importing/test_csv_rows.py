@@ -65,10 +65,15 @@ def test_faulty_row_does_not_end_the_file(tmp_path: Path, line: str, fault: str)
     assert "; " in faulty.fault
 
 
-def test_unclosed_quote_takes_a_bounded_part_of_the_file(tmp_path: Path) -> None:
-    read = rows(tmp_path, 'a,b\n"1,2\n' + "3,4\n" * 100_000)
-    assert "quotation mark" in read[0].fault
-    assert sum(not row.fault for row in read) > 60_000
+@pytest.mark.parametrize(
+    "rest",
+    ["3,4\n" * 40_000, "3,4\n" * 3_000 + '"5",6\n' + "3,4\n", "3,4\n" * 3_000 + '5,"6"\n' + "3,4\n", "3,4\n" * 2],
+    ids=["beyond-a-field", "closed-by-a-quote", "closed-and-a-cell", "until-the-end"],
+)
+def test_unclosed_quote_takes_no_other_row(tmp_path: Path, rest: str) -> None:
+    read = rows(tmp_path, 'a,b\n1,"2\n' + rest)
+    assert [(row.line, row.cells) for row in read if row.fault] == [(2, ('1,"2',))]
+    assert [row.line for row in read] == list(range(2, rest.count("\n") + 3))
 
 
 def test_blank_rows_and_blank_cells_at_the_end_are_left_out(tmp_path: Path) -> None:
