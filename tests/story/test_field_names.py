@@ -1,6 +1,10 @@
 """Forms with the field names of other tools, and the fields that are not understood."""
 
+import pytest
+
 from tests.story.world import World
+
+pytestmark = pytest.mark.both_profiles  # counts of fields have statements of their own
 
 
 async def test_chief_executive_of_a_marketing_tool_has_a_name_and_a_grade(world: World) -> None:
