@@ -101,6 +101,16 @@ class ReasonBody(RequestModel):
     reason: Reason
 
 
+class StatusBody(RequestModel):
+    """Set the status of a lead by a transition of the agreement."""
+
+    status: Name
+    reason: Reason | None = Field(None, description="If the transition has reasons, one of them.")
+    until: Moment | None = Field(
+        None, description="Of a lead that is rejected or recycled to Marketing: until then no score hands it over."
+    )
+
+
 class DropBody(RequestModel):
     """Drop the leads of a burst. The reason selects the transition of the agreement."""
 

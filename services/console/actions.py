@@ -59,6 +59,9 @@ def body_of(action: str, fields: Mapping[str, str], now: datetime) -> dict[str, 
             return {"until": (now + timedelta(minutes=int(minutes))).isoformat()}
         case "reject" | "recycle" | "opt-out":
             return {"reason": fields.get("reason", "")}
+        case "status":
+            reason = fields.get("reason", "").strip()
+            return {"status": fields.get("status", ""), **({"reason": reason} if reason else {})}
         case "assign":
             reason = fields.get("reason", "").strip()
             force = {"force": True} if fields.get("force") == "yes" else {}

@@ -16,7 +16,16 @@ from firsthour.runtime.http.principal import READ, Principal
 from firsthour.runtime.http.visibility import unknown_lead, visible_leads
 from firsthour.runtime.processing.service import Resources
 from firsthour.runtime.storage.visible_leads import visible_ids
-from schemas.http import ActionResult, AssignBody, AvailabilityBody, ReasonBody, ReturnBody, SnoozeBody, TouchBody
+from schemas.http import (
+    ActionResult,
+    AssignBody,
+    AvailabilityBody,
+    ReasonBody,
+    ReturnBody,
+    SnoozeBody,
+    StatusBody,
+    TouchBody,
+)
 from services.router import commands
 from services.router.burst_api import add_burst_routes
 from services.router.domain.lead import Lead
@@ -93,6 +102,16 @@ def _add_other_actions(api: APIRouter, resources: Resources) -> None:
         """Record that the person opted out. The lead gets no owner, no page and no list."""
         return await once(lambda unit: commands.opt_out(unit, lead, body.reason, principal))
 
+    @api.post("/v1/leads/{lead}/status", response_model=ActionResult)
+    async def status(lead: str, body: StatusBody, principal: Anyone, once: Action) -> Response:
+        """Set the status of the lead by a transition of the agreement, which says by whom and with which reason.
+
+        A transition that rejects, recycles or reassigns has the effect of that action: the lead goes back to Marketing, or to
+        the next rep. A lead that leaves Sales has no owner. The answer to another change says which ones are possible."""
+        return await once(
+            lambda unit: commands.change_status(unit, lead, body.status, body.reason, principal, body.until)
+        )
+
     @api.post("/v1/leads/{lead}/recycle", response_model=ActionResult)
     async def recycle(lead: str, body: ReturnBody, principal: Sales, once: Action) -> Response:
         """Return the lead to Marketing. Its score starts again."""
@@ -115,7 +134,8 @@ def _add_permitted_actions(api: APIRouter, resources: Resources) -> None:
     async def actions(lead: str, principal: Anyone) -> dict[str, Any]:
         """List the actions that this key may take on the lead now, with the reasons and reps to choose from.
 
-        `blocked`: the rep gets the lead only with `force`. `seconds_max`: of the longest snooze."""
+        `blocked`: the rep gets the lead only with `force`. `seconds_max`: of the longest snooze. `statuses`: those to set by
+        `POST .../status`, each with its reasons."""
         rules, now = rules_of(resources.config.current), micros(resources.clock.business())
         row = await resources.reads(lambda connection: find_lead(connection, lead))
         if row is None:

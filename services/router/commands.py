@@ -9,7 +9,7 @@ from firsthour.kernel.time_units import micros
 from firsthour.runtime.http.principal import Principal
 from firsthour.runtime.http.problem import FieldFault, Problem
 from firsthour.runtime.storage.unit import Unit
-from services.router.domain import actions, activity, ownership
+from services.router.domain import actions, activity, ownership, status_change
 from services.router.domain.event_time import SKEW_US
 from services.router.domain.lead import Lead, at
 from services.router.domain.lifecycle import Actor, Kind, Refused
@@ -25,8 +25,9 @@ _STATUS: Final[dict[Kind, tuple[int, str]]] = {
     "reason": (422, "Unknown reason"),
     "rep": (422, "Unknown rep"),
     "until": (422, "Unprocessable Content"),
+    "to": (422, "Unknown status"),
 }
-_POINTER: Final[dict[Kind, str]] = {"reason": "#/reason", "rep": "#/rep", "until": "#/until"}
+_POINTER: Final[dict[Kind, str]] = {"reason": "#/reason", "rep": "#/rep", "until": "#/until", "to": "#/status"}
 
 SnoozeCheck = Callable[[Unit, str, int, datetime], datetime | str | None]
 """Returns the end of a snooze of this lead and epoch, or why there is none; None: that is not known yet."""
@@ -82,6 +83,23 @@ def recycle(unit: Unit, lead_id: str, reason: str, principal: Principal, until: 
         return actions.recycle(lead, actor, session.rules, session.at, reason, until=_future(session, until))
 
     return _act(unit, lead_id, principal, act)
+
+
+def change_status(
+    unit: Unit,
+    lead_id: str,
+    status: str,
+    reason: str | None,
+    principal: Principal,
+    until: datetime | None = None,
+) -> Answer:
+    """Set the status of the lead. `until`: of a lead that goes back to Marketing, no score hands it over before."""
+
+    def act(session: RoutingSession, lead: Lead, actor: Actor) -> Outcome | Refused:
+        ends = _future(session, until)
+        return status_change.change_status(lead, actor, session.rules, session.at, status, reason, ends)
+
+    return _act(unit, lead_id, principal, act, routes=True)
 
 
 def opt_out(unit: Unit, lead_id: str, reason: str, principal: Principal) -> Answer:

@@ -28,6 +28,7 @@ STATEFUL = frozenset(
     {
         "unknown-reason",
         "unknown-rep",
+        "unknown-status",
         "unknown-source",
         "time-in-the-past",
         "invalid-cursor",

@@ -156,7 +156,8 @@ async def test_actions_are_those_that_the_router_permits(world: World) -> None:
         return {item["action"]: item for item in answer.json()["items"]}
 
     own = await names("sales", owner)
-    assert own.keys() == {"touch", "accept", "snooze", "reject", "assign", "opt-out"}
+    assert own.keys() == {"touch", "accept", "snooze", "reject", "status", "assign", "opt-out"}
+    assert own["status"]["statuses"] == [{"status": "opportunity", "reasons": []}]
     assert "not-now" in own["reject"]["reasons"]
     assert owner not in {choice["rep"] for choice in own["assign"]["reps"]}
     other = next(rep for rep in ("ana", "bo", "cy") if rep != owner)
@@ -167,7 +168,7 @@ async def test_actions_are_those_that_the_router_permits(world: World) -> None:
 
 
 async def test_each_permitted_action_is_applied(world: World) -> None:
-    for number, action in enumerate(("touch", "accept", "snooze", "reject", "assign", "opt-out")):
+    for number, action in enumerate(("touch", "accept", "snooze", "reject", "status", "assign", "opt-out")):
         email = f"person@company-{number}.example"
         await world.submit_form(email=email)
         owner = str(await world.owner_of(email))
@@ -182,6 +183,7 @@ async def test_each_permitted_action_is_applied(world: World) -> None:
             "snooze": {"minutes": "10"},
             "reject": {"reason": "not-now"},
             "assign": {"rep": choices["assign"]["reps"][0]["rep"]},
+            "status": {"status": "opportunity"},
             "opt-out": {"reason": "asked us to stop"},
         }[action]
         answer = await do(world, browser, path, action, **fields)

@@ -49,6 +49,7 @@ NEEDED: Final[dict[str, str | None]] = {
     "POST /v1/leads/{lead}/recycle": "sales",
     "POST /v1/leads/{lead}/assign": "sales",
     "POST /v1/leads/{lead}/opt-out": READ,
+    "POST /v1/leads/{lead}/status": READ,
     "GET /v1/reps": "sales",
     "POST /v1/reps/{rep}/availability": "sales",
     "GET /v1/pools": "sales",

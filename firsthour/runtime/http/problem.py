@@ -96,6 +96,7 @@ TYPES: Final[Mapping[str, str]] = {
     "Unknown schema": "unknown-schema",
     "Unknown session": "unknown-session",
     "Unknown source": "unknown-source",
+    "Unknown status": "unknown-status",
     "Unknown time zone": "unknown-time-zone",
     "Unknown version": "unknown-version",
     "Unknown webhook": "unknown-webhook",

@@ -19,7 +19,7 @@ from services.console.viewer import Viewer, problem_of
 PATH = "/console/leads"
 MINE = "/console/mine"
 QUERY_CHARS_MAX = 200
-DONE = ("accept", "touch", "snooze", "reject", "recycle", "assign", "opt-out")
+DONE = ("accept", "touch", "snooze", "reject", "recycle", "status", "assign", "opt-out")
 TIMELINE_MAX = 100
 FACTS_MAX = 100
 REGIONS = ("standing", "facts", "score", "history", "decisions")

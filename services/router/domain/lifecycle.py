@@ -7,7 +7,7 @@ from typing import Literal
 from schemas.agreement.lifecycle import Lifecycle, Transition, Verb
 
 NOBODY = "nobody"
-Kind = Literal["status", "actor", "reason", "rep", "until"]
+Kind = Literal["status", "actor", "reason", "rep", "until", "to"]
 
 
 @dataclass(frozen=True)

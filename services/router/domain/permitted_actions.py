@@ -11,6 +11,7 @@ from services.router.domain.lead import Lead
 from services.router.domain.lifecycle import Actor, Refused
 from services.router.domain.outcome import Outcome
 from services.router.domain.rules import RoutingRules
+from services.router.domain.status_change import status_choices
 from services.router.domain.team_state import Presence
 
 MINUTE_US: Final = 60 * 1_000_000
@@ -28,6 +29,14 @@ class RepChoice:
 
 
 @dataclass(frozen=True)
+class StatusChoice:
+    """A status that the actor may set. `reasons`: those that the agreement allows; empty: any text, or none."""
+
+    status: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class PermittedAction:
     """An action by the last segment of its path.
 
@@ -35,12 +44,14 @@ class PermittedAction:
         reasons: The reasons that the agreement allows; empty: any text.
         reps: The reps who could get the lead.
         seconds_max: The longest snooze. None: there is no bound.
+        statuses: The statuses that no other action reaches.
     """
 
     action: str
     reasons: tuple[str, ...] = ()
     reps: tuple[RepChoice, ...] = ()
     seconds_max: int | None = None
+    statuses: tuple[StatusChoice, ...] = ()
 
 
 def permitted_actions(
@@ -59,6 +70,9 @@ def permitted_actions(
         reasons = _reasons(lead, rules, verb, lambda reason, act=act: act(lead, actor, rules, now, reason))  # type: ignore[misc]
         if reasons is not None:
             found.append(PermittedAction(action, reasons))
+    choices = tuple(StatusChoice(*choice) for choice in status_choices(lead, actor, rules, now))
+    if choices:
+        found.append(PermittedAction("status", statuses=choices))
     reps = _next_owners(lead, actor, rules, now, presences)
     if reps:
         found.append(PermittedAction("assign", reps=reps))
