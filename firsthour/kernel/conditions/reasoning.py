@@ -16,6 +16,7 @@ from firsthour.kernel.conditions.text_forms import fold
 from schemas.conditions.fields import DOMAIN, ORDER_OPS, WITHIN
 from schemas.conditions.moments import instant
 from schemas.conditions.tree import AllOf, Node, Not, Test
+from schemas.errors import FirstHourError
 
 CONJUNCTIONS_MAX: Final = 200
 _EXACT_MAX: Final = 2**53
@@ -34,7 +35,7 @@ class Literal(NamedTuple):
 _Conjunction = tuple[Literal, ...]
 
 
-class TooLargeError(ValueError):
+class ConditionTooLargeError(FirstHourError):
     """Raised for a condition with too many conjunctions. It is then called possible."""
 
 
@@ -42,7 +43,7 @@ def impossible(node: Node) -> bool:
     """Return whether the condition holds for no facts. False: it may hold."""
     try:
         return all(_excluded(conjunction) is not None for conjunction in _conjunctions(node, holds=True))
-    except TooLargeError:
+    except ConditionTooLargeError:
         return False
 
 
@@ -50,7 +51,7 @@ def excluded_field(node: Node) -> str | None:
     """Return the one field whose tests make the condition impossible. None: it is possible, or several fields do."""
     try:
         fields = {_excluded(conjunction) for conjunction in _conjunctions(node, holds=True)}
-    except TooLargeError:
+    except ConditionTooLargeError:
         return None
     return fields.pop() if len(fields) == 1 else None
 
@@ -61,7 +62,7 @@ def implied(node: Node, *others: Node) -> bool:
 
 
 def _conjunctions(node: Node, *, holds: bool) -> list[_Conjunction]:
-    """Return the conjunctions of which at least one must hold. Raises `TooLargeError`."""
+    """Return the conjunctions of which at least one must hold. Raises `ConditionTooLargeError`."""
     match node:
         case Test():
             return [(Literal(node, holds),)]
@@ -78,7 +79,7 @@ def _conjunctions(node: Node, *, holds: bool) -> list[_Conjunction]:
 
 def _few(conjunctions: list[_Conjunction]) -> list[_Conjunction]:
     if len(conjunctions) > CONJUNCTIONS_MAX:
-        raise TooLargeError
+        raise ConditionTooLargeError
     return conjunctions
 
 

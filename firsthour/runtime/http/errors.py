@@ -75,6 +75,7 @@ OUTCOMES: Final[Mapping[str, ErrorOutcome]] = {
     "MovedError": _HANDLED,
     "FollowerError": _HANDLED,
     "AnswerTooLargeError": _HANDLED,
+    "ConditionTooLargeError": _HANDLED,
     "NoAnswerError": _HANDLED,
     "RotationError": _HANDLED,
     "UnreadLogError": _HANDLED,
