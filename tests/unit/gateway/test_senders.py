@@ -45,7 +45,7 @@ def test_every_role_has_types() -> None:
 
 
 async def test_list_with_one_forbidden_event_is_rejected_whole(harness: GatewayHarness) -> None:
-    answer = await harness.event([{**ANN, "type": "page.viewed"}, touch()])
+    answer = await harness.event([{**ANN, "id": "another", "type": "page.viewed"}, touch()])
     assert (answer.status, answer.pointer) == (403, "#/1/type")
     assert harness.records == []
 
