@@ -119,6 +119,7 @@ def bodies(now: datetime) -> dict[str, dict[str, tuple[Any, str]]]:
         },
         "reject": {"reason": ("not-now", "not-now"), "until": until},
         "recycle": {"reason": ("stalled", "stalled"), "until": until},
+        "status": {"status": ("nurturing", '"status": "nurturing"'), "reason": ("not-now", "not-now"), "until": until},
         "snooze": {"until": (soon.isoformat(), f"{soon:%Y-%m-%dT%H:%M:%S}")},
         "page-test": {},
         "opt-out": {"reason": ("Asked by letter", "Asked by letter")},
