@@ -27,7 +27,7 @@ class CsvRecord:
     fault: str = ""
 
 
-class _Line(NamedTuple):
+class _CsvLine(NamedTuple):
     """A line: what the reader of the rows gets, and how it begins. `is_cut`: it was too long, and the reader gets none of it."""
 
     text: str
@@ -40,8 +40,8 @@ class _Lines:
 
     def __init__(self, text: TextIO) -> None:
         self._text = text
-        self._again: deque[_Line] = deque()
-        self._of_row: list[_Line] = []
+        self._again: deque[_CsvLine] = deque()
+        self._of_row: list[_CsvLine] = []
         self.number = 0
 
     def __iter__(self) -> "_Lines":
@@ -78,16 +78,16 @@ class _Lines:
         self.number -= len(self._of_row) - 1
         del self._of_row[1:]
 
-    def _read(self) -> _Line:
+    def _read(self) -> _CsvLine:
         line = self._text.readline(LINE_CHARS_MAX)
         if not line:
             raise StopIteration
         raw = line[:RAW_CHARS_MAX]
         if len(line) < LINE_CHARS_MAX or line.endswith("\n"):
-            return _Line(line, raw, is_cut=False)
+            return _CsvLine(line, raw, is_cut=False)
         while (rest := self._text.readline(LINE_CHARS_MAX)) and not rest.endswith("\n"):
             pass
-        return _Line("\n", raw, is_cut=True)
+        return _CsvLine("\n", raw, is_cut=True)
 
 
 def records(file: CsvFormat) -> Iterator[CsvRecord]:
