@@ -7,7 +7,7 @@
 #   PROFILE=distributed the profile of `make bench` and `make replay`
 #   COVERAGE=yes        `make test` also prints the branches that no test reaches
 #   EXAMPLES_SHARE=1    the share of the random examples that `make test` tries; `make prove-long` tries all
-#   WORKERS=1           how many processes run the tests; by default one more than processors, four at most
+#   WORKERS=1           how many processes run the tests; by default one for each processor, four at most
 #   ALL=1               `make quick` runs all its tests
 #   TIMES=yes           `make test` and `make quick` also print the processor time of each directory
 #   SEED=7              the seed of `make prove`; another each time by default
@@ -24,8 +24,7 @@ COVERAGE ?=
 ALL ?=
 TIMES ?=
 EXAMPLES_SHARE ?= 0.3
-# One more than processors, because tests of whole installations wait for their processes.
-WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ $$n -lt 3 ] && echo $$((n + 1)) || echo 4)
+WORKERS ?= logical --maxprocesses 4
 BIN := $(VENV)/bin
 # Compiled modules are kept in the environment, outside of the tree: each worker and each process of a test needs them.
 TESTED := PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(abspath $(VENV))/bytecode $(BIN)/python

@@ -38,6 +38,7 @@ async def working(world: OpenedSystem) -> AsyncIterator[None]:
     await asyncio.gather(task, return_exceptions=True)
 
 
+@pytest.mark.timeout(300)
 async def test_a_thousand_generated_requests_are_answered_as_described(tmp_path: Path) -> None:
     async with opened(tmp_path / "data") as world:
         description = await description_of(world)
