@@ -31,8 +31,8 @@ AGE_SECONDS: Final = 5.0
 """A new viewer does not get a text that is older."""
 WOKEN_AT_ONCE: Final = 4
 """Viewers who get a new text before other work of the process has its turn."""
-
 WAKE_PAUSE_SECONDS: Final = 0.003
+"""Real time of that turn."""
 TURN_SECONDS: Final = 0.001
 """Rendering before other work of the process has its turn."""
 

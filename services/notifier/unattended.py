@@ -53,7 +53,7 @@ class Unattended:
             return cancelled(page, why)
         for other in self._new(next_there(page, clock, self._terms, self._absences, self._now)):
             return self._passed_on(page, other, why)
-        if contact_of(self._unit.config.agreement.tell, SALES) is not None:
+        if self._can_tell(SALES):
             return self._team_told(SALES, page, clock, why)
         for other in self._new(nearest_away(page, clock, self._terms, self._absences, self._now), page.id):
             if other.id != page.id:
@@ -66,7 +66,7 @@ class Unattended:
         """Return a new page that has no recipient, after a team was told of it instead."""
         if page.person or page.kind not in FOR_ANY_MANAGER or page.error is None:
             return page
-        if contact_of(self._unit.config.agreement.tell, SALES) is not None:
+        if self._can_tell(SALES):
             return self._team_told(SALES, page, clock, page.error)
         return self._without_recipient(page, clock, page.error)
 
@@ -102,6 +102,9 @@ class Unattended:
             if page.id == but or not lookup_new(self._unit, [page])[0]:
                 yield page
 
+    def _can_tell(self, team: str) -> bool:
+        return contact_of(self._unit.config.agreement.tell, team) is not None
+
     def _passed_on(self, page: Page, other: Page, why: str) -> Page:
         self.passed_on.append(replace(other, next_at=self._unit.clock.real()))
         self.covered.add(page.id)
@@ -115,6 +118,6 @@ class Unattended:
     def _without_recipient(self, page: Page, clock: ResponseClock, why: str) -> Page:
         """Return the page of which no person can be told. The operator is the last who may help."""
         _log.warning("page without a recipient", lead=page.lead_id, kind=page.kind)
-        if contact_of(self._unit.config.agreement.tell, OPERATOR) is not None:
+        if self._can_tell(OPERATOR):
             return self._team_told(OPERATOR, page, clock, why)
         return cancelled(page, why)

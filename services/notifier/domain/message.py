@@ -75,7 +75,7 @@ class Message:
 
     @property
     def identity(self) -> str:
-        """What a message that shows it looks like, apart from the lead of its own page."""
+        """The look of the message, apart from the lead of its own page: equal ones need no update."""
         lines = "\n".join(line.headline for line in self.also)
         return f"{self.standing.identity}|{sha256(lines.encode()).hexdigest()}" if lines else self.standing.identity
 

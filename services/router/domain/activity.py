@@ -8,13 +8,13 @@ import msgspec
 from firsthour.kernel.time_units import micros, moment
 from schemas.agreement.lifecycle import Transition
 from schemas.events.leads import LeadTouched
-from schemas.events.routes import LeadEvent, LeadStatusChanged, TouchApplied
+from schemas.events.routes import LeadEvent, TouchApplied
 from services.router.domain import event_time
 from services.router.domain.actions import opt_out, recycle
 from services.router.domain.event_time import note_change, note_consent, note_stage, touch_fault
 from services.router.domain.lead import CUSTOMER, OPPORTUNITY, Lead
 from services.router.domain.lifecycle import SYSTEM, Refused, after_consent, move
-from services.router.domain.outcome import Outcome, copy_of, next_event, set_status
+from services.router.domain.outcome import Outcome, change_of_status, copy_of, next_event, set_status
 from services.router.domain.rules import RoutingRules
 
 
@@ -111,7 +111,4 @@ def _may_become(lead: Lead, rules: RoutingRules, status: str) -> bool:
 
 def _move(lead: Lead, to: str, reason: str, when: int, now: int) -> LeadEvent:
     """Change the status of the copy `lead` and return the event."""
-    was = lead.status
-    note_change(lead, when)
-    set_status(lead, to, lead.owner)
-    return next_event(lead, LeadStatusChanged, at=moment(now), was=was, by=SYSTEM.name, reason=reason)
+    return change_of_status(lead, to, lead.owner, by=SYSTEM.name, reason=reason, when=when, now=now)

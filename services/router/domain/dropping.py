@@ -2,13 +2,10 @@
 
 from typing import Final
 
-from firsthour.kernel.time_units import moment
 from schemas.agreement.lifecycle import Transition
-from schemas.events.routes import LeadStatusChanged
-from services.router.domain.event_time import note_change
 from services.router.domain.lead import QUALIFIED, Lead
 from services.router.domain.lifecycle import Actor, Refused, move
-from services.router.domain.outcome import Outcome, copy_of, next_event, set_status
+from services.router.domain.outcome import Outcome, change_of_status, copy_of
 from services.router.domain.rules import RoutingRules
 
 _ROLES: Final = frozenset({"sales", "manager"})
@@ -40,8 +37,6 @@ def drop(lead: Lead, rules: RoutingRules, now: int, burst: str, by: str, reason:
     if isinstance(transition, Refused):
         return transition
     after = copy_of(lead)
-    note_change(after, now)
-    set_status(after, transition.to, None)
     why = f"{reason}: burst {burst} was dropped"
-    event = next_event(after, LeadStatusChanged, at=moment(now), was=lead.status, by=by, reason=why)
+    event = change_of_status(after, transition.to, None, by=by, reason=why, when=now, now=now)
     return Outcome(after, (event,))

@@ -6,7 +6,9 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from schemas.events.routes import LeadEvent
+from firsthour.kernel.time_units import moment
+from schemas.events.routes import LeadEvent, LeadStatusChanged
+from services.router.domain.event_time import note_change
 from services.router.domain.lead import BEHIND, Lead
 
 
@@ -77,3 +79,13 @@ def next_event(lead: Lead, kind: type[LeadEvent], /, *, at: datetime, was: str, 
         owner=lead.owner,
         **fields,
     )
+
+
+def change_of_status(
+    lead: Lead, to: str, owner: str | None, /, *, by: str, reason: str | None, when: int, now: int
+) -> LeadEvent:
+    """Set status and owner by a fact of the time `when`, and return the event of the new version."""
+    was = lead.status
+    note_change(lead, when)
+    set_status(lead, to, owner)
+    return next_event(lead, LeadStatusChanged, at=moment(now), was=was, by=by, reason=reason)

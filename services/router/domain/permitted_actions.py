@@ -1,20 +1,23 @@
 """The actions that an actor may take on a lead now: those that the decisions would apply. Times are microseconds since the epoch."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
-from schemas.agreement.lifecycle import Verb
+from schemas.agreement.lifecycle import Transition, Verb
 from services.router.domain import actions, ownership
 from services.router.domain.eligibility import unavailability
-from services.router.domain.lead import Lead
+from services.router.domain.lead import ACCEPTED, ASSIGNED, OPTED_OUT, QUALIFIED, Lead
 from services.router.domain.lifecycle import Actor, Refused
 from services.router.domain.outcome import Outcome
 from services.router.domain.rules import RoutingRules
-from services.router.domain.status_change import status_choices
+from services.router.domain.status_change import change_status
 from services.router.domain.team_state import Presence
 
 MINUTE_US: Final = 60 * 1_000_000
+_OF_OTHER_ACTIONS: Final = frozenset({ACCEPTED, ASSIGNED, OPTED_OUT, QUALIFIED})
+"""The statuses that other actions and the rules set."""
 UNNAMED: Final = "reason"
 """Stands for a reason where the agreement requires none."""
 
@@ -66,11 +69,13 @@ def permitted_actions(
     if _changes(actions.snooze(lead, actor, rules, now, now + min(rules.snooze_us or MINUTE_US, MINUTE_US))):
         longest = None if rules.snooze_us is None else rules.snooze_us // 1_000_000
         found.append(PermittedAction("snooze", seconds_max=longest))
+    ways = [way for way in rules.lifecycle.transitions if way.leaves(lead.status)]
     for action, verb, act in _RETURNS:
-        reasons = _reasons(lead, rules, verb, lambda reason, act=act: act(lead, actor, rules, now, reason))  # type: ignore[misc]
+        of_verb = [way for way in ways if way.as_ == verb]
+        reasons = _reasons(of_verb, lambda reason, act=act: act(lead, actor, rules, now, reason))  # type: ignore[misc]
         if reasons is not None:
             found.append(PermittedAction(action, reasons))
-    choices = tuple(StatusChoice(*choice) for choice in status_choices(lead, actor, rules, now))
+    choices = tuple(_status_choices(ways, partial(change_status, lead, actor, rules, now)))
     if choices:
         found.append(PermittedAction("status", statuses=choices))
     reps = _next_owners(lead, actor, rules, now, presences)
@@ -91,11 +96,19 @@ def _changes(outcome: Outcome | Refused) -> bool:
     return isinstance(outcome, Outcome) and bool(outcome.events)
 
 
-def _reasons(
-    lead: Lead, rules: RoutingRules, verb: Verb, act: Callable[[str], Outcome | Refused]
-) -> tuple[str, ...] | None:
-    """Return the reasons for which the action would be applied; empty: any. None: the action would be refused."""
-    ways = [way for way in rules.lifecycle.transitions if way.as_ == verb and way.leaves(lead.status)]
+def _status_choices(
+    ways: Sequence[Transition], change: Callable[[str, str], Outcome | Refused]
+) -> Iterator[StatusChoice]:
+    """Yield each status that no other action reaches, and that would be set."""
+    plain = [way for way in ways if way.as_ is None and way.when is None and way.to not in _OF_OTHER_ACTIONS]
+    for to in dict.fromkeys(way.to for way in plain):
+        reasons = _reasons([way for way in plain if way.to == to], partial(change, to))
+        if reasons is not None:
+            yield StatusChoice(to, reasons)
+
+
+def _reasons(ways: Iterable[Transition], act: Callable[[str], Outcome | Refused]) -> tuple[str, ...] | None:
+    """Return the reasons of these transitions for which the action would be applied; empty: any. None: it would be refused."""
     named = dict.fromkeys(reason for way in ways for reason in way.reason)
     reasons = tuple(reason for reason in named if _changes(act(reason)))
     if reasons:

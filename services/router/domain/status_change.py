@@ -1,17 +1,14 @@
 """The status of a lead set by hand. The agreement's transition decides which action that is. Times are microseconds since the epoch."""
 
-from collections.abc import Iterator
 from typing import Final
 
-from firsthour.kernel.time_units import moment
 from schemas.agreement.lifecycle import Transition, Verb
-from schemas.events.routes import LeadStatusChanged
 from services.router.domain import actions
 from services.router.domain.event_time import note_change
 from services.router.domain.lead import ACCEPTED, ASSIGNED, OPTED_OUT, QUALIFIED, Lead
 from services.router.domain.leaving import release
 from services.router.domain.lifecycle import Actor, Refused, move, possible
-from services.router.domain.outcome import BY_RULES, Outcome, copy_of, end_assignment, next_event, set_status
+from services.router.domain.outcome import BY_RULES, Outcome, change_of_status, copy_of, end_assignment
 from services.router.domain.rules import RoutingRules
 
 BY_HAND: Final = "set by hand"
@@ -51,22 +48,6 @@ def change_status(
     if to == OPTED_OUT:
         return actions.opt_out(lead, actor, rules, now, reason or BY_HAND)
     return _moved(lead, actor, rules, now, to, reason, until)
-
-
-def status_choices(lead: Lead, actor: Actor, rules: RoutingRules, now: int) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield each status that no other action reaches, and that this actor may set now, with the reasons to choose from."""
-    ways = [
-        way for way in rules.lifecycle.transitions if way.as_ is None and way.when is None and way.leaves(lead.status)
-    ]
-    for to in dict.fromkeys(way.to for way in ways if way.to not in (ACCEPTED, ASSIGNED, OPTED_OUT, QUALIFIED)):
-        named = dict.fromkeys(reason for way in ways if way.to == to for reason in way.reason)
-        reasons = tuple(reason for reason in named if _applies(lead, actor, rules, now, to, reason))
-        if reasons or _applies(lead, actor, rules, now, to, None):
-            yield to, reasons
-
-
-def _applies(lead: Lead, actor: Actor, rules: RoutingRules, now: int, to: str, reason: str | None) -> bool:
-    return isinstance(change_status(lead, actor, rules, now, to, reason), Outcome)
 
 
 def _accepted(lead: Lead, actor: Actor, rules: RoutingRules, now: int) -> Outcome | Refused:
@@ -114,12 +95,11 @@ def _plain(
     lead: Lead, transition: Transition, actor: Actor, rules: RoutingRules, now: int, reason: str | None
 ) -> Outcome:
     """Set the status. Outside of Sales, a lead has no owner."""
-    after, was = copy_of(lead), lead.status
-    note_change(after, now)
+    after = copy_of(lead)
     stays = rules.lifecycle.statuses[transition.to] == "sales"
     ended = None if stays else end_assignment(after, actor.name, f"{transition.to}: {reason or BY_HAND}", now)
-    set_status(after, transition.to, lead.owner if stays else None)
-    event = next_event(after, LeadStatusChanged, at=moment(now), was=was, by=actor.name, reason=reason)
+    owner = lead.owner if stays else None
+    event = change_of_status(after, transition.to, owner, by=actor.name, reason=reason, when=now, now=now)
     return Outcome(after, (event,), ended)
 
 

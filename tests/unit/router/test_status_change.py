@@ -9,7 +9,8 @@ from schemas.events.routes import LeadAccepted, LeadEvent, LeadOptedOut, LeadRec
 from services.router.domain.lead import LeadState
 from services.router.domain.lifecycle import Actor
 from services.router.domain.outcome import BY_RULES
-from services.router.domain.status_change import change_status, status_choices
+from services.router.domain.permitted_actions import permitted_actions
+from services.router.domain.status_change import change_status
 from tests.unit.router.test_actions import HOUR, MANAGER, MARKETER, NOW, OTHER, OWNER, applied, lead, refused, rules
 
 _LIFECYCLE: dict[str, Any] = {
@@ -115,4 +116,6 @@ def test_opt_out_before_a_newer_consent_is_noted_and_changes_no_status() -> None
 def test_choices_are_the_statuses_that_no_other_action_reaches(
     status: str, actor: Actor, choices: list[tuple[str, tuple[str, ...]]]
 ) -> None:
-    assert list(status_choices(lead(status), actor, RULES, NOW)) == choices
+    permitted = {item.action: item for item in permitted_actions(lead(status), actor, RULES, NOW, {})}
+    offered = permitted["status"].statuses if "status" in permitted else ()
+    assert [(choice.status, choice.reasons) for choice in offered] == choices
